@@ -1,0 +1,40 @@
+/* Files: read whole, write whole or not at all, make folders, look around. Paths are UTF-8. */
+#ifndef CLVI_FILES_H
+#define CLVI_FILES_H
+
+#include "text.h"
+
+#include <stdio.h>
+
+/* Reads a file of at most `limit_bytes` into memory (NUL appended, not counted). The caller frees
+ * with clvi_free. Errors: CLV_E_IO naming the path, CLV_E_DATA when larger. */
+clv_status clvi_file_read(const char *path, size_t limit_bytes, char **data, size_t *bytes,
+                          clv_error *error) CLV_MUST_CHECK;
+
+/* A file that appears under its name only when finished: temporary name in the same folder, fsync,
+ * rename. begin → write to ->stream → commit; abort removes the temporary (also after a failed
+ * commit). */
+typedef struct clvi_atomic_file {
+    FILE *stream;
+    char *path, *temporary;
+} clvi_atomic_file;
+clv_status clvi_atomic_begin(clvi_atomic_file *file, const char *path,
+                             clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error) CLV_MUST_CHECK;
+void clvi_atomic_abort(clvi_atomic_file *file);
+clv_status clvi_file_write(const char *path, const void *data, size_t bytes,
+                           clv_error *error) CLV_MUST_CHECK; /* atomic, in one call */
+
+/* mkdir -p with `mode` (such as 0755). */
+clv_status clvi_make_dirs(const char *path, unsigned mode, clv_error *error) CLV_MUST_CHECK;
+
+bool clvi_is_file(const char *path);
+bool clvi_is_dir(const char *path);
+/* "a/b": joined with exactly one '/'. Caller frees; NULL when memory is exhausted. */
+char *clvi_path_join(const char *a, const char *b);
+/* Names in a folder (no . and ..), natural order. Caller frees with clvi_names_free. */
+clv_status clvi_dir_list(const char *path, char ***names, size_t *count,
+                         clv_error *error) CLV_MUST_CHECK;
+void clvi_names_free(char **names, size_t count);
+
+#endif
