@@ -1,0 +1,56 @@
+/* What config.c and load.c share. Internal to core/config. */
+#ifndef CLVI_CONFIG_IMPL_H
+#define CLVI_CONFIG_IMPL_H
+
+#include "config/config.h"
+#include "config/schema.h"
+
+/* A layer is one file or the command line; later layers win. Layer 0: defaults. */
+typedef struct clvi_slot {
+    clvi_value value;
+    const char *origin; /* NULL: default */
+    int layer;
+} clvi_slot;
+
+/* One section that exists: all single ones always, named ones once something names them. */
+typedef struct clvi_instance {
+    size_t schema;     /* index of the schema's section */
+    const char *name;  /* "expert.a" */
+    const char *label; /* "a", NULL for single ones */
+    const char *origin;
+    int layer; /* the last one that touched it */
+    clvi_slot *slots;
+    clvi_raw_option *options; /* of the plugin */
+    int *option_layers;
+    size_t option_count, option_capacity, layer_capacity;
+} clvi_instance;
+
+struct clvi_config {
+    clvi_arena *arena; /* strings, values, slots */
+    const char *path, *name;
+    clvi_instance *instances; /* after loading: singles in schema order, then experts in order */
+    size_t instance_count, instance_capacity;
+    size_t *experts; /* indices of instances */
+    size_t expert_count;
+    int layer; /* the one being applied */
+};
+
+enum { CLVI_MAX_EXPERTS = 256, CLVI_MAX_PLUGIN_OPTIONS = 256 };
+
+/* An empty configuration: single sections, every value at its default. */
+clv_status clvi_config_create(clvi_config **out, clv_error *error) CLV_MUST_CHECK;
+clvi_instance *clvi_config_instance(const clvi_config *config,
+                                    const char *section); /* NULL: none */
+/* Finds or makes the section `name`, which belongs to the schema's `schema`. */
+clv_status clvi_config_touch(clvi_config *config, size_t schema, const char *name,
+                             const char *origin, clvi_instance **out,
+                             clv_error *error) CLV_MUST_CHECK;
+/* Sets one value in the current layer. Errors: CLV_E_CONFIG "origin: [section] key …" for an
+ * unknown key, a value of the wrong kind, or (when `once`) a second value in one layer;
+ * CLV_E_MEMORY. */
+clv_status clvi_config_put(clvi_config *config, clvi_instance *instance,
+                           const clvi_raw_option *option, bool once,
+                           clv_error *error) CLV_MUST_CHECK;
+clvi_slot *clvi_config_slot(const clvi_instance *instance, const char *key); /* NULL: no such key */
+
+#endif

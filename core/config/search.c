@@ -1,0 +1,187 @@
+/* Finding the configurations that are shipped, by name. */
+#include "base/files.h"
+#include "base/process.h"
+#include "config/config.h"
+
+enum { DESCRIPTION_BYTES = 160 };
+
+static bool has_suffix(const char *name)
+{
+    const size_t length = strlen(name);
+    return length > 4 && strcmp(name + length - 4, ".ini") == 0;
+}
+
+/* The text of the first line when that is a comment, otherwise "". The caller frees; NULL: no
+ * memory. A file that cannot be read is described by nothing: loading it will say why. */
+static char *describe(const char *path)
+{
+    char *data = NULL, printable[DESCRIPTION_BYTES];
+    size_t bytes = 0;
+    if (clvi_file_read(path, 1 << 20, &data, &bytes, NULL) != CLV_OK)
+        return clvi_strdup("");
+    const char *line = data;
+    if (bytes >= 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0)
+        line += 3;
+    char *end = data + strcspn(data, "\r\n");
+    *end = '\0';
+    const bool comment = line[0] == ';' || line[0] == '#';
+    line += comment ? strspn(line, ";# \t") : strlen(line);
+    char *copy = clvi_strdup(clvi_printable(line, printable, sizeof(printable)));
+    clvi_free(data);
+    return copy;
+}
+
+typedef struct listing {
+    clvi_config_entry *entries;
+    size_t count, capacity;
+} listing;
+
+static clv_status no_memory(clv_error *error)
+{
+    return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: the list of configurations");
+}
+
+static clv_status add_file(listing *list, const char *folder, const char *file, clv_error *error)
+{
+    clvi_config_entry entry = {clvi_strdup(file), clvi_path_join(folder, file), NULL};
+    bool wanted = entry.name != NULL && entry.path != NULL && clvi_is_file(entry.path);
+    clv_status status = entry.name != NULL && entry.path != NULL ? CLV_OK : no_memory(error);
+    if (wanted) {
+        entry.name[strlen(file) - 4] = '\0';
+        for (size_t i = 0; i < list->count; i++)
+            wanted = wanted && !clvi_name_equal(list->entries[i].name, entry.name);
+    }
+    if (wanted) {
+        void *entries = list->entries;
+        status = clvi_grow(&entries, &list->capacity, list->count + 1, sizeof(entry), error);
+        list->entries = entries;
+        entry.description = status == CLV_OK ? describe(entry.path) : NULL;
+        if (status == CLV_OK && entry.description == NULL)
+            status = no_memory(error);
+    }
+    if (wanted && status == CLV_OK) {
+        list->entries[list->count++] = entry;
+        return CLV_OK;
+    }
+    clvi_free(entry.name);
+    clvi_free(entry.path);
+    return status;
+}
+
+static clv_status add_folder(listing *list, const char *folder, clv_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    if (!clvi_is_dir(folder))
+        return CLV_OK;
+    clv_error cause = CLV_ERROR_INIT;
+    clv_status status = clvi_dir_list(folder, &names, &count, &cause);
+    if (status == CLV_E_MEMORY)
+        return no_memory(error);
+    if (status != CLV_OK) {
+        clvi_log(CLVI_LOG_WARN, "%s", cause.message);
+        return CLV_OK;
+    }
+    for (size_t i = 0; status == CLV_OK && i < count; i++)
+        if (has_suffix(names[i]))
+            status = add_file(list, folder, names[i], error);
+    clvi_names_free(names, count);
+    return status;
+}
+
+/* The folders of CONCLAVE_CONFIG_PATH, separated by ':'. */
+static clv_status add_environment(listing *list, clv_error *error)
+{
+    const char *path = clvi_env_get(CLVI_ENV_CONFIG_PATH);
+    char *copy = path != NULL ? clvi_strdup(path) : NULL;
+    if (path != NULL && copy == NULL)
+        return no_memory(error);
+    clv_status status = CLV_OK;
+    for (char *folder = copy; status == CLV_OK && folder != NULL;) {
+        char *colon = strchr(folder, ':');
+        if (colon != NULL)
+            *colon = '\0';
+        if (folder[0] != '\0') /* an empty one would be the current directory */
+            status = add_folder(list, folder, error);
+        folder = colon != NULL ? colon + 1 : NULL;
+    }
+    clvi_free(copy);
+    return status;
+}
+
+clv_status clvi_config_list(const char *const *folders, size_t folder_count,
+                            clvi_config_entry **out, size_t *count, clv_error *error)
+{
+    listing list = {0};
+    clv_status status = add_environment(&list, error);
+    for (size_t i = 0; status == CLV_OK && i < folder_count; i++)
+        status = add_folder(&list, folders[i], error);
+    if (status != CLV_OK) {
+        clvi_config_list_free(list.entries, list.count);
+        return status;
+    }
+    *out = list.entries;
+    *count = list.count;
+    return CLV_OK;
+}
+
+void clvi_config_list_free(clvi_config_entry *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        clvi_free(list[i].name);
+        clvi_free(list[i].path);
+        clvi_free(list[i].description);
+    }
+    clvi_free(list);
+}
+
+static clv_status refuse(const char *name, const clvi_config_entry *list, size_t count,
+                         clv_error *error)
+{
+    const char *near = NULL;
+    const char **names = clvi_calloc(count > 0 ? count : 1, sizeof(*names));
+    for (size_t i = 0; names != NULL && i < count; i++)
+        names[i] = list[i].name;
+    if (names != NULL)
+        near = clvi_nearest(name, names, count);
+    clvi_free(names);
+    char quoted[96];
+    clvi_value_quote(name, quoted, sizeof(quoted));
+    if (near != NULL)
+        CLV_FAIL(error, CLV_E_USAGE, "no configuration is called %s; did you mean %s?", quoted,
+                 near);
+    CLV_FAIL(
+        error, CLV_E_USAGE,
+        "no configuration is called %s; `conclave config` lists them, a file's name ends in .ini",
+        quoted);
+}
+
+clv_status clvi_config_find(const char *name, const char *const *folders, size_t folder_count,
+                            char **path, clv_error *error)
+{
+    char *found = NULL;
+    if (strchr(name, '/') != NULL || has_suffix(name)) {
+        found = clvi_strdup(name);
+        if (found == NULL)
+            return no_memory(error);
+        *path = found;
+        return CLV_OK;
+    }
+    clvi_config_entry *list = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_config_list(folders, folder_count, &list, &count, error));
+    clv_status status = CLV_OK;
+    size_t i = 0;
+    while (i < count && !clvi_name_equal(list[i].name, name))
+        i++;
+    if (i < count) {
+        found = list[i].path;
+        list[i].path = NULL;
+    } else {
+        status = refuse(name, list, count, error);
+    }
+    clvi_config_list_free(list, count);
+    if (status == CLV_OK)
+        *path = found;
+    return status;
+}
