@@ -1,0 +1,136 @@
+/* Opening and closing a device, its counters and its banner. */
+#include "base/process.h"
+#include "runtime/device.h"
+
+static void describe(clvi_device *device)
+{
+    const clvi_device_info *info = &device->found->info;
+    device->banner = clvi_arena_printf(
+        device->arena, "%s (driver %s), GEMM %s, %d-wide%s%s", device->found->short_name,
+        info->driver, device->clblast ? "CLBlast" : "native", clvi_tuning_int(device, "vector"),
+        device->fast_math ? ", fast math" : "", device->sync ? ", CONCLAVE_SYNC" : "");
+}
+
+/* Which record of kernels/tuning answers for the device, and so which form of the kernels it runs.
+ */
+static const char *tuning_class(const clvi_found_device *found)
+{
+    if (found->info.type != CLVI_DEVICE_CPU || found->rusticl)
+        return "gpu";
+    return found->vector >= 16 ? "cpu16" : found->vector >= 8 ? "cpu8" : "cpu4";
+}
+
+static clv_status open_queue(clvi_device *device, clv_error *error)
+{
+    const cl_device_id id = device->found->id;
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                                (cl_context_properties)device->found->platform, 0};
+    cl_int code = CL_SUCCESS;
+    device->context = clCreateContext(properties, 1, &id, NULL, NULL, &code);
+    if (device->context == NULL || code != CL_SUCCESS)
+        return clvi_cl_fail(error, code, CLV_HERE, "clCreateContext");
+    /* Profiling costs nothing on PoCL, and is on the queue from the first day for clvi_timer_begin.
+     */
+    device->queue = clCreateCommandQueue(device->context, id, CL_QUEUE_PROFILING_ENABLE, &code);
+    if (device->queue == NULL || code != CL_SUCCESS)
+        return clvi_cl_fail(error, code, CLV_HERE, "clCreateCommandQueue");
+    return CLV_OK;
+}
+
+static clv_status open_parts(clvi_device *device, const clvi_device_options *options,
+                             clv_error *error)
+{
+    CLV_TRY(clvi_arena_create(&device->arena, error));
+    CLV_TRY(open_queue(device, error));
+    device->tuning.record = tuning_class(device->found);
+    CLV_TRY(clvi_tuning_load(device, error));
+    CLV_TRY(clvi_programs_init(device, error));
+    device->clblast =
+        options->gemm == CLVI_GEMM_CLBLAST ||
+        (options->gemm == CLVI_GEMM_AUTO && strcmp(device->tuning.record, "gpu") == 0);
+    const char *sync = clvi_env_get(CLVI_ENV_SYNC);
+    device->sync = sync != NULL && strcmp(sync, "0") != 0;
+    device->fast_math = options->fast_math;
+    /* Desktop GPUs want short queues; on a CPU only the memory of PoCL's queue is at stake. */
+    device->window = device->found->info.type == CLVI_DEVICE_GPU ? 32 : 256;
+    describe(device);
+    if (device->banner == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory");
+    return CLV_OK;
+}
+
+clv_status clvi_device_open(clvi_runtime *runtime, const clvi_device_options *options,
+                            clvi_device **out, clv_error *error)
+{
+    const clvi_found_device *found = NULL;
+    CLV_TRY(clvi_runtime_select(runtime, options->select, &found, error));
+    clvi_device *device = clvi_calloc(1, sizeof(*device));
+    if (device == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: opening %s", found->short_name);
+    device->runtime = runtime;
+    device->found = found;
+    device->poison = (clv_error)CLV_ERROR_INIT;
+    runtime->open_devices++;
+    const clv_status status = open_parts(device, options, error);
+    if (status != CLV_OK) {
+        clvi_prepend(error, "opening %s", found->short_name);
+        clvi_device_close(device);
+        return status;
+    }
+    *out = device;
+    return CLV_OK;
+}
+
+static void release_leaks(clvi_device *device)
+{
+    while (device->buffers != NULL) {
+        clvi_log(CLVI_LOG_ERROR, "leak: buffer \"%s\" of %zu bytes was never destroyed",
+                 device->buffers->label, device->buffers->bytes);
+        clvi_buf_destroy(device->buffers);
+    }
+}
+
+void clvi_device_close(clvi_device *device)
+{
+    if (device == NULL)
+        return;
+    if (device->queue != NULL && clvi_queue_wait(device, "closing", NULL) != CLV_OK)
+        clvi_log(CLVI_LOG_WARN, "%s: the queue failed before it was closed",
+                 device->found->short_name);
+    clvi_timer_fini(device);
+    clvi_staging_fini(device);
+    release_leaks(device);
+    clvi_programs_fini(device);
+    for (int i = 0; i < 2; i++) {
+        if (device->marks[i] != NULL)
+            clReleaseEvent(device->marks[i]);
+    }
+    if (device->queue != NULL)
+        clReleaseCommandQueue(device->queue);
+    if (device->context != NULL)
+        clReleaseContext(device->context);
+    clvi_free(device->tuning.items);
+    clvi_arena_destroy(device->arena);
+    device->runtime->open_devices--;
+    clvi_free(device);
+}
+
+const clvi_device_info *clvi_device_get_info(const clvi_device *device)
+{
+    return &device->found->info;
+}
+
+const char *clvi_device_banner(const clvi_device *device)
+{
+    return device->banner;
+}
+
+void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *out)
+{
+    *out = device->counters;
+}
+
+bool clvi_device_uses_clblast(const clvi_device *device)
+{
+    return device->clblast;
+}

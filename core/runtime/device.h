@@ -1,0 +1,152 @@
+/* What the files of the runtime share: the structs behind its opaque types, and the calls between
+ * them. No other folder includes this, tests of the runtime apart. */
+#ifndef CLVI_DEVICE_H
+#define CLVI_DEVICE_H
+
+#include "base/text.h"
+#include "runtime/cl.h"
+#include "runtime/runtime.h"
+
+/* ---- What platform.c finds --------------------------------------------------------------------
+ */
+
+typedef struct clvi_found_device {
+    clvi_device_info info;
+    cl_device_id id;
+    cl_platform_id platform;
+    const char *platform_version;
+    const char *short_name; /* "PoCL pthread-…", for messages */
+    unsigned vector;        /* CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT */
+    bool rusticl;           /* a CPU behind it wants the GPU's forms of kernels all the same */
+    bool software; /* llvmpipe, Oclgrind: chosen by `auto` only when nothing else is there */
+    bool unified;  /* shares the host's memory */
+} clvi_found_device;
+
+struct clvi_runtime {
+    clvi_arena *arena; /* strings */
+    clvi_found_device *found;
+    size_t count, capacity;
+    clvi_text notes;
+    unsigned open_devices;
+    bool used_clblast;
+};
+
+/* The device that `select` names (runtime.h). Errors: CLV_E_DEVICE with the candidates. */
+clv_status clvi_runtime_select(const clvi_runtime *runtime, const char *select,
+                               const clvi_found_device **out, clv_error *error) CLV_MUST_CHECK;
+
+/* ---- Parts of a device ------------------------------------------------------------------------
+ */
+
+typedef struct clvi_tuning_item {
+    const char *key;
+    int value;
+} clvi_tuning_item;
+
+typedef struct clvi_tuning {
+    const char *record; /* "cpu16", …: the file kernels/tuning/<record>.ini */
+    clvi_tuning_item *items;
+    size_t count, capacity;
+} clvi_tuning;
+
+struct clvi_buf {
+    clvi_device *device;
+    clvi_buf *previous, *next; /* in device->buffers */
+    cl_mem mem;
+    size_t bytes;
+    char *label;
+};
+
+/* Host memory that uploads pass through. Slabs are filled one after the other and used again in the
+ * same order: `last`, the newest write out of a slab, is finished when all of them are. */
+enum { CLVI_STAGING_SLABS = 16 };
+typedef struct clvi_slab {
+    unsigned char *data;
+    size_t capacity, used;
+    cl_event last; /* NULL: nothing under way */
+} clvi_slab;
+typedef struct clvi_staging {
+    clvi_slab slabs[CLVI_STAGING_SLABS];
+    unsigned count, current;
+} clvi_staging;
+
+typedef struct clvi_program clvi_program;
+typedef struct clvi_kernel clvi_kernel;
+
+typedef struct clvi_programs {
+    clvi_program *first;    /* list */
+    clvi_kernel **table;    /* by hash of (program, kernel, options), open addressing */
+    size_t count, capacity; /* capacity: a power of two */
+    /* By the addresses of the three strings: their contents are compared, not hashed. */
+    clvi_kernel *recent[256];
+    const char *folder; /* of the kernel cache; NULL: none */
+    bool complained;    /* about the cache, once per device */
+} clvi_programs;
+
+typedef enum clvi_clock { CLVI_CLOCK_UNKNOWN, CLVI_CLOCK_DEVICE, CLVI_CLOCK_HOST } clvi_clock;
+typedef struct clvi_timer {
+    clvi_clock clock;
+    cl_event begin;       /* CLVI_CLOCK_DEVICE */
+    double begin_seconds; /* CLVI_CLOCK_HOST */
+    bool running;
+} clvi_timer;
+
+struct clvi_device {
+    clvi_runtime *runtime;
+    const clvi_found_device *found;
+    clvi_arena *arena; /* strings and records that live as long as the device */
+    cl_context context;
+    cl_command_queue queue;
+    bool fast_math, clblast, sync;
+    const char *banner;
+    clv_error poison; /* status CLV_OK: healthy */
+    clvi_device_counters counters;
+    clvi_tuning tuning;
+    clvi_buf *buffers;
+    clvi_staging staging;
+    clvi_programs programs;
+    clvi_timer timer;
+    const clvi_kernel *last_kernel; /* newest launch, for messages */
+    /* At most 2·window commands are under way; marks[0] is the older one. */
+    cl_event marks[2];
+    unsigned window, since_mark;
+};
+
+/* ---- queue.c ----------------------------------------------------------------------------------
+ */
+
+/* The cause when the device is poisoned, else CLV_OK. First call of everything that enqueues. */
+clv_status clvi_device_check(const clvi_device *device, clv_error *error) CLV_MUST_CHECK;
+/* Reports that `call` gave `code` while doing `what` ("kernel a:b", "upload to x"); poisons the
+ * device when the code means that its queue is of no use any more. */
+clv_status clvi_queue_fail(clvi_device *device, cl_int code, const char *call, const char *what,
+                           clv_error *error);
+/* After each command enqueued: lets the device begin, and waits when too many are under way. */
+clv_status clvi_queue_advance(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
+/* Waits for one event; does not release it. `what` is for the message. */
+clv_status clvi_queue_wait_event(clvi_device *device, cl_event event, const char *what,
+                                 clv_error *error) CLV_MUST_CHECK;
+/* clvi_wait that is not counted. */
+clv_status clvi_queue_wait(clvi_device *device, const char *what, clv_error *error) CLV_MUST_CHECK;
+/* Records `from` in `error`. Returns its status. */
+clv_status clvi_error_copy(clv_error *error, const clv_error *from);
+
+/* ---- Others -----------------------------------------------------------------------------------
+ */
+
+/* tuning.c: reads the record of the device's class. Errors: CLV_E_CONFIG naming file and line. */
+clv_status clvi_tuning_load(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
+
+/* transfer.c */
+void clvi_staging_fini(clvi_device *device); /* the queue must be idle */
+
+/* program.c */
+clv_status clvi_programs_init(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
+void clvi_programs_fini(clvi_device *device);
+
+/* timer.c */
+void clvi_timer_fini(clvi_device *device);
+/* Monotonic seconds of the host. */
+double clvi_host_seconds(void);
+
+#endif

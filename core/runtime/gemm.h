@@ -1,0 +1,26 @@
+/* Matrix product with two providers: the native kernels (kernels/gemm.cl) and CLBlast. Row-major.
+ */
+#ifndef CLVI_GEMM_H
+#define CLVI_GEMM_H
+
+#include "runtime.h"
+
+/* c[m, n] = op(a)·op(b) (+ c if accumulate) (+ bias[n]) then activation.
+ * op(a) [m, k]: a is [m, lda] rows, or [k, lda] when transpose_a; op(b) [k, n] likewise. m, n, k
+ * >= 1. The result does not depend on anything but values and shapes (fixed order of summation). */
+typedef struct clvi_gemm {
+    bool transpose_a, transpose_b, accumulate;
+    int64_t m, n, k;
+    clvi_view a, b, c;
+    int64_t lda, ldb, ldc; /* in elements; 0: dense */
+    clvi_view bias;        /* buf NULL: none */
+    clvi_view workspace;   /* clvi_gemm_workspace elements */
+} clvi_gemm;
+
+/* Elements of workspace that the product of these shapes needs on this device (may be 0). */
+uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm);
+/* Enqueues. Errors: CLV_E_CL with CLBlast's or OpenCL's code. */
+clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm,
+                         clv_error *error) CLV_MUST_CHECK;
+
+#endif

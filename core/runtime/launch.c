@@ -1,0 +1,123 @@
+/* Launching kernels. See the contract in runtime.h. */
+#include "runtime/program.h"
+
+#include <stdio.h>
+
+enum { MOST_GROUPS = 65535 };
+
+void clvi_launch_begin(clvi_launch *launch, clvi_device *device, const char *program,
+                       const char *kernel, const char *options)
+{
+    launch->device = device;
+    launch->kernel = NULL;
+    launch->arg_count = 0;
+    /* Not the whole of it: clearing the message costs more than the look-up. */
+    launch->first.struct_size = (uint32_t)sizeof(launch->first);
+    clvi_error_clear(&launch->first);
+    launch->status = clvi_device_check(device, &launch->first);
+    if (launch->status != CLV_OK)
+        return;
+    clvi_kernel *found = NULL;
+    launch->status = clvi_kernel_get(device, program, kernel, options, &found, &launch->first);
+    launch->kernel = found;
+}
+
+static void set_arg(clvi_launch *launch, size_t bytes, const void *value)
+{
+    const cl_uint index = launch->arg_count++;
+    if (launch->status != CLV_OK)
+        return;
+    const clvi_kernel *kernel = launch->kernel;
+    const cl_int code = clSetKernelArg(kernel->kernel, index, bytes, value);
+    if (code == CL_SUCCESS)
+        return;
+    launch->status = clvi_fail(
+        &launch->first, CLV_E_INTERNAL, CLV_HERE,
+        "kernel %s:%s: argument %u of %zu bytes (the kernel has %u arguments): clSetKernelArg: %s",
+        kernel->program->name, kernel->name, (unsigned)index, bytes, (unsigned)kernel->arg_count,
+        clvi_cl_code_name(code));
+    launch->first.native_code = code;
+}
+
+void clvi_arg_view(clvi_launch *launch, clvi_view view)
+{
+    const cl_mem mem = view.buf != NULL ? view.buf->mem : NULL;
+    const cl_ulong offset = view.offset;
+    set_arg(launch, sizeof(mem), &mem);
+    set_arg(launch, sizeof(offset), &offset);
+}
+
+void clvi_arg_int(clvi_launch *launch, int32_t value)
+{
+    set_arg(launch, sizeof(value), &value);
+}
+
+void clvi_arg_uint(clvi_launch *launch, uint32_t value)
+{
+    set_arg(launch, sizeof(value), &value);
+}
+
+void clvi_arg_float(clvi_launch *launch, float value)
+{
+    set_arg(launch, sizeof(value), &value);
+}
+
+void clvi_arg_local(clvi_launch *launch, size_t bytes)
+{
+    set_arg(launch, bytes, NULL);
+}
+
+static clv_status check_launch(const clvi_launch *launch, const size_t *groups, clv_error *error)
+{
+    const clvi_kernel *kernel = launch->kernel;
+    if (launch->arg_count != kernel->arg_count)
+        CLV_FAIL(error, CLV_E_INTERNAL, "kernel %s:%s: %u arguments given, it has %u",
+                 kernel->program->name, kernel->name, launch->arg_count,
+                 (unsigned)kernel->arg_count);
+    for (int i = 0; i < 3; i++) {
+        if (groups[i] < 1 || groups[i] > MOST_GROUPS)
+            CLV_FAIL(error, CLV_E_INTERNAL,
+                     "kernel %s:%s: %zu x %zu x %zu work-groups, where 1 to %d are allowed in each "
+                     "dimension",
+                     kernel->program->name, kernel->name, groups[0], groups[1], groups[2],
+                     MOST_GROUPS);
+    }
+    return CLV_OK;
+}
+
+/* Counts what a driver that compiles late now compiles, and marks the program as to be saved. */
+static void count_compilation(clvi_device *device, clvi_kernel *kernel, const size_t *global)
+{
+    const bool large =
+        global[0] > MOST_GROUPS || global[1] > MOST_GROUPS || global[2] > MOST_GROUPS;
+    const unsigned variant = large ? CLVI_VARIANT_LARGE : CLVI_VARIANT_SMALL;
+    if (kernel->variants & variant)
+        return;
+    kernel->variants |= variant;
+    kernel->program->dirty = true;
+    device->counters.kernels_compiled++;
+}
+
+clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz, clv_error *error)
+{
+    if (launch->status != CLV_OK)
+        return clvi_error_copy(error, &launch->first);
+    clvi_device *device = launch->device;
+    clvi_kernel *kernel = launch->kernel;
+    const size_t groups[3] = {gx, gy, gz};
+    CLV_TRY(check_launch(launch, groups, error));
+    const size_t global[3] = {gx * kernel->local[0], gy * kernel->local[1], gz * kernel->local[2]};
+    const cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernel, 3, NULL, global,
+                                               kernel->local, 0, NULL, NULL);
+    char what[160];
+    if (code != CL_SUCCESS || device->sync)
+        snprintf(what, sizeof(what), "kernel %.70s:%.70s", kernel->program->name, kernel->name);
+    if (code != CL_SUCCESS)
+        return clvi_queue_fail(device, code, "clEnqueueNDRangeKernel", what, error);
+    device->counters.launches++;
+    device->last_kernel = kernel;
+    count_compilation(device, kernel, global);
+    if (device->sync)
+        return clvi_queue_wait(device, what, error);
+    return clvi_queue_advance(device, error);
+}

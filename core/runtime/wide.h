@@ -1,0 +1,41 @@
+/* Block sizes of the wide kernels (kernels/wide.clh) on a device, from its tuning record, and the
+ * packing that GEMM and convolution share. */
+#ifndef CLVI_WIDE_H
+#define CLVI_WIDE_H
+
+#include "runtime/runtime.h"
+
+typedef struct clvi_wide {
+    int32_t vector;     /* floats per vector */
+    int32_t rows;       /* rows of accumulators */
+    int32_t param_rows; /* the same where rows are input channels */
+    int32_t columns;    /* columns of a block: a multiple of vector */
+    char options[64];   /* the kernels' -D options */
+} clvi_wide;
+
+clvi_wide clvi_wide_of(const clvi_device *device);
+
+/* What gemm_pack copies; see kernels/gemm.cl. A matrix [k, n] has taps_y = taps_x = 1. */
+typedef struct clvi_packing {
+    clvi_view to;    /* clvi_packing_elements of these */
+    clvi_view from;  /* offset may point at the last tap where tap strides are negative */
+    clvi_view scale; /* [n]; buf NULL: none */
+    int32_t n, k;    /* columns; rows per tap */
+    int32_t row, column, taps_y, taps_x, tap_y, tap_x; /* elements between neighbours in `from` */
+    int32_t zeros;
+} clvi_packing;
+
+/* Elements that packing `rows` rows (all taps) of n columns takes, with `zeros`. */
+int64_t clvi_packed_elements(const clvi_wide *wide, int64_t rows, int64_t n, int64_t zeros);
+
+/* Enqueues. */
+clv_status clvi_pack(clvi_device *device, const clvi_packing *packing,
+                     clv_error *error) CLV_MUST_CHECK;
+
+/* ceil(a / b) of counts. */
+static inline int64_t clvi_div_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+#endif
