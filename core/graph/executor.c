@@ -1,0 +1,152 @@
+/* Running a plan: forward and backward, a node at a time. Everything is enqueued, nothing waits. */
+#include "graph/plan_internal.h"
+
+void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view gradient)
+{
+    CLV_ASSERT(input < plan->graph->input_count);
+    plan->input_values[input] = values;
+    plan->input_grads[input] = gradient;
+}
+
+/* Index of the graph input that is this tensor; it must be one. */
+static size_t input_index(const clvi_plan *plan, clv_tensor root)
+{
+    size_t i = 0;
+    while (i + 1 < plan->graph->input_count && plan->graph->inputs[i].tensor != root)
+        i++;
+    return i;
+}
+
+clvi_view clvi_plan_value_of(const clvi_plan *plan, clv_tensor tensor, int64_t n)
+{
+    if (tensor == CLV_NO_TENSOR)
+        return (clvi_view){NULL, 0};
+    const clv_tensor root = clvi_graph_root(plan->graph, tensor);
+    const clvi_tensor *t = &plan->graph->tensors[root];
+    if (t->kind == CLVI_TENSOR_INPUT)
+        return plan->input_values[input_index(plan, root)];
+    if (t->kind == CLVI_TENSOR_VARIABLE)
+        return clvi_store_view(plan->store, plan->base + (uint32_t)t->variable, CLVI_STORE_VALUE);
+    return clvi_layout_view(&plan->layout, plan->value_item[root], n);
+}
+
+clvi_view clvi_plan_grad_of(const clvi_plan *plan, clv_tensor tensor, int64_t n)
+{
+    const clv_tensor root = clvi_graph_root(plan->graph, tensor);
+    const clvi_tensor *t = &plan->graph->tensors[root];
+    if (t->kind == CLVI_TENSOR_INPUT)
+        return plan->input_grads[input_index(plan, root)];
+    if (t->kind == CLVI_TENSOR_VARIABLE)
+        return clvi_store_view(plan->store, plan->base + (uint32_t)t->variable,
+                               CLVI_STORE_GRADIENT);
+    return clvi_layout_view(&plan->layout, plan->grad_item[root], n);
+}
+
+clvi_view clvi_plan_output(const clvi_plan *plan, size_t output, int64_t n)
+{
+    return clvi_plan_value_of(plan, plan->outputs[output], n);
+}
+
+clvi_view clvi_plan_grad(const clvi_plan *plan, size_t output, int64_t n)
+{
+    return clvi_plan_grad_of(plan, plan->outputs[output], n);
+}
+
+/* The call record of a step with everything that forward and backward share. */
+static clvi_run run_of(const clvi_plan *plan, const clvi_step *step)
+{
+    const clvi_node *node = &plan->graph->nodes[step->node];
+    clvi_run run = {.device = plan->device,
+                    .graph = plan->graph,
+                    .node = node,
+                    .node_index = step->node,
+                    .mode = plan->mode,
+                    .n = plan->n,
+                    .wants_grad = step->wants_grad,
+                    .random = plan->random};
+    for (int i = 0; i < node->input_count; i++)
+        run.in[i] = clvi_plan_value_of(plan, node->inputs[i], plan->n);
+    for (int o = 0; o < node->output_count; o++)
+        run.out[o] = clvi_plan_value_of(plan, node->outputs[o], plan->n);
+    for (int k = 0; k < CLVI_MAX_SAVED; k++)
+        run.saved[k] = clvi_layout_view(&plan->layout, step->saved[k], plan->n);
+    run.prepared = clvi_layout_view(&plan->layout, step->prepared, plan->n);
+    return run;
+}
+
+static clv_status in_context(const clvi_plan *plan, const clvi_step *step, const char *pass,
+                             clv_status status, clv_error *error)
+{
+    const clvi_node *node = &plan->graph->nodes[step->node];
+    if (status != CLV_OK)
+        clvi_prepend(error, "%s: %s of %s (%s)", plan->graph->label, pass, node->name,
+                     node->op->name);
+    return status;
+}
+
+clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *random,
+                             clv_error *error)
+{
+    if (n < 1 || n > plan->max_batch)
+        CLV_FAIL(error, CLV_E_INTERNAL, "%s: a batch of %lld where 1 to %lld were planned",
+                 plan->graph->label, (long long)n, (long long)plan->max_batch);
+    plan->n = n;
+    plan->random = random ? *random : (clvi_run_random){0};
+    const uint64_t version = clvi_store_version(plan->store);
+    const bool prepare = plan->mode == CLV_MODE_TRAIN || plan->prepared_version != version ||
+                         !clvi_slabs_claimed_by(plan->slabs, plan);
+    clvi_slabs_claim(plan->slabs, plan);
+    plan->prepared_version = version;
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const clvi_step *step = &plan->steps[s];
+        const clvi_op *op = plan->graph->nodes[step->node].op;
+        if (op->is_alias)
+            continue;
+        clvi_run run = run_of(plan, step);
+        run.workspace = clvi_layout_view(&plan->layout, step->forward_workspace, n);
+        if (op->prepare && prepare)
+            CLV_TRY(in_context(plan, step, "preparation", op->prepare(&run, error), error));
+        CLV_TRY(in_context(plan, step, "forward", op->forward(&run, error), error));
+    }
+    return CLV_OK;
+}
+
+/* total += part, over a tensor's elements. */
+static clv_status add_into(const clvi_plan *plan, clv_tensor tensor, clvi_view total,
+                           clvi_view part, clv_error *error)
+{
+    const clv_shape *shape = &plan->graph->tensors[tensor].shape;
+    const int64_t elements =
+        clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
+    return clvi_add_into(plan->device, total, part, elements, error);
+}
+
+static clv_status backward_step(const clvi_plan *plan, const clvi_step *step, clv_error *error)
+{
+    const clvi_node *node = &plan->graph->nodes[step->node];
+    clvi_run run = run_of(plan, step);
+    run.workspace = clvi_layout_view(&plan->layout, step->backward_workspace, plan->n);
+    for (int o = 0; o < node->output_count; o++)
+        run.grad_out[o] = clvi_plan_grad_of(plan, node->outputs[o], plan->n);
+    for (int i = 0; i < node->input_count; i++)
+        if (step->wants_grad >> i & 1)
+            run.grad_in[i] = step->addend[i] >= 0
+                                 ? clvi_layout_view(&plan->layout, step->addend[i], plan->n)
+                                 : clvi_plan_grad_of(plan, node->inputs[i], plan->n);
+    CLV_TRY(in_context(plan, step, "backward", node->op->backward(&run, error), error));
+    for (int i = 0; i < node->input_count; i++)
+        if (step->addend[i] >= 0)
+            CLV_TRY(add_into(plan, node->inputs[i],
+                             clvi_plan_grad_of(plan, node->inputs[i], plan->n), run.grad_in[i],
+                             error));
+    return CLV_OK;
+}
+
+clv_status clvi_plan_backward(clvi_plan *plan, clv_error *error)
+{
+    CLV_ASSERT(plan->mode == CLV_MODE_TRAIN && plan->n > 0);
+    for (size_t s = plan->step_count; s-- > 0;)
+        if (plan->steps[s].wants_grad)
+            CLV_TRY(backward_step(plan, &plan->steps[s], error));
+    return CLV_OK;
+}

@@ -1,0 +1,36 @@
+/* A network as a list of operations on tensors: what a plugin's build makes, and what a plan runs.
+ * Pure description: no device, no memory of pixels. The batch extent is symbolic (CLV_BATCH). */
+#ifndef CLVI_GRAPH_H
+#define CLVI_GRAPH_H
+
+#include "ops/node.h"
+
+clv_status clvi_graph_create(const char *label, clv_graph **out, clv_error *error) CLV_MUST_CHECK;
+void clvi_graph_destroy(clv_graph *graph); /* NULL allowed */
+
+/* The functions behind clv_host's graph slots; see conclave/plugin.h. */
+clv_status clvi_graph_input_add(clv_graph *graph, const clv_input_desc *desc, clv_tensor *out,
+                                clv_error *error) CLV_MUST_CHECK;
+/* An input that is no image: any shape, named by its role ("labels", "logits", …). */
+clv_status clvi_graph_input_tensor(clv_graph *graph, const char *role, const clv_shape *shape,
+                                   clv_tensor *out, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_variable_add(clv_graph *graph, const clv_variable_desc *desc, bool is_state,
+                                   clv_tensor *out, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_add_op(clv_graph *graph, const char *op, const char *name,
+                             const clv_tensor *inputs, uint32_t input_count, const clv_attr *attrs,
+                             uint32_t attr_count, uint32_t attr_stride, clv_tensor *outputs,
+                             uint32_t output_count, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_output_add(clv_graph *graph, const char *role, clv_tensor tensor,
+                                 clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_route(clv_graph *graph, const clv_route_desc *desc,
+                            clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_push_scope(clv_graph *graph, const char *name,
+                                 clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_pop_scope(clv_graph *graph, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_shape(const clv_graph *graph, clv_tensor tensor, clv_shape *out,
+                            clv_error *error) CLV_MUST_CHECK;
+
+/* The tensor of a role, or CLV_NO_TENSOR. */
+clv_tensor clvi_graph_find_output(const clv_graph *graph, const char *role);
+clv_tensor clvi_graph_find_input(const clv_graph *graph, const char *role);
+#endif

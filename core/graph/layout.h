@@ -1,0 +1,49 @@
+/* Where the pieces of a plan's memory lie: lifetimes in, offsets out. Used by plan.c only. */
+#ifndef CLVI_LAYOUT_H
+#define CLVI_LAYOUT_H
+
+#include "graph/plan.h"
+
+/* One piece of memory, alive from step `first` to step `last`, both included. */
+typedef struct clvi_item {
+    const char *what;   /* tensor or node, for messages */
+    clvi_amount amount; /* elements */
+    int32_t first, last;
+    bool batched;    /* lies in the slabs whose offsets grow with the batch */
+    uint64_t units;  /* size in units of alignment (per sample when batched) */
+    uint64_t offset; /* in the same units */
+    uint32_t slab;
+    clvi_buf *own; /* CONCLAVE_ARENA=0 */
+} clvi_item;
+
+typedef struct clvi_layout {
+    clvi_device *device;
+    clvi_slabs *slabs;
+    clvi_item *items;
+    size_t count, capacity;
+    int64_t max_batch;
+    uint64_t unit; /* elements */
+    bool guarded;  /* CONCLAVE_ARENA=0 */
+    uint64_t bytes; /* in use at max_batch, after placing */
+} clvi_layout;
+
+void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slabs,
+                      int64_t max_batch);
+void clvi_layout_fini(clvi_layout *layout);
+/* Notes a piece; *index names it. An amount of nothing gives -1. */
+clv_status clvi_layout_add(clvi_layout *layout, const char *what, clvi_amount amount, int32_t first,
+                           int32_t last, int32_t *index, clv_error *error) CLV_MUST_CHECK;
+/* Largest first, each at the lowest place free over its life; then allocates. `label` for messages.
+ * Errors: CLV_E_MEMORY naming the largest pieces and the batch that would fit. */
+clv_status clvi_layout_place(clvi_layout *layout, const char *label,
+                             clv_error *error) CLV_MUST_CHECK;
+/* Where a piece lies for a batch of n. Index -1: an absent view. */
+clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n);
+clv_status clvi_layout_poison(const clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_layout_check_guards(const clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
+
+/* The slabs remember who wrote into them last: prepared weights of another plan are gone then. */
+void clvi_slabs_claim(clvi_slabs *slabs, const void *user);
+bool clvi_slabs_claimed_by(const clvi_slabs *slabs, const void *user);
+
+#endif

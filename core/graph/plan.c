@@ -1,0 +1,383 @@
+/* Making a plan: which nodes run, which gradients are wanted, how long every tensor lives.
+ * Steps in time: forward of step i at i; outside work (loss) at F, the number of steps; backward of
+ * step i at F + 1 + (F - 1 - i). */
+#include "graph/plan_internal.h"
+
+#include <stdio.h>
+
+/* What is known while planning; arrays over all tensors of the graph, by root. */
+typedef struct analysis {
+    clvi_plan *plan;
+    const clv_graph *graph;
+    const clvi_plan_desc *desc;
+    clvi_needs *needs;  /* per step */
+    bool *wanted;       /* tensor is a wanted output */
+    bool *needs_grad;   /* something trainable lies above it */
+    bool *has_grad;     /* a gradient arrives at it */
+    int32_t *last_use;  /* last step in time that reads its value */
+    int32_t steps;      /* F */
+} analysis;
+
+static clv_tensor root_of(const analysis *a, clv_tensor t)
+{
+    return clvi_graph_root(a->graph, t);
+}
+
+static int32_t backward_time(const analysis *a, int32_t step)
+{
+    return a->steps + 1 + (a->steps - 1 - step);
+}
+
+/* Marks the nodes that wanted outputs need, and numbers them as steps in the graph's order. */
+static clv_status choose_nodes(analysis *a, clv_error *error)
+{
+    const clv_graph *g = a->graph;
+    bool *needed = clvi_calloc(g->tensor_count + 1, sizeof *needed);
+    a->plan->steps = clvi_calloc(g->node_count + 1, sizeof *a->plan->steps);
+    a->needs = clvi_calloc(g->node_count + 1, sizeof *a->needs);
+    if (!needed || !a->plan->steps || !a->needs) {
+        clvi_free(needed);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", g->label);
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < a->desc->output_count; i++)
+        needed[a->desc->outputs[i]] = true;
+    for (size_t k = g->node_count; k-- > 0;) {
+        const clvi_node *node = &g->nodes[k];
+        bool any = false;
+        for (int o = 0; o < node->output_count; o++)
+            any |= needed[node->outputs[o]];
+        if (!any)
+            continue;
+        for (int i = 0; i < node->input_count; i++)
+            if (node->inputs[i] != CLV_NO_TENSOR)
+                needed[node->inputs[i]] = true;
+        a->plan->steps[count++].node = (uint32_t)k;
+    }
+    for (size_t i = 0; i < count / 2; i++) { /* found last to first */
+        const clvi_step swap = a->plan->steps[i];
+        a->plan->steps[i] = a->plan->steps[count - 1 - i];
+        a->plan->steps[count - 1 - i] = swap;
+    }
+    clvi_free(needed);
+    a->plan->step_count = count;
+    a->steps = (int32_t)count;
+    return CLV_OK;
+}
+
+/* Which tensors have something trainable above them. */
+static void find_trainable(analysis *a)
+{
+    const clv_graph *g = a->graph;
+    if (a->plan->mode != CLV_MODE_TRAIN)
+        return;
+    for (size_t v = 0; v < g->variable_count; v++)
+        a->needs_grad[g->variables[v].tensor] =
+            clvi_store_segment(a->plan->store, a->plan->base + v)->trainable;
+    for (size_t i = 0; i < g->input_count; i++)
+        a->needs_grad[g->inputs[i].tensor] = (a->desc->inputs_with_grad >> i & 1) != 0;
+    for (int32_t s = 0; s < a->steps; s++) {
+        const clvi_node *node = &g->nodes[a->plan->steps[s].node];
+        bool any = false;
+        for (int i = 0; i < node->input_count && (node->op->backward || node->op->is_alias); i++)
+            any |= node->inputs[i] != CLV_NO_TENSOR && a->needs_grad[root_of(a, node->inputs[i])];
+        for (int o = 0; o < node->output_count && any; o++)
+            a->needs_grad[root_of(a, node->outputs[o])] = true;
+    }
+}
+
+/* Which gradients arrive where, and what each node needs from the plan. */
+static void find_gradients(analysis *a)
+{
+    const clv_graph *g = a->graph;
+    for (size_t i = 0; i < a->desc->output_count; i++)
+        if (a->plan->mode == CLV_MODE_TRAIN && (a->desc->outputs_with_grad >> i & 1) != 0)
+            a->has_grad[root_of(a, a->desc->outputs[i])] = true;
+    for (int32_t s = a->steps; s-- > 0;) {
+        clvi_step *step = &a->plan->steps[s];
+        const clvi_node *node = &g->nodes[step->node];
+        bool arrives = false;
+        for (int o = 0; o < node->output_count; o++)
+            arrives |= a->has_grad[root_of(a, node->outputs[o])];
+        if (node->op->is_alias)
+            continue;
+        for (int i = 0; i < node->input_count && arrives && node->op->backward; i++) {
+            if (node->inputs[i] == CLV_NO_TENSOR || !a->needs_grad[root_of(a, node->inputs[i])])
+                continue;
+            step->wants_grad |= 1u << i;
+            a->has_grad[root_of(a, node->inputs[i])] = true;
+        }
+        if (node->op->needs)
+            node->op->needs(a->plan->device, g, node, a->plan->mode, step->wants_grad,
+                            &a->needs[s]);
+    }
+}
+
+static void use(analysis *a, clv_tensor tensor, int32_t time)
+{
+    if (tensor == CLV_NO_TENSOR)
+        return;
+    int32_t *last = &a->last_use[root_of(a, tensor)];
+    *last = time > *last ? time : *last;
+}
+
+/* Until when every value is read. */
+static void find_last_uses(analysis *a)
+{
+    for (size_t t = 0; t < a->graph->tensor_count; t++)
+        a->last_use[t] = -1;
+    for (int32_t s = 0; s < a->steps; s++) {
+        const clvi_step *step = &a->plan->steps[s];
+        const clvi_node *node = &a->graph->nodes[step->node];
+        const int32_t back = backward_time(a, s);
+        for (int i = 0; i < node->input_count; i++) {
+            use(a, node->inputs[i], s);
+            if (step->wants_grad && (a->needs[s].backward_inputs >> i & 1))
+                use(a, node->inputs[i], back);
+        }
+        for (int o = 0; o < node->output_count; o++) {
+            use(a, node->outputs[o], s);
+            if (step->wants_grad && (a->needs[s].backward_outputs >> o & 1))
+                use(a, node->outputs[o], back);
+        }
+    }
+    for (size_t i = 0; i < a->desc->output_count; i++) {
+        use(a, a->desc->outputs[i], 2 * a->steps + 1);
+        a->wanted[root_of(a, a->desc->outputs[i])] = true;
+    }
+}
+
+static clvi_amount amount_of(const clv_shape *shape)
+{
+    const int64_t elements = clvi_shape_elements(shape);
+    return clvi_shape_batched(shape) ? (clvi_amount){elements, 0} : (clvi_amount){0, elements};
+}
+
+static bool same_amount(clvi_amount x, clvi_amount y)
+{
+    return x.per_sample == y.per_sample && x.constant == y.constant;
+}
+
+/* Memory of what forward step s writes. */
+static clv_status add_values(analysis *a, int32_t s, clv_error *error)
+{
+    clvi_plan *plan = a->plan;
+    clvi_step *step = &plan->steps[s];
+    const clvi_node *node = &a->graph->nodes[step->node];
+    const clvi_needs *needs = &a->needs[s];
+    if (node->op->is_alias)
+        return CLV_OK;
+    for (int o = 0; o < node->output_count; o++) {
+        const clv_tensor out = node->outputs[o];
+        const clvi_amount amount = amount_of(&a->graph->tensors[out].shape);
+        for (int i = 0; o == 0 && i < node->input_count; i++) {
+            if (!(needs->forward_in_place >> i & 1))
+                continue;
+            const clv_tensor in = root_of(a, node->inputs[i]);
+            if (plan->value_item[in] >= 0 && a->last_use[in] == s && !a->wanted[in] &&
+                same_amount(plan->layout.items[plan->value_item[in]].amount, amount))
+                plan->value_item[out] = plan->value_item[in];
+        }
+        if (plan->value_item[out] >= 0)
+            plan->layout.items[plan->value_item[out]].last = a->last_use[out];
+        else
+            CLV_TRY(clvi_layout_add(&plan->layout, a->graph->tensors[out].name, amount, s,
+                                    a->last_use[out], &plan->value_item[out], error));
+    }
+    const int32_t back = backward_time(a, s), end = 2 * a->steps + 1;
+    const bool train = plan->mode == CLV_MODE_TRAIN;
+    for (int k = 0; k < CLVI_MAX_SAVED; k++)
+        CLV_TRY(clvi_layout_add(&plan->layout, node->name, needs->saved[k], s,
+                                step->wants_grad ? back : s, &step->saved[k], error));
+    CLV_TRY(clvi_layout_add(&plan->layout, node->name, needs->forward_workspace, s, s,
+                            &step->forward_workspace, error));
+    CLV_TRY(clvi_layout_add(&plan->layout, node->name, needs->prepared, train ? s : 0,
+                            !train                                           ? end
+                            : needs->prepared_in_backward && step->wants_grad ? back
+                                                                             : s,
+                            &step->prepared, error));
+    return CLV_OK;
+}
+
+/* Memory of the gradients that backward of step s writes, and of its workspace. The gradient of a
+ * tensor is born at its first writer and dies when its producer has read it. */
+static clv_status add_gradients(analysis *a, int32_t s, bool *written, clv_error *error)
+{
+    clvi_plan *plan = a->plan;
+    clvi_step *step = &plan->steps[s];
+    const clvi_node *node = &a->graph->nodes[step->node];
+    const int32_t now = backward_time(a, s);
+    for (int i = 0; i < CLVI_MAX_INPUTS; i++)
+        step->addend[i] = -1;
+    step->backward_workspace = -1;
+    if (!step->wants_grad)
+        return CLV_OK;
+    CLV_TRY(clvi_layout_add(&plan->layout, node->name, a->needs[s].backward_workspace, now, now,
+                            &step->backward_workspace, error));
+    const int32_t out_item = plan->grad_item[root_of(a, node->outputs[0])];
+    for (int i = 0; i < node->input_count; i++) {
+        if (!(step->wants_grad >> i & 1))
+            continue;
+        const clv_tensor in = root_of(a, node->inputs[i]);
+        const clvi_amount amount = amount_of(&a->graph->tensors[in].shape);
+        const char *name = a->graph->tensors[in].name;
+        if (written[in]) {
+            CLV_TRY(clvi_layout_add(&plan->layout, name, amount, now, now, &step->addend[i], error));
+            continue;
+        }
+        written[in] = true;
+        if (a->graph->tensors[in].kind != CLVI_TENSOR_ACTIVATION)
+            continue; /* the store's, or bound from outside */
+        int32_t producer = s; /* in time: until backward of the step that made it */
+        while (producer > 0 &&
+               plan->steps[producer].node != (uint32_t)a->graph->tensors[in].producer)
+            producer--;
+        const int32_t death = backward_time(a, producer);
+        if ((a->needs[s].grad_in_place >> i & 1) && out_item >= 0 &&
+            plan->layout.items[out_item].last == now &&
+            same_amount(plan->layout.items[out_item].amount, amount)) {
+            plan->grad_item[in] = out_item;
+            plan->layout.items[out_item].last = death;
+        } else {
+            CLV_TRY(clvi_layout_add(&plan->layout, name, amount, now, death, &plan->grad_item[in],
+                                    error));
+        }
+    }
+    return CLV_OK;
+}
+
+static clv_status add_memory(analysis *a, clv_error *error)
+{
+    clvi_plan *plan = a->plan;
+    for (int32_t s = 0; s < a->steps; s++) {
+        clvi_step *step = &plan->steps[s];
+        step->forward_workspace = step->prepared = -1;
+        for (int k = 0; k < CLVI_MAX_SAVED; k++)
+            step->saved[k] = -1;
+        CLV_TRY(add_values(a, s, error));
+    }
+    bool *written = clvi_calloc(a->graph->tensor_count + 1, sizeof *written);
+    if (!written)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", a->graph->label);
+    clv_status status = CLV_OK;
+    for (size_t i = 0; i < a->desc->output_count && status == CLV_OK; i++) {
+        const clv_tensor out = root_of(a, a->desc->outputs[i]);
+        if (!a->has_grad[out] || written[out] || plan->mode != CLV_MODE_TRAIN ||
+            !(a->desc->outputs_with_grad >> i & 1))
+            continue;
+        written[out] = true;
+        int32_t producer = 0;
+        for (int32_t s = 0; s < a->steps; s++)
+            if ((int32_t)plan->steps[s].node == a->graph->tensors[out].producer)
+                producer = s;
+        status = clvi_layout_add(&plan->layout, a->graph->tensors[out].name,
+                                 amount_of(&a->graph->tensors[out].shape), a->steps,
+                                 backward_time(a, producer), &plan->grad_item[out], error);
+    }
+    for (int32_t s = a->steps; s-- > 0 && status == CLV_OK;)
+        status = add_gradients(a, s, written, error);
+    clvi_free(written);
+    return status;
+}
+
+static clv_status analyse(analysis *a, clv_error *error)
+{
+    const size_t n = a->graph->tensor_count + 1;
+    a->wanted = clvi_calloc(n, sizeof *a->wanted);
+    a->needs_grad = clvi_calloc(n, sizeof *a->needs_grad);
+    a->has_grad = clvi_calloc(n, sizeof *a->has_grad);
+    a->last_use = clvi_calloc(n, sizeof *a->last_use);
+    if (!a->wanted || !a->needs_grad || !a->has_grad || !a->last_use)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", a->graph->label);
+    CLV_TRY(choose_nodes(a, error));
+    find_trainable(a);
+    find_gradients(a);
+    find_last_uses(a);
+    CLV_TRY(add_memory(a, error));
+    return clvi_layout_place(&a->plan->layout, a->graph->label, error);
+}
+
+static clv_status start(clvi_plan *plan, const clvi_plan_desc *desc, clv_error *error)
+{
+    const size_t tensors = desc->graph->tensor_count + 1;
+    plan->graph = desc->graph;
+    plan->store = desc->store;
+    plan->device = clvi_store_device(desc->store);
+    plan->base = desc->base;
+    plan->mode = desc->mode;
+    plan->max_batch = desc->max_batch;
+    plan->slabs = desc->slabs;
+    if (!plan->slabs) {
+        CLV_TRY(clvi_slabs_create(plan->device, &plan->slabs, error));
+        plan->owns_slabs = true;
+    }
+    clvi_layout_init(&plan->layout, plan->device, plan->slabs, plan->max_batch);
+    plan->value_item = clvi_malloc(tensors * sizeof *plan->value_item);
+    plan->grad_item = clvi_malloc(tensors * sizeof *plan->grad_item);
+    plan->outputs = clvi_malloc((desc->output_count + 1) * sizeof *plan->outputs);
+    if (!plan->value_item || !plan->grad_item || !plan->outputs)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", desc->graph->label);
+    for (size_t t = 0; t < tensors; t++)
+        plan->value_item[t] = plan->grad_item[t] = -1;
+    memcpy(plan->outputs, desc->outputs, desc->output_count * sizeof *plan->outputs);
+    plan->output_count = desc->output_count;
+    return CLV_OK;
+}
+
+clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_error *error)
+{
+    CLV_ASSERT(desc->max_batch >= 1 && desc->output_count >= 1);
+    if (desc->graph->input_count > CLVI_MAX_INPUTS)
+        CLV_FAIL(error, CLV_E_SHAPE, "%s has %zu inputs, at most %d are possible",
+                 desc->graph->label, desc->graph->input_count, CLVI_MAX_INPUTS);
+    clvi_plan *plan = clvi_calloc(1, sizeof *plan);
+    if (!plan)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", desc->graph->label);
+    analysis a = {.plan = plan, .graph = desc->graph, .desc = desc};
+    clv_status status = start(plan, desc, error);
+    if (status == CLV_OK)
+        status = analyse(&a, error);
+    clvi_free(a.needs);
+    clvi_free(a.wanted);
+    clvi_free(a.needs_grad);
+    clvi_free(a.has_grad);
+    clvi_free(a.last_use);
+    if (status != CLV_OK) {
+        clvi_plan_destroy(plan);
+        return status;
+    }
+    *out = plan;
+    return CLV_OK;
+}
+
+void clvi_plan_destroy(clvi_plan *plan)
+{
+    if (!plan)
+        return;
+    clvi_layout_fini(&plan->layout);
+    if (plan->owns_slabs)
+        clvi_slabs_destroy(plan->slabs);
+    else if (plan->slabs && clvi_slabs_claimed_by(plan->slabs, plan))
+        clvi_slabs_claim(plan->slabs, NULL);
+    clvi_free(plan->steps);
+    clvi_free(plan->value_item);
+    clvi_free(plan->grad_item);
+    clvi_free(plan->outputs);
+    clvi_free(plan);
+}
+
+uint64_t clvi_plan_bytes(const clvi_plan *plan)
+{
+    return plan->layout.bytes;
+}
+
+clv_status clvi_plan_check_guards(clvi_plan *plan, clv_error *error)
+{
+    return clvi_layout_check_guards(&plan->layout, error);
+}
+
+clv_status clvi_plan_poison(clvi_plan *plan, clv_error *error)
+{
+    plan->prepared_version = 0;
+    return clvi_layout_poison(&plan->layout, error);
+}

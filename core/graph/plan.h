@@ -1,0 +1,62 @@
+/* A graph made ready for one device, a largest batch, a mode and a set of trainable parameters: which
+ * nodes run, where each tensor lies, in which order backward goes; and the executor that runs it.
+ *
+ * Memory is planned by lifetime. Every tensor has size per_sample·n and lies at offset a·n, so any
+ * batch up to the largest is laid out at once; what does not depend on n lies in slabs of its own.
+ * A slab is at most the device's largest allocation; no tensor spans two. CONCLAVE_ARENA=0 gives
+ * every item a buffer of its own with guard bands. */
+#ifndef CLVI_PLAN_H
+#define CLVI_PLAN_H
+
+#include "graph/store.h"
+#include "ops/op.h"
+
+typedef struct clvi_plan clvi_plan;
+
+/* Device memory that plans which never run at the same time share (training and inference). */
+typedef struct clvi_slabs clvi_slabs;
+clv_status clvi_slabs_create(clvi_device *device, clvi_slabs **out, clv_error *error) CLV_MUST_CHECK;
+void clvi_slabs_destroy(clvi_slabs *slabs); /* NULL allowed; after its plans */
+
+typedef struct clvi_plan_desc {
+    const clv_graph *graph; /* outlives the plan */
+    clvi_store *store;      /* committed; outlives the plan */
+    uint32_t base;          /* segment of the graph's first variable */
+    clvi_slabs *slabs;      /* NULL: slabs of its own */
+    clv_mode mode;
+    int64_t max_batch;
+    const clv_tensor *outputs; /* wanted tensors; only what they need is planned */
+    size_t output_count;
+    uint32_t outputs_with_grad; /* bit i: a gradient of outputs[i] will be given (train) */
+    uint32_t inputs_with_grad;  /* bit i: the gradient of graph input i is wanted (train) */
+} clvi_plan_desc;
+
+/* Errors: CLV_E_MEMORY: what does not fit, the largest tensors and the batch that would. */
+clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_error *error) CLV_MUST_CHECK;
+void clvi_plan_destroy(clvi_plan *plan); /* NULL allowed */
+
+/* Graph inputs are bound from outside before forward: input i's values, and where its gradient goes
+ * (inputs_with_grad). The binding stays until changed. */
+void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view gradient);
+
+/* Runs forward for n samples, 1 … max_batch. `random` may be NULL where the graph draws nothing.
+ * Enqueues only. */
+clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *random,
+                             clv_error *error) CLV_MUST_CHECK;
+/* Runs backward of the last forward; the gradients of outputs must lie at clvi_plan_grad. Parameter
+ * gradients are overwritten in the store. Enqueues only. */
+clv_status clvi_plan_backward(clvi_plan *plan, clv_error *error) CLV_MUST_CHECK;
+
+/* Where a wanted output lies for a batch of n, valid until the next forward; and where its gradient
+ * is to be put (outputs_with_grad). buf NULL: not planned. */
+clvi_view clvi_plan_output(const clvi_plan *plan, size_t output, int64_t n);
+clvi_view clvi_plan_grad(const clvi_plan *plan, size_t output, int64_t n);
+
+/* Bytes of device memory that the plan's layout takes at max_batch (without the store). */
+uint64_t clvi_plan_bytes(const clvi_plan *plan);
+/* CONCLAVE_ARENA=0: CLV_E_INTERNAL naming a node whose guard band was overwritten. Waits. */
+clv_status clvi_plan_check_guards(clvi_plan *plan, clv_error *error) CLV_MUST_CHECK;
+/* Fills all planned memory with NaN (a pattern), for tests: nothing may depend on old content. */
+clv_status clvi_plan_poison(clvi_plan *plan, clv_error *error) CLV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,44 @@
+/* What plan.c (analysis) and executor.c (running) share. */
+#ifndef CLVI_PLAN_INTERNAL_H
+#define CLVI_PLAN_INTERNAL_H
+
+#include "graph/layout.h"
+
+/* One node as this plan runs it. Item indices are -1 where there is nothing. */
+typedef struct clvi_step {
+    uint32_t node;       /* index in the graph */
+    uint32_t wants_grad; /* bit i: backward writes the gradient of input i; 0: no backward */
+    int32_t saved[CLVI_MAX_SAVED];
+    int32_t forward_workspace, backward_workspace, prepared;
+    /* A second gradient for one tensor is written here first and then added. */
+    int32_t addend[CLVI_MAX_INPUTS];
+} clvi_step;
+
+struct clvi_plan {
+    const clv_graph *graph;
+    clvi_store *store;
+    clvi_device *device;
+    uint32_t base;
+    clv_mode mode;
+    int64_t max_batch;
+    clvi_slabs *slabs;
+    bool owns_slabs;
+    clvi_layout layout;
+    clvi_step *steps;
+    size_t step_count;
+    int32_t *value_item; /* per tensor (roots): where its value lies */
+    int32_t *grad_item;  /* per tensor (roots): where its gradient lies */
+    clv_tensor *outputs;
+    size_t output_count;
+    clvi_view input_values[CLVI_MAX_INPUTS], input_grads[CLVI_MAX_INPUTS]; /* per graph input */
+    /* State of the last forward. */
+    int64_t n;
+    clvi_run_random random;
+    uint64_t prepared_version; /* inference: store version that `prepared` was made from; 0: none */
+};
+
+/* Where a tensor's value or gradient lies for a batch of n. */
+clvi_view clvi_plan_value_of(const clvi_plan *plan, clv_tensor tensor, int64_t n);
+clvi_view clvi_plan_grad_of(const clvi_plan *plan, clv_tensor tensor, int64_t n);
+
+#endif

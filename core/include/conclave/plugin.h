@@ -1,0 +1,202 @@
+/* What an expert or gate plugin and the host say to each other. A plugin is a shared object that
+ * exports one symbol, clv_plugin_v1, and links nothing of Conclave: it calls the host through the
+ * table it is given. Plugins describe a network as a graph of operations; the core differentiates,
+ * plans and runs it. See plugins/README.md; wrappers that make the calls short: conclave/ops.h.
+ *
+ * Rules of the border: the first 16 bytes of clv_plugin never change; every other struct begins with
+ * its struct_size as compiled; arrays cross as pointer, count and stride; new fields are appended; an
+ * absent optional slot is NULL. While the ABI's major number is 0 the minor must be equal. */
+#ifndef CONCLAVE_PLUGIN_H
+#define CONCLAVE_PLUGIN_H
+
+#include <conclave/status.h>
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLV_PLUGIN_MAGIC 0x50564C43u /* "CLVP" as little-endian bytes C L V P */
+#define CLV_ABI_MAJOR 0
+#define CLV_ABI_MINOR 1
+
+typedef enum clv_kind { CLV_KIND_EXPERT = 1, CLV_KIND_GATE = 2 } clv_kind;
+
+/* ---- Options: what a plugin's INI section may say --------------------------------------------- */
+
+typedef enum clv_option_type {
+    CLV_OPTION_BOOL = 1,  /* yes | no */
+    CLV_OPTION_INT,       /* min … max */
+    CLV_OPTION_REAL,      /* min … max */
+    CLV_OPTION_TEXT,      /* anything */
+    CLV_OPTION_CHOICE,    /* one of `choices` */
+    CLV_OPTION_INT_LIST,  /* integers, comma-separated, each min … max */
+    CLV_OPTION_REAL_LIST, /* reals, comma-separated, each min … max */
+} clv_option_type;
+
+typedef struct clv_option_spec {
+    uint32_t struct_size;
+    uint32_t type; /* clv_option_type */
+    const char *key;
+    const char *default_value; /* as it would stand in the INI */
+    double min, max;           /* both 0: any */
+    const char *choices;       /* "relu | silu", for CLV_OPTION_CHOICE */
+    const char *text;          /* one line of help */
+} clv_option_spec;
+
+typedef struct clv_options clv_options; /* the validated values of one section */
+
+/* ---- Graph --------------------------------------------------------------------------------------- */
+
+typedef struct clv_graph clv_graph;
+typedef int32_t clv_tensor; /* a tensor of one graph */
+#define CLV_NO_TENSOR (-1)
+
+typedef enum clv_dtype { CLV_F32 = 1, CLV_I32 = 2, CLV_U8 = 3 } clv_dtype;
+
+enum { CLV_MAX_RANK = 6 };
+#define CLV_BATCH (-1) /* the number of samples, unknown while building; as dims[0] only */
+
+/* Row-major; images are [CLV_BATCH, height, width, channels]. */
+typedef struct clv_shape {
+    uint32_t struct_size;
+    int32_t dtype; /* clv_dtype */
+    int32_t rank;
+    int64_t dims[CLV_MAX_RANK];
+} clv_shape;
+
+/* How a parameter or state starts. fan is the number of inputs (or outputs) of one unit. */
+typedef enum clv_init {
+    CLV_INIT_ZEROS = 1,
+    CLV_INIT_ONES,
+    CLV_INIT_CONSTANT, /* a */
+    CLV_INIT_UNIFORM,  /* in (-a, a) */
+    CLV_INIT_NORMAL,   /* mean 0, standard deviation a */
+} clv_init;
+
+enum { CLV_PARAMETER_NO_DECAY = 1 }; /* biases and normalisation: no weight decay by default */
+
+/* A trainable parameter, or a state (running statistics: saved, without gradient). The name is
+ * prefixed by the open scopes, "features.0.weight". */
+typedef struct clv_variable_desc {
+    uint32_t struct_size;
+    uint32_t flags;
+    const char *name;
+    int32_t rank;
+    int32_t init; /* clv_init */
+    int64_t dims[CLV_MAX_RANK];
+    double a;
+} clv_variable_desc;
+
+/* What a graph wants to be given. Role "image": pixels [N, height, width, channels] f32, value
+ * (pixel/255 - mean[c]) / std[c]. Preprocessing travels with the network that asks for it. */
+typedef struct clv_input_desc {
+    uint32_t struct_size;
+    int32_t height, width, channels; /* 1: grey, 3: RGB */
+    const char *role;                /* "image" */
+    double mean[4], std[4];          /* per channel, of pixels scaled to 0 … 1 */
+} clv_input_desc;
+
+/* What a gate's route is. */
+typedef struct clv_route_desc {
+    uint32_t struct_size;
+    uint32_t sparse;        /* 0: every sample goes to every expert */
+    int32_t max_per_sample; /* most experts of one sample; 0: all */
+    uint32_t sums_to_one;   /* the weights of a sample sum to 1 */
+} clv_route_desc;
+
+typedef enum clv_attr_type { CLV_ATTR_INT = 1, CLV_ATTR_REAL, CLV_ATTR_TEXT, CLV_ATTR_INTS } clv_attr_type;
+
+/* A named attribute of an operation; see conclave/ops.h for what each operation takes. */
+typedef struct clv_attr {
+    uint32_t struct_size;
+    uint32_t type; /* clv_attr_type */
+    const char *name;
+    int64_t i;
+    double real;
+    const char *text;
+    const int64_t *ints;
+    uint32_t int_count;
+} clv_attr;
+
+typedef enum clv_mode { CLV_MODE_TRAIN = 1, CLV_MODE_INFER = 2 } clv_mode;
+
+/* What a plugin is asked to build. */
+typedef struct clv_build_input {
+    uint32_t struct_size;
+    uint32_t mode;                          /* clv_mode */
+    int32_t classes;                        /* C */
+    int32_t experts;                        /* K; 1 for an expert */
+    int32_t image_height, image_width, image_channels; /* of the data set */
+} clv_build_input;
+
+/* ---- What the host offers ------------------------------------------------------------------------ */
+
+typedef struct clv_host {
+    uint32_t struct_size;
+    uint16_t abi_major, abi_minor;
+
+    /* Records one sentence in `error` and returns `status`. */
+    clv_status (*fail)(clv_error *error, clv_status status, const char *file, int line,
+                       const char *format, ...) CLV_PRINTF(5, 6);
+    void (*log)(const char *format, ...) CLV_PRINTF(1, 2);
+    /* Zeroed memory that lives as long as the graph; NULL when exhausted. */
+    void *(*graph_alloc)(clv_graph *graph, size_t bytes);
+
+    /* Validated option values; an unknown key is CLV_E_INTERNAL. Text and lists live as long as the
+     * options. */
+    clv_status (*option_bool)(const clv_options *o, const char *key, bool *out, clv_error *error);
+    clv_status (*option_int)(const clv_options *o, const char *key, int64_t *out, clv_error *error);
+    clv_status (*option_real)(const clv_options *o, const char *key, double *out, clv_error *error);
+    clv_status (*option_text)(const clv_options *o, const char *key, const char **out,
+                              clv_error *error);
+    clv_status (*option_ints)(const clv_options *o, const char *key, const int64_t **out,
+                              uint32_t *count, clv_error *error);
+    clv_status (*option_reals)(const clv_options *o, const char *key, const double **out,
+                               uint32_t *count, clv_error *error);
+
+    /* Building. Handles are valid in the graph that gave them. */
+    clv_status (*input)(clv_graph *graph, const clv_input_desc *desc, clv_tensor *out,
+                        clv_error *error);
+    clv_status (*parameter)(clv_graph *graph, const clv_variable_desc *desc, clv_tensor *out,
+                            clv_error *error);
+    clv_status (*state)(clv_graph *graph, const clv_variable_desc *desc, clv_tensor *out,
+                        clv_error *error);
+    /* Adds an operation. Shapes are inferred; a wrong one is CLV_E_SHAPE naming the operation. */
+    clv_status (*add_op)(clv_graph *graph, const char *op, const char *name,
+                         const clv_tensor *inputs, uint32_t input_count, const clv_attr *attrs,
+                         uint32_t attr_count, uint32_t attr_stride, clv_tensor *outputs,
+                         uint32_t output_count, clv_error *error);
+    /* Declares an output: "features" [N, F], "logits" [N, C]; gates "gate_logits" [N, K], "route". */
+    clv_status (*output)(clv_graph *graph, const char *role, clv_tensor tensor, clv_error *error);
+    clv_status (*route)(clv_graph *graph, const clv_route_desc *desc, clv_error *error);
+    clv_status (*push_scope)(clv_graph *graph, const char *name, clv_error *error);
+    clv_status (*pop_scope)(clv_graph *graph, clv_error *error);
+    /* out->struct_size is set by the caller. */
+    clv_status (*shape)(const clv_graph *graph, clv_tensor tensor, clv_shape *out, clv_error *error);
+} clv_host;
+
+/* ---- The plugin ------------------------------------------------------------------------------------ */
+
+typedef struct clv_plugin {
+    uint32_t magic;                /* CLV_PLUGIN_MAGIC */
+    uint32_t struct_size;          /* sizeof(clv_plugin) as the plugin was compiled */
+    uint16_t abi_major, abi_minor; /* CLV_ABI_MAJOR, CLV_ABI_MINOR */
+    uint32_t kind;                 /* clv_kind: these 16 bytes are frozen for ever */
+    const char *name;              /* as in the INI: [a-z0-9_]+, equal to the file's expert_NAME.so */
+    const char *version, *summary;
+    const clv_option_spec *options;
+    uint32_t option_count, option_stride;
+    /* Describes the network. Pure: may be called any number of times, from any thread. */
+    clv_status (*build)(const clv_host *host, clv_graph *graph, const clv_options *options,
+                        const clv_build_input *input, clv_error *error);
+} clv_plugin;
+
+/* The one symbol a plugin exports. The result is static and owned by the plugin. */
+CLV_EXPORT const clv_plugin *clv_plugin_v1(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,116 @@
+/* Letting a plugin build its graph, and holding it to what its kind must offer. */
+#include "graph/graph.h"
+#include "plugin/loader.h"
+
+/* [N, width] of floats; width 0: any. */
+static clv_status check_output(const clv_graph *graph, const char *role, int64_t width,
+                               bool mandatory, clv_error *error)
+{
+    char text[64];
+    const clv_tensor tensor = clvi_graph_find_output(graph, role);
+    if (tensor == CLV_NO_TENSOR && mandatory)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build declares no output \"%s\"", role);
+    if (tensor == CLV_NO_TENSOR)
+        return CLV_OK;
+    const clv_shape *shape = &graph->tensors[tensor].shape;
+    if (shape->dtype == CLV_F32 && shape->rank == 2 && clvi_shape_batched(shape) &&
+        (width == 0 || shape->dims[1] == width))
+        return CLV_OK;
+    clvi_shape_text(shape, text, sizeof(text));
+    if (width == 0)
+        CLV_FAIL(error, CLV_E_SHAPE, "output \"%s\" is %s, wanted is [N, any] of floats", role,
+                 text);
+    CLV_FAIL(error, CLV_E_SHAPE, "output \"%s\" is %s, wanted is [N, %lld] of floats", role, text,
+             (long long)width);
+}
+
+/* Refuses roles that nobody would read: most likely a misspelt one. */
+static clv_status check_roles(const clv_graph *graph, uint32_t kind, const char *const *known,
+                              size_t count, clv_error *error)
+{
+    for (size_t i = 0; i < graph->output_count; i++) {
+        const char *role = graph->outputs[i].role;
+        size_t k = 0;
+        while (k < count && strcmp(known[k], role) != 0)
+            k++;
+        if (k == count)
+            CLV_FAIL(error, CLV_E_PLUGIN, "build declares an output \"%s\", which %s has not", role,
+                     kind == CLV_KIND_EXPERT ? "an expert" : "a gate");
+    }
+    return CLV_OK;
+}
+
+static clv_status check_expert(const clv_graph *graph, const clv_build_input *input,
+                               clv_error *error)
+{
+    static const char *const roles[] = {"logits", "features"};
+    CLV_TRY(check_roles(graph, CLV_KIND_EXPERT, roles, 2, error));
+    CLV_TRY(check_output(graph, "logits", input->classes, true, error));
+    CLV_TRY(check_output(graph, "features", 0, false, error));
+    if (graph->route.struct_size != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build describes a route, which only a gate has");
+    return CLV_OK;
+}
+
+static clv_status check_gate(const clv_graph *graph, const clv_build_input *input, clv_error *error)
+{
+    static const char *const roles[] = {"route", "gate_logits"};
+    CLV_TRY(check_roles(graph, CLV_KIND_GATE, roles, 2, error));
+    CLV_TRY(check_output(graph, "route", input->experts, true, error));
+    CLV_TRY(check_output(graph, "gate_logits", input->experts, false, error));
+    if (graph->route.struct_size == 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build does not describe its route (clv_host.route)");
+    if (graph->route.max_per_sample > input->experts)
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "clv_route_desc.max_per_sample is %d, but there are %d experts",
+                 graph->route.max_per_sample, input->experts);
+    return CLV_OK;
+}
+
+static clv_status check_graph(const clv_graph *graph, uint32_t kind, const clv_build_input *input,
+                              clv_error *error)
+{
+    if (graph->scope_count != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build leaves the scope \"%s\" open", graph->scope);
+    return kind == CLV_KIND_GATE ? check_gate(graph, input, error)
+                                 : check_expert(graph, input, error);
+}
+
+/* A failed build as the host reports it: a status that exists, and never without a sentence. */
+static clv_status explain(clv_status status, clv_error *cause)
+{
+    if (cause->status != CLV_OK)
+        status = (clv_status)cause->status;
+    const bool known = strcmp(clv_status_text(status), clv_status_text((clv_status)INT32_MIN)) != 0;
+    if (status == CLV_OK || !known)
+        status = CLV_E_PLUGIN;
+    if (cause->message[0] == '\0') {
+        clvi_error_clear(cause);
+        clvi_fail(cause, status, CLV_HERE, "build fails without saying why");
+    }
+    return status;
+}
+
+clv_status clvi_plugin_build(const clvi_plugin *plugin, const clv_options *options,
+                             const clv_build_input *input, const char *label, clv_graph **out,
+                             clv_error *error)
+{
+    const clv_plugin *table = plugin->table;
+    clv_error cause = CLV_ERROR_INIT;
+    clv_graph *graph = NULL;
+    CLV_TRY(clvi_graph_create(label, &graph, error));
+    clv_status status = table->build(clvi_host_table(), graph, options, input, &cause);
+    cause.message[sizeof(cause.message) - 1] = '\0';
+    /* A plugin that goes on after a failed call has built something else than it meant to. */
+    if (status == CLV_OK && cause.status == CLV_OK)
+        status = check_graph(graph, table->kind, input, &cause);
+    else
+        status = explain(status, &cause);
+    if (status != CLV_OK) {
+        clvi_graph_destroy(graph);
+        CLV_FAIL(error, status, "%s: %s (%s): %s", plugin->path, clvi_kind_text(table->kind), label,
+                 cause.message);
+    }
+    *out = graph;
+    return CLV_OK;
+}

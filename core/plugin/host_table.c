@@ -1,0 +1,77 @@
+/* The table through which plugins call the host. */
+#include "base/process.h"
+#include "graph/graph.h"
+#include "plugin/options.h"
+#include "plugin/plugin_host.h"
+
+#include <stdio.h>
+
+/* `file` is not kept: it lies in the plugin, which may be closed before the error is read. */
+CLV_PRINTF(5, 6)
+static clv_status host_fail(clv_error *error, clv_status status, const char *file, int line,
+                            const char *format, ...)
+{
+    va_list arguments;
+    (void)file;
+    va_start(arguments, format);
+    const clv_status result = clvi_failv(error, status, "plugin", line, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+CLV_PRINTF(1, 2)
+static void host_log(const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    clvi_log(CLVI_LOG_INFO, "%s", line);
+}
+
+static void *host_graph_alloc(clv_graph *graph, size_t bytes)
+{
+    return clvi_arena_alloc(graph->arena, bytes);
+}
+
+static clv_status host_parameter(clv_graph *graph, const clv_variable_desc *desc, clv_tensor *out,
+                                 clv_error *error)
+{
+    return clvi_graph_variable_add(graph, desc, false, out, error);
+}
+
+static clv_status host_state(clv_graph *graph, const clv_variable_desc *desc, clv_tensor *out,
+                             clv_error *error)
+{
+    return clvi_graph_variable_add(graph, desc, true, out, error);
+}
+
+static const clv_host table = {
+    .struct_size = (uint32_t)sizeof(clv_host),
+    .abi_major = CLV_ABI_MAJOR,
+    .abi_minor = CLV_ABI_MINOR,
+    .fail = host_fail,
+    .log = host_log,
+    .graph_alloc = host_graph_alloc,
+    .option_bool = clvi_option_bool,
+    .option_int = clvi_option_int,
+    .option_real = clvi_option_real,
+    .option_text = clvi_option_text,
+    .option_ints = clvi_option_ints,
+    .option_reals = clvi_option_reals,
+    .input = clvi_graph_input_add,
+    .parameter = host_parameter,
+    .state = host_state,
+    .add_op = clvi_graph_add_op,
+    .output = clvi_graph_output_add,
+    .route = clvi_graph_route,
+    .push_scope = clvi_graph_push_scope,
+    .pop_scope = clvi_graph_pop_scope,
+    .shape = clvi_graph_shape,
+};
+
+const clv_host *clvi_host_table(void)
+{
+    return &table;
+}

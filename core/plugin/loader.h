@@ -1,0 +1,31 @@
+/* One plugin file: opening, checking, closing. Where files are looked for: search.h. */
+#ifndef CLVI_LOADER_H
+#define CLVI_LOADER_H
+
+#include "plugin/plugin_host.h"
+
+/* An opened and checked plugin. One dlopen, one dlclose. */
+typedef struct clvi_library {
+    clvi_plugin plugin; /* path: as given to clvi_library_open */
+    void *handle;
+    uint64_t device, inode; /* which file this is, by whatever path */
+} clvi_library;
+
+/* Opens a shared object and checks everything that it declares before any of it is used: whole ELF
+ * file, symbol, the 16 frozen bytes, ABI version, mandatory fields, options, file name. Runs the
+ * file's constructors: call clvi_search_check first for a file that was not named by the user.
+ * Errors: CLV_E_PLUGIN naming path, field and the ABI versions of plugin and host; CLV_E_MEMORY.
+ * Nothing stays open on failure. The caller closes *out. */
+clv_status clvi_library_open(const char *path, clvi_library **out, clv_error *error) CLV_MUST_CHECK;
+/* CONCLAVE_KEEP_PLUGINS=1 leaves the file mapped. NULL allowed. */
+void clvi_library_close(clvi_library *library);
+
+/* "expert" or "gate"; "plugin" for anything else. */
+const char *clvi_kind_text(uint32_t kind);
+
+/* Checks the table that a plugin's clv_plugin_v1 returned. `path` is for messages, and its last
+ * part must be KIND_NAME.so. Errors as clvi_library_open. */
+clv_status clvi_plugin_check(const char *path, const clv_plugin *table,
+                             clv_error *error) CLV_MUST_CHECK;
+
+#endif

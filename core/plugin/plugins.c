@@ -1,0 +1,323 @@
+/* The set of opened plugins: by name, by path, or all that there are. */
+#include "base/process.h"
+#include "plugin/loader.h"
+#include "plugin/search.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct clvi_plugins {
+    clvi_search search;
+    clvi_library **libraries; /* each allocated by itself: clvi_plugin pointers are handed out */
+    size_t count, capacity;
+    const clvi_plugin **sorted; /* of the last scan */
+};
+
+clv_status clvi_plugins_create(const char *path, const char *fallback, clvi_plugins **out,
+                               clv_error *error)
+{
+    clvi_plugins *plugins = clvi_calloc(1, sizeof(*plugins));
+    if (plugins == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the plugins");
+    const clv_status status = clvi_search_init(&plugins->search, path, fallback, error);
+    if (status != CLV_OK) {
+        clvi_plugins_destroy(plugins);
+        return status;
+    }
+    *out = plugins;
+    return CLV_OK;
+}
+
+void clvi_plugins_destroy(clvi_plugins *plugins)
+{
+    if (plugins == NULL)
+        return;
+    for (size_t i = plugins->count; i > 0; i--)
+        clvi_library_close(plugins->libraries[i - 1]);
+    clvi_free(plugins->libraries);
+    clvi_free(plugins->sorted);
+    clvi_search_fini(&plugins->search);
+    clvi_free(plugins);
+}
+
+/* The opened library that is the very file at `path`, or NULL. */
+static clvi_library *find_file(const clvi_plugins *plugins, const char *path)
+{
+    struct stat about;
+    if (stat(path, &about) != 0)
+        return NULL;
+    for (size_t i = 0; i < plugins->count; i++)
+        if (plugins->libraries[i]->device == (uint64_t)about.st_dev &&
+            plugins->libraries[i]->inode == (uint64_t)about.st_ino)
+            return plugins->libraries[i];
+    return NULL;
+}
+
+static clv_status refuse_second(const char *first, const char *second, uint32_t kind,
+                                const char *name, clv_error *error)
+{
+    return clvi_fail(error, CLV_E_PLUGIN, CLV_HERE,
+                     "two %s plugins are named %s: %s and %s; remove or rename one",
+                     clvi_kind_text(kind), name, first, second);
+}
+
+/* Refuses a second library of one kind and name. */
+static clv_status check_unique(const clvi_plugins *plugins, const clvi_library *library,
+                               clv_error *error)
+{
+    const clv_plugin *table = library->plugin.table;
+    for (size_t i = 0; i < plugins->count; i++) {
+        const clvi_plugin *other = &plugins->libraries[i]->plugin;
+        if (other->table->kind == table->kind && strcmp(other->table->name, table->name) == 0)
+            return refuse_second(other->path, library->plugin.path, table->kind, table->name,
+                                 error);
+    }
+    return CLV_OK;
+}
+
+/* Opens the file at `path`, or finds it opened. */
+static clv_status open_file(clvi_plugins *plugins, const char *path, const clvi_plugin **out,
+                            clv_error *error)
+{
+    clvi_library *library = find_file(plugins, path);
+    if (library == NULL) {
+        CLV_TRY(clvi_search_check_file(path, error));
+        void *libraries = plugins->libraries;
+        clv_status status = clvi_grow(&libraries, &plugins->capacity, plugins->count + 1,
+                                      sizeof(*plugins->libraries), error);
+        plugins->libraries = libraries;
+        CLV_TRY(status);
+        CLV_TRY(clvi_library_open(path, &library, error));
+        status = check_unique(plugins, library, error);
+        if (status != CLV_OK) {
+            clvi_library_close(library);
+            return status;
+        }
+        plugins->libraries[plugins->count++] = library;
+    }
+    *out = &library->plugin;
+    return CLV_OK;
+}
+
+/* ---- By name
+ * ------------------------------------------------------------------------------------- */
+
+static bool is_path(const char *name)
+{
+    const size_t length = strlen(name);
+    return strchr(name, '/') != NULL || (length > 3 && strcmp(name + length - 3, ".so") == 0);
+}
+
+/* The plugin name in "expert_cnn.so", copied; NULL when the file is no plugin of that kind or
+ * memory is out. */
+static char *name_in_file(const char *file, clv_kind kind)
+{
+    const char *prefix = clvi_kind_text(kind);
+    const size_t length = strlen(file), skip = strlen(prefix) + 1;
+    if (length <= skip + 3 || strncmp(file, prefix, skip - 1) != 0 || file[skip - 1] != '_' ||
+        strcmp(file + length - 3, ".so") != 0)
+        return NULL;
+    char *name = clvi_strdup(file + skip);
+    if (name != NULL)
+        name[length - skip - 3] = '\0';
+    return name;
+}
+
+/* Collects the names of a kind in all folders; what cannot be listed is passed over. */
+static void collect_names(const clvi_search *search, clv_kind kind, char ***names, size_t *count,
+                          size_t *capacity)
+{
+    for (size_t f = 0; f < search->count; f++) {
+        char **files = NULL;
+        size_t file_count = 0;
+        if (clvi_dir_list(search->folders[f].path, &files, &file_count, NULL) != CLV_OK)
+            continue;
+        for (size_t i = 0; i < file_count; i++) {
+            void *grown = *names;
+            char *name = name_in_file(files[i], kind);
+            if (name == NULL)
+                continue;
+            if (clvi_grow(&grown, capacity, *count + 1, sizeof(**names), NULL) == CLV_OK) {
+                *names = grown;
+                (*names)[(*count)++] = name;
+            } else {
+                clvi_free(name);
+            }
+        }
+        clvi_names_free(files, file_count);
+    }
+}
+
+/* The sentence about a name that no folder has. */
+static clv_status not_found(const clvi_search *search, clv_kind kind, const char *name,
+                            clv_error *error)
+{
+    char shown[64];
+    char **names = NULL;
+    size_t count = 0, capacity = 0;
+    clvi_text folders = {0};
+    for (size_t f = 0; f < search->count; f++) {
+        const char *path = search->folders[f].path;
+        const char *note = !clvi_is_dir(path)               ? " (no such folder)"
+                           : access(path, R_OK | X_OK) != 0 ? " (cannot be read)"
+                                                            : "";
+        clvi_text_printf(&folders, "%s%s%s", f > 0 ? ", " : "", path, note);
+    }
+    if (search->count == 0)
+        clvi_text_append(&folders, "no folder at all; give --plugin-path");
+    collect_names(search, kind, &names, &count, &capacity);
+    const char *near = clvi_nearest(name, (const char *const *)names, count);
+    const clv_status status =
+        clvi_fail(error, CLV_E_PLUGIN, CLV_HERE, "there is no %s plugin \"%s\"%s%s%s; looked in %s",
+                  clvi_kind_text(kind), clvi_printable(name, shown, sizeof(shown)),
+                  near != NULL ? "; did you mean " : "", near != NULL ? near : "",
+                  near != NULL ? "?" : "", clvi_text_get(&folders));
+    for (size_t i = 0; i < count; i++)
+        clvi_free(names[i]);
+    clvi_free(names);
+    clvi_text_fini(&folders);
+    return status;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+/* The one file of that name in all folders; *out NULL: none. The caller frees. */
+static clv_status locate(const clvi_search *search, clv_kind kind, const char *name, char **out,
+                         clv_error *error)
+{
+    clvi_text file = {0};
+    char *found = NULL;
+    clv_status status = CLV_OK;
+    clvi_text_printf(&file, "%s_%s.so", clvi_kind_text(kind), name);
+    for (size_t f = 0; f < search->count && status == CLV_OK; f++) {
+        char *path =
+            file.failed ? NULL : clvi_path_join(search->folders[f].path, clvi_text_get(&file));
+        if (path == NULL)
+            status =
+                clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: looking for %s", name);
+        else if (access(path, F_OK) == 0)
+            status = clvi_search_check_folder(search->folders[f].path, error);
+        else {
+            clvi_free(path);
+            continue;
+        }
+        if (status == CLV_OK && found != NULL && !same_file(found, path))
+            status = refuse_second(found, path, kind, name, error);
+        if (status == CLV_OK && found == NULL)
+            found = path;
+        else
+            clvi_free(path);
+    }
+    clvi_text_fini(&file);
+    if (status != CLV_OK) {
+        clvi_free(found);
+        return status;
+    }
+    *out = found;
+    return CLV_OK;
+}
+
+clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *name,
+                             const clvi_plugin **out, clv_error *error)
+{
+    const clvi_plugin *found = NULL;
+    if (name[0] == '\0')
+        CLV_FAIL(error, CLV_E_PLUGIN, "no %s plugin is named", clvi_kind_text(kind));
+    if (is_path(name)) {
+        CLV_TRY(open_file(plugins, name, &found, error));
+    } else {
+        char *path = NULL;
+        CLV_TRY(locate(&plugins->search, kind, name, &path, error));
+        if (path == NULL)
+            return not_found(&plugins->search, kind, name, error);
+        const clv_status status = open_file(plugins, path, &found, error);
+        clvi_free(path);
+        CLV_TRY(status);
+    }
+    if (found->table->kind != (uint32_t)kind)
+        CLV_FAIL(error, CLV_E_PLUGIN, "%s: clv_plugin.kind is %s, wanted is %s", found->path,
+                 clvi_kind_text(found->table->kind), clvi_kind_text(kind));
+    *out = found;
+    return CLV_OK;
+}
+
+/* ---- All
+ * ------------------------------------------------------------------------------------------- */
+
+/* Opens what a folder has; only running out of memory is a failure. */
+static clv_status scan_folder(clvi_plugins *plugins, const char *folder, char *const *files,
+                              size_t count, clv_error *error)
+{
+    clv_status status = CLV_OK;
+    for (size_t i = 0; i < count && status == CLV_OK; i++) {
+        const size_t length = strlen(files[i]);
+        const bool ours =
+            strncmp(files[i], "expert_", 7) == 0 || strncmp(files[i], "gate_", 5) == 0;
+        if (!ours || length < 4 || strcmp(files[i] + length - 3, ".so") != 0)
+            continue;
+        const clvi_plugin *opened = NULL;
+        clv_error cause = CLV_ERROR_INIT;
+        char *path = clvi_path_join(folder, files[i]);
+        status = path != NULL ? open_file(plugins, path, &opened, &cause)
+                              : clvi_fail(&cause, CLV_E_MEMORY, CLV_HERE,
+                                          "out of memory: looking through %s", folder);
+        clvi_free(path);
+        if (status == CLV_E_MEMORY)
+            return clvi_fail(error, status, CLV_HERE, "%s", cause.message);
+        if (status != CLV_OK)
+            clvi_log(CLVI_LOG_WARN, "%s", cause.message);
+        status = CLV_OK;
+    }
+    return status;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const clv_plugin *first = (*(const clvi_plugin *const *)a)->table;
+    const clv_plugin *second = (*(const clvi_plugin *const *)b)->table;
+    if (first->kind != second->kind)
+        return first->kind < second->kind ? -1 : 1;
+    return clvi_natural_compare(first->name, second->name);
+}
+
+clv_status clvi_plugins_scan(clvi_plugins *plugins, const clvi_plugin *const **list, size_t *count,
+                             clv_error *error)
+{
+    for (size_t f = 0; f < plugins->search.count; f++) {
+        const clvi_folder *folder = &plugins->search.folders[f];
+        char **files = NULL;
+        size_t file_count = 0;
+        clv_error cause = CLV_ERROR_INIT;
+        if (!folder->given && !clvi_is_dir(folder->path))
+            continue;
+        clv_status status = clvi_search_check_folder(folder->path, &cause);
+        if (status == CLV_OK)
+            status = clvi_dir_list(folder->path, &files, &file_count, &cause);
+        if (status == CLV_E_MEMORY)
+            return clvi_fail(error, status, CLV_HERE, "%s", cause.message);
+        if (status != CLV_OK) {
+            clvi_log(CLVI_LOG_WARN, "%s", cause.message);
+            continue;
+        }
+        status = scan_folder(plugins, folder->path, files, file_count, error);
+        clvi_names_free(files, file_count);
+        CLV_TRY(status);
+    }
+    const clvi_plugin **sorted = clvi_calloc(plugins->count + 1, sizeof(*sorted));
+    if (sorted == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the list of plugins");
+    for (size_t i = 0; i < plugins->count; i++)
+        sorted[i] = &plugins->libraries[i]->plugin;
+    qsort(sorted, plugins->count, sizeof(*sorted), compare);
+    clvi_free(plugins->sorted);
+    plugins->sorted = sorted;
+    *list = sorted;
+    *count = plugins->count;
+    return CLV_OK;
+}

@@ -1,0 +1,321 @@
+/* core/graph/plan.c, layout.c, executor.c on whatever device there is: gradients that meet, memory
+ * that is shared over time, batches below the largest. Ops have their own tests; here they are only
+ * material. Exit 77 without a device, failure when CONCLAVE_REQUIRE_DEVICE=1. */
+#include <stdio.h>
+
+#include "graph/graph.h"
+#include "graph/plan.h"
+#include "plugin/plugin_host.h"
+
+#include <conclave/ops.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { WIDTH = 37, MOST = 9 };
+
+static clvi_runtime *runtime;
+static clvi_device *device;
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        clv_error ok_error = CLV_ERROR_INIT;                                                       \
+        clv_error *error = &ok_error;                                                              \
+        if ((call) != CLV_OK)                                                                      \
+            fail_msg("%s", ok_error.message);                                                      \
+    } while (0)
+
+/* A graph with one input x [N, WIDTH], its store and its plan. */
+typedef struct net {
+    clv_graph *graph;
+    clvi_store *store;
+    clvi_plan *plan;
+    clvi_buf *x, *gx;
+    clv_tensor input, output;
+} net;
+
+typedef clv_tensor (*describe)(clv_builder *b, clv_tensor x);
+
+static void net_open(net *t, describe body)
+{
+    const clv_shape shape = CLVI_SHAPE(CLV_F32, CLV_BATCH, WIDTH);
+    uint32_t base;
+    *t = (net){0};
+    OK(clvi_graph_create("test", &t->graph, error));
+    OK(clvi_graph_input_tensor(t->graph, "x", &shape, &t->input, error));
+    clv_error described = CLV_ERROR_INIT;
+    clv_builder b = clv_builder_begin(clvi_host_table(), t->graph, &described);
+    t->output = body(&b, t->input);
+    if (clv_builder_end(&b) != CLV_OK)
+        fail_msg("%s", described.message);
+    OK(clvi_store_create(device, &t->store, error));
+    OK(clvi_store_add(t->store, t->graph, "", NULL, NULL, &base, error));
+    OK(clvi_store_commit(t->store, true, error));
+    OK(clvi_store_initialise(t->store, 1, error));
+    OK(clvi_buf_create(device, MOST * WIDTH * 4, "x", &t->x, error));
+    OK(clvi_buf_create(device, MOST * WIDTH * 4, "gx", &t->gx, error));
+}
+
+static clvi_plan_desc net_desc(const net *t, clv_mode mode, int64_t max_batch)
+{
+    const bool train = mode == CLV_MODE_TRAIN;
+    return (clvi_plan_desc){.graph = t->graph,
+                            .store = t->store,
+                            .mode = mode,
+                            .max_batch = max_batch,
+                            .outputs = &t->output,
+                            .output_count = 1,
+                            .outputs_with_grad = train,
+                            .inputs_with_grad = train};
+}
+
+static void net_plan(net *t, clv_mode mode, int64_t max_batch)
+{
+    const clvi_plan_desc desc = net_desc(t, mode, max_batch);
+    OK(clvi_plan_create(&desc, &t->plan, error));
+    clvi_plan_bind(t->plan, 0, (clvi_view){t->x, 0}, (clvi_view){t->gx, 0});
+}
+
+static void net_close(net *t)
+{
+    clvi_plan_destroy(t->plan);
+    clvi_buf_destroy(t->x);
+    clvi_buf_destroy(t->gx);
+    clvi_store_destroy(t->store);
+    clvi_graph_destroy(t->graph);
+}
+
+/* Runs n samples forward and backward from grad y = 1; y and gx [n, WIDTH] may be NULL. */
+static void net_run(net *t, int64_t n, const float *x, float *y, float *gx)
+{
+    const size_t bytes = (size_t)n * WIDTH * 4;
+    const float one = 1;
+    uint32_t pattern;
+    memcpy(&pattern, &one, 4);
+    OK(clvi_plan_poison(t->plan, error));
+    OK(clvi_upload(device, t->x, 0, x, bytes, error));
+    OK(clvi_plan_forward(t->plan, n, NULL, error));
+    const clvi_view out = clvi_plan_output(t->plan, 0, n);
+    if (y)
+        OK(clvi_download(device, out.buf, out.offset * 4, y, bytes, error));
+    if (!gx)
+        return;
+    const clvi_view seed = clvi_plan_grad(t->plan, 0, n);
+    OK(clvi_fill(device, seed.buf, seed.offset * 4, bytes, pattern, error));
+    OK(clvi_plan_backward(t->plan, error));
+    OK(clvi_download(device, t->gx, 0, gx, bytes, error));
+    OK(clvi_plan_check_guards(t->plan, error));
+}
+
+static float sample(int64_t i)
+{
+    return sinf((float)i * 0.7f) * 2;
+}
+
+/* x is read by three ops: y = relu(x) + (silu(x) + x) + relu(x + x). */
+static clv_tensor residual(clv_builder *b, clv_tensor x)
+{
+    const clv_tensor left = clv_add(b, "silu_x", clv_silu(b, "silu", x), x);
+    const clv_tensor right = clv_relu(b, "right", clv_add(b, "twice", x, x));
+    return clv_add(b, "y", clv_add(b, "sum", clv_relu(b, "relu", x), left), right);
+}
+
+static void test_gradients_meet(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {1, MOST, 4, MOST};
+    float x[MOST * WIDTH], y[MOST * WIDTH], gx[MOST * WIDTH];
+    net t;
+    net_open(&t, residual);
+    net_plan(&t, CLV_MODE_TRAIN, MOST);
+    for (int64_t i = 0; i < MOST * WIDTH; i++)
+        x[i] = sample(i + 1);
+    for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+        net_run(&t, batches[k], x, y, gx);
+        for (int64_t i = 0; i < batches[k] * WIDTH; i++) {
+            const float v = x[i], s = 1 / (1 + expf(-v)), positive = v > 0;
+            assert_float_equal(y[i], positive * v + v * s + v + positive * 2 * v, 1e-5);
+            assert_float_equal(gx[i], positive + s + v * s * (1 - s) + 1 + positive * 2, 1e-5);
+        }
+    }
+    net_close(&t);
+}
+
+static clv_tensor chain(clv_builder *b, clv_tensor x)
+{
+    static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", "7"};
+    for (int i = 0; i < 8; i++)
+        x = clv_silu(b, names[i], x);
+    return x;
+}
+
+/* Eight layers in inference need the memory of two values at most, in training more. */
+static void test_memory_is_shared(void **state)
+{
+    (void)state;
+    clvi_device_counters before, after;
+    const char *arena = getenv("CONCLAVE_ARENA");
+    if (arena && *arena == '0')
+        skip();
+    net t;
+    net_open(&t, chain);
+    clvi_device_get_counters(device, &before);
+    net_plan(&t, CLV_MODE_INFER, MOST);
+    clvi_device_get_counters(device, &after);
+    const size_t unit = clvi_device_get_info(device)->align_bytes;
+    const uint64_t value = (WIDTH * 4 + unit - 1) / unit * unit * MOST;
+    assert_int_equal(after.live_bytes - before.live_bytes, clvi_plan_bytes(t.plan));
+    assert_in_range(clvi_plan_bytes(t.plan), value, 2 * value);
+    const uint64_t inference = clvi_plan_bytes(t.plan);
+    clvi_plan_destroy(t.plan);
+    net_plan(&t, CLV_MODE_TRAIN, MOST);
+    assert_in_range(clvi_plan_bytes(t.plan), inference + 6 * value, 12 * value);
+    net_close(&t);
+}
+
+static clv_tensor two_dense(clv_builder *b, clv_tensor x)
+{
+    return clv_dense(b, "second", clv_dense(b, "first", x, WIDTH, "relu"), WIDTH, NULL);
+}
+
+/* Training and inference take turns in the same slabs; changed weights are seen by both. */
+static void test_plans_take_turns(void **state)
+{
+    (void)state;
+    float x[MOST * WIDTH], before[MOST * WIDTH], after[MOST * WIDTH], gx[MOST * WIDTH];
+    float weight[WIDTH * WIDTH];
+    for (int64_t i = 0; i < MOST * WIDTH; i++)
+        x[i] = sample(i);
+    net t;
+    clvi_slabs *slabs;
+    clvi_plan *train, *infer;
+    net_open(&t, two_dense);
+    OK(clvi_slabs_create(device, &slabs, error));
+    clvi_plan_desc desc = net_desc(&t, CLV_MODE_TRAIN, MOST);
+    desc.slabs = slabs;
+    OK(clvi_plan_create(&desc, &train, error));
+    desc = net_desc(&t, CLV_MODE_INFER, MOST);
+    desc.slabs = slabs;
+    OK(clvi_plan_create(&desc, &infer, error));
+    clvi_plan_bind(train, 0, (clvi_view){t.x, 0}, (clvi_view){t.gx, 0});
+    clvi_plan_bind(infer, 0, (clvi_view){t.x, 0}, (clvi_view){NULL, 0});
+    t.plan = infer;
+    net_run(&t, MOST, x, before, NULL);
+    t.plan = train;
+    net_run(&t, MOST, x, after, gx);
+    for (int i = 0; i < MOST * WIDTH; i++)
+        assert_float_equal(before[i], after[i], 1e-5);
+    OK(clvi_plan_forward(infer, MOST, NULL, error)); /* after training used the slabs */
+    const clvi_view out = clvi_plan_output(infer, 0, MOST);
+    OK(clvi_download(device, out.buf, out.offset * 4, after, sizeof after, error));
+    assert_memory_equal(before, after, sizeof before);
+    const int64_t second = clvi_store_find(t.store, "second.weight");
+    OK(clvi_store_read(t.store, (size_t)second, CLVI_STORE_VALUE, weight, error));
+    for (int i = 0; i < WIDTH * WIDTH; i++)
+        weight[i] *= 2;
+    OK(clvi_store_write(t.store, (size_t)second, CLVI_STORE_VALUE, weight, error));
+    OK(clvi_plan_forward(infer, MOST, NULL, error));
+    OK(clvi_download(device, out.buf, out.offset * 4, after, sizeof after, error));
+    assert_memory_not_equal(before, after, sizeof before);
+    clvi_plan_destroy(train);
+    clvi_plan_destroy(infer);
+    t.plan = NULL;
+    net_close(&t);
+    clvi_slabs_destroy(slabs);
+}
+
+/* Frozen parameters get no gradient, and what lies below them no backward. */
+static bool only_second(void *user, const char *name)
+{
+    (void)user;
+    return strncmp(name, "second", 6) == 0;
+}
+
+static void test_backward_stops(void **state)
+{
+    (void)state;
+    float x[MOST * WIDTH] = {0};
+    net t;
+    uint32_t base;
+    net_open(&t, two_dense);
+    clvi_store_destroy(t.store);
+    OK(clvi_store_create(device, &t.store, error));
+    OK(clvi_store_add(t.store, t.graph, "", only_second, NULL, &base, error));
+    OK(clvi_store_commit(t.store, true, error));
+    OK(clvi_store_initialise(t.store, 1, error));
+    assert_int_equal(clvi_store_parameters(t.store, true), WIDTH * WIDTH + WIDTH);
+    assert_null(clvi_store_view(t.store, 0, CLVI_STORE_GRADIENT).buf);
+    clvi_plan_desc desc = net_desc(&t, CLV_MODE_TRAIN, MOST);
+    desc.inputs_with_grad = 0;
+    OK(clvi_plan_create(&desc, &t.plan, error));
+    clvi_plan_bind(t.plan, 0, (clvi_view){t.x, 0}, (clvi_view){NULL, 0});
+    OK(clvi_upload(device, t.x, 0, x, sizeof x, error));
+    clvi_device_counters a, b, c;
+    OK(clvi_plan_forward(t.plan, MOST, NULL, error));
+    clvi_device_get_counters(device, &a);
+    const clvi_view seed = clvi_plan_grad(t.plan, 0, MOST);
+    OK(clvi_fill(device, seed.buf, seed.offset * 4, MOST * WIDTH * 4, 0, error));
+    OK(clvi_plan_backward(t.plan, error));
+    clvi_device_get_counters(device, &b);
+    clvi_plan_destroy(t.plan);
+    t.plan = NULL;
+    clvi_store_destroy(t.store);
+    OK(clvi_store_create(device, &t.store, error));
+    OK(clvi_store_add(t.store, t.graph, "", NULL, NULL, &base, error));
+    OK(clvi_store_commit(t.store, true, error));
+    net_plan(&t, CLV_MODE_TRAIN, MOST);
+    OK(clvi_plan_forward(t.plan, MOST, NULL, error));
+    clvi_device_counters d;
+    clvi_device_get_counters(device, &c);
+    OK(clvi_plan_backward(t.plan, error));
+    clvi_device_get_counters(device, &d);
+    assert_true(b.launches - a.launches < d.launches - c.launches);
+    net_close(&t);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    clv_error e = CLV_ERROR_INIT;
+    net t;
+    net_open(&t, chain);
+    const clvi_plan_desc desc = net_desc(&t, CLV_MODE_TRAIN, (int64_t)1 << 40);
+    assert_int_equal(clvi_plan_create(&desc, &t.plan, &e), CLV_E_MEMORY);
+    assert_non_null(strstr(e.message, "would fit"));
+    assert_null(t.plan);
+    net_plan(&t, CLV_MODE_INFER, 2);
+    clvi_error_clear(&e);
+    assert_int_equal(clvi_plan_forward(t.plan, 3, NULL, &e), CLV_E_INTERNAL);
+    assert_int_equal(clvi_plan_forward(t.plan, 0, NULL, NULL), CLV_E_INTERNAL);
+    net_close(&t);
+}
+
+static int no_device(const char *why)
+{
+    const char *need = getenv("CONCLAVE_REQUIRE_DEVICE");
+    fprintf(stderr, "%s\n", why);
+    return need && *need == '1' ? 1 : 77;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients_meet),   cmocka_unit_test(test_memory_is_shared),
+        cmocka_unit_test(test_plans_take_turns), cmocka_unit_test(test_backward_stops),
+        cmocka_unit_test(test_refusals),
+    };
+    clv_error error = CLV_ERROR_INIT;
+    const clvi_device_options options = {.select = "auto"};
+    if (clvi_runtime_create(&runtime, &error) != CLV_OK ||
+        clvi_device_open(runtime, &options, &device, &error) != CLV_OK)
+        return no_device(error.message);
+    const int failed = cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+    clvi_device_counters counters;
+    clvi_device_get_counters(device, &counters);
+    clvi_device_close(device);
+    clvi_runtime_destroy(runtime);
+    return failed != 0 || counters.live_buffers != 0;
+}
