@@ -136,6 +136,22 @@ static clv_status reduce(clvi_device *device, const clvi_wide *wide, const clvi_
     return clvi_launch_run(&l, (size_t)clvi_div_up(g->m, share), 1, 1, error);
 }
 
+clv_status clvi_sum_parts(clvi_device *device, clvi_view to, clvi_view parts, int64_t count,
+                          int64_t elements, clv_error *error)
+{
+    const clvi_wide wide = clvi_wide_of(device);
+    const int64_t least = clvi_div_up(elements, MOST_GROUPS), wanted = PACK_ELEMENTS / count + 1;
+    const int64_t share = clvi_div_up(wanted > least ? wanted : least, wide.vector) * wide.vector;
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "gemm", "gemm_sum", wide.options);
+    clvi_arg_view(&l, to);
+    clvi_arg_view(&l, parts);
+    clvi_arg_int(&l, (int32_t)elements);
+    clvi_arg_int(&l, (int32_t)count);
+    clvi_arg_int(&l, (int32_t)share);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(elements, share), 1, 1, error);
+}
+
 static clv_status pack_b(clvi_device *device, const clvi_gemm *g, clv_error *error)
 {
     const int64_t ldb = g->ldb > 0 ? g->ldb : g->transpose_b ? g->k : g->n;
@@ -197,6 +213,35 @@ uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm)
     const clvi_wide wide = clvi_wide_of(device);
     const cut c = cut_product(&wide, gemm);
     return (uint64_t)(c.packed + (c.parts > 1 ? c.parts * gemm->m * gemm->n : 0));
+}
+
+/* CLBlast copies what its blocks do not divide: all three matrices with every extent rounded up to a
+ * multiple of its largest block, 128. */
+static clvi_gemm_bound clblast_bound(const clvi_gemm *g, bool k_varies)
+{
+    const int64_t block = 128;
+    const int64_t other = clvi_div_up(k_varies ? g->m : g->k, block) * block;
+    const int64_t n = clvi_div_up(g->n, block) * block;
+    return (clvi_gemm_bound){other + n, block * (other + n) + other * n};
+}
+
+clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_gemm *gemm,
+                                          bool k_varies)
+{
+    if (clvi_device_uses_clblast(device))
+        return clblast_bound(gemm, k_varies);
+    const clvi_wide wide = clvi_wide_of(device);
+    clvi_gemm g = *gemm;
+    if (k_varies) { /* the longer the sum, the more parts */
+        g.k = (int64_t)MOST_PARTS * LEAST_SPAN;
+        const cut c = cut_product(&wide, &g);
+        return (clvi_gemm_bound){clvi_packed_elements(&wide, 1, g.n, 0),
+                                 c.parts > 1 ? c.parts * g.m * g.n : 0};
+    }
+    g.m = 1; /* the fewer rows, the more parts */
+    const cut c = cut_product(&wide, &g);
+    return (clvi_gemm_bound){c.parts > 1 ? c.parts * g.n : 0,
+                             clvi_packed_elements(&wide, g.k, g.n, 0)};
 }
 
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm, clv_error *error)

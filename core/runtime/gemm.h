@@ -5,7 +5,7 @@
 
 #include "runtime.h"
 
-/* c[m, n] = op(a)·op(b) (+ c if accumulate) (+ bias[n]) then activation.
+/* c[m, n] = op(a)·op(b) (+ c if accumulate) (+ bias[n]).
  * op(a) [m, k]: a is [m, lda] rows, or [k, lda] when transpose_a; op(b) [k, n] likewise. m, n, k
  * >= 1. The result does not depend on anything but values and shapes (fixed order of summation). */
 typedef struct clvi_gemm {
@@ -19,6 +19,13 @@ typedef struct clvi_gemm {
 
 /* Elements of workspace that the product of these shapes needs on this device (may be 0). */
 uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm);
+/* Elements of workspace that are enough whatever m (or k, where k_varies) is: per_unit·m + constant.
+ * That extent of `gemm` does not count. */
+typedef struct clvi_gemm_bound {
+    int64_t per_unit, constant;
+} clvi_gemm_bound;
+clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_gemm *gemm,
+                                          bool k_varies);
 /* Enqueues. Errors: CLV_E_CL with CLBlast's or OpenCL's code. */
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm,
                          clv_error *error) CLV_MUST_CHECK;

@@ -32,6 +32,11 @@ int64_t clvi_packed_elements(const clvi_wide *wide, int64_t rows, int64_t n, int
 clv_status clvi_pack(clvi_device *device, const clvi_packing *packing,
                      clv_error *error) CLV_MUST_CHECK;
 
+/* to[i] = part[0][i] + part[1][i] + … + part[count - 1][i], summed in this order, i < elements;
+ * parts [count, elements]. Enqueues. */
+clv_status clvi_sum_parts(clvi_device *device, clvi_view to, clvi_view parts, int64_t count,
+                          int64_t elements, clv_error *error) CLV_MUST_CHECK;
+
 /* ceil(a / b) of counts. */
 static inline int64_t clvi_div_up(int64_t a, int64_t b)
 {

@@ -1,0 +1,160 @@
+/* conv2d_bn: y = act(batch_norm(x * weights)). Inputs: x [N, H, W, C] f32, weights [kh, kw, C,
+ * filters], then batch_norm's weight, bias, running_mean, running_var [filters]. Output: y [N, H',
+ * W', filters]. Attributes: conv2d's, eps, momentum. Training saves the convolution's result and
+ * its statistics, which the convolution takes along; inference folds the normalisation into the
+ * weights. Kernels: kernels/conv2d.cl, kernels/batch_norm.cl. Reference: tests/ref/conv2d_bn_ref.c.
+ */
+#include "ops/batch_norm_kernels.h"
+#include "ops/conv2d_kernels.h"
+
+static clv_status shape(clvi_shape_request *r, clv_error *error)
+{
+    CLV_TRY(clvi_conv_shape(r, "conv2d_bn", error));
+    return clvi_norm_shapes(r, "conv2d_bn", 2, r->outputs[0].dims[3], error);
+}
+
+static clvi_amount sum_of(clvi_amount a, clvi_amount b)
+{
+    return (clvi_amount){a.per_sample + b.per_sample, a.constant + b.constant};
+}
+
+/* The statistics that the convolution leaves, for any n. */
+static clvi_amount stats_amount(const clvi_wide *wide, const clvi_conv *one)
+{
+    const clvi_conv_stats s = clvi_conv_stats_of(wide, one);
+    return (clvi_amount){s.groups * clvi_norm_stats(one->co), clvi_norm_stats(one->co)};
+}
+
+/* The gradient to the convolution's result. */
+static clvi_amount dz_amount(const clvi_wide *wide, const clvi_conv *one)
+{
+    return (clvi_amount){one->oh * one->ow * one->co, clvi_conv_slack(wide, one)};
+}
+
+static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                  clv_mode mode, uint32_t wants_grad, clvi_needs *out)
+{
+    const clvi_wide wide = clvi_wide_of(device);
+    const clvi_conv c = clvi_conv_of(graph, node, 1);
+    const int64_t packed = clvi_conv_packed(&wide, &c);
+    out->forward_workspace = clvi_conv_forward_workspace(&wide, &c);
+    if (mode == CLV_MODE_INFER) {
+        out->prepared = (clvi_amount){0, packed + CLVI_NORM_FOLD * c.co};
+        return;
+    }
+    out->prepared = (clvi_amount){0, packed};
+    out->forward_workspace = sum_of(out->forward_workspace, stats_amount(&wide, &c));
+    out->saved[0] = (clvi_amount){c.oh * c.ow * c.co, 0};
+    out->saved[1] = (clvi_amount){0, 2 * c.co};
+    if (wants_grad == 0)
+        return;
+    out->backward_inputs = 1u << 2 | 1u << 3;
+    if (wants_grad & 1)
+        out->backward_inputs |= 1u << 1;
+    if (wants_grad & 2)
+        out->backward_inputs |= 1u << 0;
+    const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.co);
+    const clvi_amount conv = clvi_conv_backward_workspace(&wide, &c);
+    const clvi_amount both = {
+        norm.per_sample > conv.per_sample ? norm.per_sample : conv.per_sample,
+        norm.constant > conv.constant ? norm.constant : conv.constant};
+    out->backward_workspace = sum_of(dz_amount(&wide, &c), both);
+}
+
+static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
+{
+    const clvi_conv_attrs *a = run->node->attrs;
+    return (clvi_norm){.pixels = clvi_conv_pixels(c),
+                       .channels = c->co,
+                       .activation = a->activation,
+                       .eps = a->eps,
+                       .momentum = a->momentum,
+                       .gamma = run->in[2],
+                       .beta = run->in[3],
+                       .running_mean = run->in[4],
+                       .running_var = run->in[5],
+                       .saved = run->saved[1]};
+}
+
+static clvi_view view_at(clvi_view view, int64_t elements)
+{
+    view.offset += (uint64_t)elements;
+    return view;
+}
+
+static clv_status prepare(const clvi_run *run, clv_error *error)
+{
+    const clvi_wide wide = clvi_wide_of(run->device);
+    const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
+    clvi_view scale = {0};
+    if (run->mode == CLV_MODE_INFER) {
+        const clvi_norm norm = norm_of(run, &c);
+        const clvi_view fold = view_at(run->prepared, clvi_conv_packed(&wide, &c));
+        CLV_TRY(clvi_norm_fold(run->device, &norm, fold, error));
+        scale = view_at(fold, 2 * c.co);
+    }
+    return clvi_conv_pack(run->device, &c, run->in[1], scale, run->prepared, error);
+}
+
+static clv_status forward(const clvi_run *run, clv_error *error)
+{
+    const clvi_wide wide = clvi_wide_of(run->device);
+    const clvi_conv_attrs *a = run->node->attrs;
+    const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
+    clvi_conv_call call = {.x = run->in[0], .packed = run->prepared, .workspace = run->workspace};
+    if (run->mode == CLV_MODE_INFER) {
+        call.y = run->out[0];
+        call.bias = view_at(run->prepared, clvi_conv_packed(&wide, &c) + 3 * c.co);
+        call.activation = a->activation;
+        return clvi_conv_forward(run->device, &c, &call, error);
+    }
+    const clvi_norm norm = norm_of(run, &c);
+    const clvi_conv_stats s = clvi_conv_stats_of(&wide, &c);
+    const clvi_amount flat = clvi_conv_forward_workspace(&wide, &c);
+    call.y = run->saved[0];
+    call.stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
+    CLV_TRY(clvi_conv_forward(run->device, &c, &call, error));
+    CLV_TRY(clvi_norm_finish(run->device, &norm, call.stats,
+                             (clvi_norm_groups){s.groups, s.share}, error));
+    return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
+}
+
+static clv_status backward(const clvi_run *run, clv_error *error)
+{
+    const clvi_wide wide = clvi_wide_of(run->device);
+    const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
+    const clvi_norm norm = norm_of(run, &c);
+    const clvi_amount dz = dz_amount(&wide, &c);
+    const clvi_view rest = view_at(run->workspace, dz.per_sample * run->n + dz.constant);
+    const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
+    const clvi_norm_grads to_norm = {.z = run->saved[0],
+                                     .dy = run->grad_out[0],
+                                     .dz = products ? run->workspace : (clvi_view){0},
+                                     .dgamma = run->grad_in[2],
+                                     .dbeta = run->grad_in[3],
+                                     .workspace = rest};
+    CLV_TRY(clvi_norm_backward(run->device, &norm, &to_norm, error));
+    const clvi_conv_grads grads = {.x = run->in[0],
+                                   .weights = run->in[1],
+                                   .dz = run->workspace,
+                                   .workspace = rest,
+                                   .dx = run->grad_in[0],
+                                   .dweights = run->grad_in[1]};
+    return products ? clvi_conv_backward(run->device, &c, &grads, error) : CLV_OK;
+}
+
+const clvi_op clvi_op_conv2d_bn = {
+    .name = "conv2d_bn",
+    .min_inputs = 6,
+    .max_inputs = 6,
+    .output_count = 1,
+    .attrs = clvi_conv_attr_specs,
+    .attr_count = CLVI_CONV_BN_ATTRS,
+    .attr_bytes = sizeof(clvi_conv_attrs),
+    .shape = shape,
+    .needs = needs,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .macs = clvi_weight_macs,
+};

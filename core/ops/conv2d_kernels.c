@@ -1,0 +1,483 @@
+#include "ops/conv2d_kernels.h"
+
+#include "ops/share.h"
+
+#include <stddef.h>
+
+enum {
+    FLAT_CHANNELS = 8,        /* below: taps side by side are one, in a copy with margins */
+    GROUP_WORK = 1 << 20,     /* multiply-adds of a work-group: some 10 µs */
+    PARAM_GROUPS = 64,        /* work-groups of a weight gradient, where the pictures give them */
+    PARAM_LEAST = 256,        /* output pixels of each at least */
+    PARAM_PIECE = 128,        /* output pixels per pass: 128 B each of dz stay in a level-1 cache */
+    FLAG_BIAS = 4, FLAG_STATS = 8 /* kernels/conv2d.cl */
+};
+
+#define MAX_EXTENT 1e6
+#define ATTR(field, default_, low)                                                                 \
+    {#field, CLV_ATTR_INT, offsetof(clvi_conv_attrs, field), default_, low, MAX_EXTENT, NULL, false}
+
+const clvi_attr_spec clvi_conv_attr_specs[CLVI_CONV_BN_ATTRS] = {
+    ATTR(stride_h, 1, 1),
+    ATTR(stride_w, 1, 1),
+    ATTR(pad_top, 0, 0),
+    ATTR(pad_left, 0, 0),
+    ATTR(pad_bottom, 0, 0),
+    ATTR(pad_right, 0, 0),
+    {"activation", CLV_ATTR_TEXT, offsetof(clvi_conv_attrs, activation), 0, 0, 0, CLVI_ACT_CHOICES,
+     false},
+    {"eps", CLV_ATTR_REAL, offsetof(clvi_conv_attrs, eps), 1e-5, 1e-12, 1, NULL, false},
+    {"momentum", CLV_ATTR_REAL, offsetof(clvi_conv_attrs, momentum), 0.1, 0, 1, NULL, false},
+};
+
+/* ---- Shapes --------------------------------------------------------------------------------------- */
+
+clv_status clvi_conv_shape(clvi_shape_request *r, const char *op, clv_error *error)
+{
+    const clvi_conv_attrs *a = r->attrs;
+    const clv_shape *x = r->inputs[0], *w = r->inputs[1];
+    char given[64];
+    if (x->dtype != CLV_F32 || x->rank != 4 || !clvi_shape_batched(x))
+        CLVI_SHAPE_FAIL(error, op, r, "the input is %s, wanted is f32 [N, height, width, channels]",
+                        clvi_shape_text(x, given, sizeof(given)));
+    if (w->dtype != CLV_F32 || w->rank != 4 || clvi_shape_batched(w))
+        CLVI_SHAPE_FAIL(error, op, r,
+                        "the weights are %s, wanted is f32 [height, width, %lld, filters]",
+                        clvi_shape_text(w, given, sizeof(given)), (long long)x->dims[3]);
+    if (w->dims[2] != x->dims[3])
+        CLVI_SHAPE_FAIL(error, op, r, "weights %s need an input of %lld channels, it has %lld",
+                        clvi_shape_text(w, given, sizeof(given)), (long long)w->dims[2],
+                        (long long)x->dims[3]);
+    const int64_t h = x->dims[1] + a->pad_top + a->pad_bottom - w->dims[0];
+    const int64_t v = x->dims[2] + a->pad_left + a->pad_right - w->dims[1];
+    if (h < 0 || v < 0)
+        CLVI_SHAPE_FAIL(error, op, r,
+                        "a kernel of %lld x %lld does not fit a picture of %lld x %lld with its "
+                        "padding; make the picture or the padding larger",
+                        (long long)w->dims[0], (long long)w->dims[1], (long long)x->dims[1],
+                        (long long)x->dims[2]);
+    r->outputs[0] = CLVI_SHAPE(CLV_F32, CLV_BATCH, h / a->stride_h + 1, v / a->stride_w + 1,
+                               w->dims[3]);
+    return CLV_OK;
+}
+
+clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n)
+{
+    const clvi_conv_attrs *a = node->attrs;
+    const int64_t *x = clvi_in_shape(graph, node, 0)->dims;
+    const int64_t *w = clvi_in_shape(graph, node, 1)->dims;
+    const int64_t *y = clvi_out_shape(graph, node, 0)->dims;
+    return (clvi_conv){.n = n,
+                       .h = x[1],
+                       .w = x[2],
+                       .ci = x[3],
+                       .kh = w[0],
+                       .kw = w[1],
+                       .co = w[3],
+                       .sh = a->stride_h,
+                       .sw = a->stride_w,
+                       .pt = a->pad_top,
+                       .pl = a->pad_left,
+                       .oh = y[1],
+                       .ow = y[2]};
+}
+
+int64_t clvi_conv_pixels(const clvi_conv *c)
+{
+    return c->n * c->oh * c->ow;
+}
+
+static clvi_view view_at(clvi_view view, int64_t elements)
+{
+    view.offset += (uint64_t)elements;
+    return view;
+}
+
+/* ---- The picture as the kernels see it ------------------------------------------------------------- */
+
+/* Few channels: the kw·ci values under a row of the filter are taken as one tap, which needs margins
+ * of real zeros; and the weight gradient may read a little beyond the end. */
+static bool is_flat(const clvi_wide *wide, const clvi_conv *c)
+{
+    return (c->ci < FLAT_CHANNELS && c->kw > 1) || c->kw * c->ci < wide->param_rows;
+}
+
+/* Extents of the copy with margins. */
+static int64_t flat_h(const clvi_conv *c)
+{
+    return (c->oh - 1) * c->sh + c->kh;
+}
+
+static int64_t flat_w(const clvi_conv *c)
+{
+    return (c->ow - 1) * c->sw + c->kw;
+}
+
+static clvi_amount flat_amount(const clvi_wide *wide, const clvi_conv *c)
+{
+    if (!is_flat(wide, c))
+        return (clvi_amount){0, 0};
+    return (clvi_amount){flat_h(c) * flat_w(c) * c->ci, wide->param_rows};
+}
+
+/* Arguments of the two kernels that say where a pixel of x lies. */
+typedef struct picture {
+    int32_t h, w, pixel, run, kw, pt, pl;
+} picture;
+
+static picture picture_of(const clvi_wide *wide, const clvi_conv *c)
+{
+    const bool flat = is_flat(wide, c);
+    return (picture){.h = (int32_t)(flat ? flat_h(c) : c->h),
+                     .w = (int32_t)(flat ? flat_w(c) : c->w),
+                     .pixel = (int32_t)c->ci,
+                     .run = (int32_t)(flat ? c->kw * c->ci : c->ci),
+                     .kw = (int32_t)(flat ? 1 : c->kw),
+                     .pt = (int32_t)(flat ? 0 : c->pt),
+                     .pl = (int32_t)(flat ? 0 : c->pl)};
+}
+
+/* Copies x into `to` with its margins. */
+static clv_status pad(clvi_device *device, const clvi_wide *wide, const clvi_conv *c, clvi_view x,
+                      clvi_view to, clv_error *error)
+{
+    const int64_t rows = c->n * flat_h(c);
+    if (rows * flat_w(c) * c->ci > INT32_MAX)
+        CLV_FAIL(error, CLV_E_MEMORY,
+                 "a convolution of %lld pictures of %lld x %lld needs a copy of 2^31 elements or "
+                 "more; a smaller batch needs less",
+                 (long long)c->n, (long long)c->h, (long long)c->w);
+    const clvi_share share = clvi_share_of(rows, flat_w(c) * c->ci, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "conv2d", "conv2d_pad", wide->options);
+    clvi_arg_view(&l, to);
+    clvi_arg_view(&l, x);
+    clvi_arg_int(&l, (int32_t)c->n);
+    clvi_arg_int(&l, (int32_t)c->h);
+    clvi_arg_int(&l, (int32_t)c->w);
+    clvi_arg_int(&l, (int32_t)c->ci);
+    clvi_arg_int(&l, (int32_t)flat_h(c));
+    clvi_arg_int(&l, (int32_t)flat_w(c));
+    clvi_arg_int(&l, (int32_t)c->pt);
+    clvi_arg_int(&l, (int32_t)c->pl);
+    clvi_arg_int(&l, wide->param_rows);
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
+}
+
+/* 1 × 1 without strides or margins: all pictures are one long row of pixels. */
+static clvi_conv straighten(const clvi_conv *c)
+{
+    clvi_conv s = *c;
+    const bool plain = c->kh == 1 && c->kw == 1 && c->sh == 1 && c->sw == 1 && c->pt == 0 &&
+                       c->pl == 0 && c->oh == c->h && c->ow == c->w;
+    if (plain) {
+        s.w = s.ow = c->n * c->h * c->w;
+        s.n = s.h = s.oh = 1;
+    }
+    return s;
+}
+
+/* ---- Forward -------------------------------------------------------------------------------------- */
+
+/* A launch of conv2d_fwd_wide beyond its geometry. */
+typedef struct wide_call {
+    clvi_view x, packed, y, bias, stats;
+    int64_t y_image, y_row, y_pixel;
+    int32_t flags;
+} wide_call;
+
+/* Output pixels of a work-group: a multiple of the block's rows. */
+static int64_t wide_share(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t block = wide->rows * wide->columns * c->kh * c->kw * c->ci;
+    int64_t blocks = block > 0 ? GROUP_WORK / block : GROUP_WORK;
+    const int64_t least = clvi_div_up(clvi_conv_pixels(c), (int64_t)CLVI_MAX_GROUPS * wide->rows);
+    blocks = blocks < 1 ? 1 : blocks > 64 ? 64 : blocks;
+    return (blocks > least ? blocks : least) * wide->rows;
+}
+
+static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
+                              const picture *p, const wide_call *call, clv_error *error)
+{
+    const int64_t share = wide_share(wide, c), pixels = clvi_conv_pixels(c);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", wide->options);
+    clvi_arg_view(&l, call->y);
+    clvi_arg_view(&l, call->stats);
+    clvi_arg_view(&l, call->x);
+    clvi_arg_view(&l, call->packed);
+    clvi_arg_view(&l, call->bias);
+    clvi_arg_int(&l, (int32_t)pixels);
+    clvi_arg_int(&l, p->h);
+    clvi_arg_int(&l, p->w);
+    clvi_arg_int(&l, p->pixel);
+    clvi_arg_int(&l, p->run);
+    clvi_arg_int(&l, (int32_t)c->kh);
+    clvi_arg_int(&l, p->kw);
+    clvi_arg_int(&l, (int32_t)c->sh);
+    clvi_arg_int(&l, (int32_t)c->sw);
+    clvi_arg_int(&l, p->pt);
+    clvi_arg_int(&l, p->pl);
+    clvi_arg_int(&l, (int32_t)c->oh);
+    clvi_arg_int(&l, (int32_t)c->ow);
+    clvi_arg_int(&l, (int32_t)c->co);
+    clvi_arg_int(&l, (int32_t)call->y_image);
+    clvi_arg_int(&l, (int32_t)call->y_row);
+    clvi_arg_int(&l, (int32_t)call->y_pixel);
+    clvi_arg_int(&l, call->flags);
+    clvi_arg_int(&l, (int32_t)share);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(pixels, share),
+                           (size_t)clvi_div_up(c->co, wide->columns), 1, error);
+}
+
+int64_t clvi_conv_packed(const clvi_wide *wide, const clvi_conv *c)
+{
+    return clvi_packed_elements(wide, c->kh * c->kw * c->ci, c->co, c->kw * c->ci);
+}
+
+clv_status clvi_conv_pack(clvi_device *device, const clvi_conv *c, clvi_view weights,
+                          clvi_view scale, clvi_view packed, clv_error *error)
+{
+    /* [kh, kw, ci] are k's in this order: one matrix. */
+    const clvi_packing p = {.to = packed,
+                            .from = weights,
+                            .scale = scale,
+                            .n = (int32_t)c->co,
+                            .k = (int32_t)(c->kh * c->kw * c->ci),
+                            .row = (int32_t)c->co,
+                            .column = 1,
+                            .taps_y = 1,
+                            .taps_x = 1,
+                            .zeros = (int32_t)(c->kw * c->ci)};
+    return clvi_pack(device, &p, error);
+}
+
+clvi_conv_stats clvi_conv_stats_of(const clvi_wide *wide, const clvi_conv *conv)
+{
+    const clvi_conv c = straighten(conv);
+    const int64_t share = wide_share(wide, &c);
+    return (clvi_conv_stats){.groups = (int32_t)clvi_div_up(clvi_conv_pixels(&c), share),
+                             .share = (int32_t)share};
+}
+
+clvi_amount clvi_conv_forward_workspace(const clvi_wide *wide, const clvi_conv *c)
+{
+    return flat_amount(wide, c);
+}
+
+clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv,
+                             const clvi_conv_call *call, clv_error *error)
+{
+    const clvi_wide wide = clvi_wide_of(device);
+    const bool flat = is_flat(&wide, conv);
+    if (flat)
+        CLV_TRY(pad(device, &wide, conv, call->x, call->workspace, error));
+    const clvi_conv c = flat ? *conv : straighten(conv);
+    const picture p = picture_of(&wide, &c);
+    const wide_call w = {.x = flat ? call->workspace : call->x,
+                         .packed = call->packed,
+                         .y = call->y,
+                         .bias = call->bias,
+                         .stats = call->stats,
+                         .y_image = c.oh * c.ow * c.co,
+                         .y_row = c.ow * c.co,
+                         .y_pixel = c.co,
+                         .flags = (int32_t)call->activation | (call->bias.buf ? FLAG_BIAS : 0) |
+                                  (call->stats.buf ? FLAG_STATS : 0)};
+    return launch_wide(device, &wide, &c, &p, &w, error);
+}
+
+/* ---- Gradient to the input ------------------------------------------------------------------------- */
+
+/* With strides, the pixels of dx fall into sh·sw phases; those of one phase are a convolution of dz
+ * with every sh-th row and sw-th column of the filter, flipped. In one axis: phase p, the pixels
+ * y = first + stride·j, j < count, meet the rows p + stride·t, t < taps, of the filter; the pixel of
+ * dz at tap t is j + base - t. */
+typedef struct phase {
+    int64_t first, count, taps, base;
+} phase;
+
+static phase phase_of(int64_t p, int64_t stride, int64_t pad, int64_t kernel, int64_t extent)
+{
+    phase r;
+    r.first = ((p - pad) % stride + stride) % stride;
+    r.count = r.first < extent ? clvi_div_up(extent - r.first, stride) : 0;
+    r.taps = p < kernel ? clvi_div_up(kernel - p, stride) : 0;
+    r.base = (r.first + pad - p) / stride;
+    return r;
+}
+
+static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
+                                 const clvi_conv_grads *g, const int64_t at[2], clvi_view packed,
+                                 clv_error *error)
+{
+    const phase y = phase_of(at[0], c->sh, c->pt, c->kh, c->h);
+    const phase x = phase_of(at[1], c->sw, c->pl, c->kw, c->w);
+    if (y.count == 0 || x.count == 0)
+        return CLV_OK;
+    const int64_t tap = c->ci * c->co;
+    const int64_t last = (at[0] + c->sh * (y.taps - 1)) * c->kw + at[1] + c->sw * (x.taps - 1);
+    const bool empty = y.taps == 0 || x.taps == 0; /* these pixels took part in nothing: zero */
+    const clvi_packing pack = {.to = packed,
+                               .from = view_at(g->weights, empty ? 0 : last * tap),
+                               .n = (int32_t)c->ci,
+                               .k = (int32_t)c->co,
+                               .row = 1,
+                               .column = (int32_t)c->co,
+                               .taps_y = (int32_t)(empty ? 0 : y.taps),
+                               .taps_x = (int32_t)(empty ? 1 : x.taps),
+                               .tap_y = (int32_t)(-c->sh * c->kw * tap),
+                               .tap_x = (int32_t)(-c->sw * tap),
+                               .zeros = (int32_t)c->co};
+    if (!empty)
+        CLV_TRY(clvi_pack(device, &pack, error));
+    /* dz is the picture, dx the output. */
+    const clvi_conv phase_conv = {.n = c->n,
+                                  .h = c->oh,
+                                  .w = c->ow,
+                                  .ci = c->co,
+                                  .kh = empty ? 0 : y.taps,
+                                  .kw = empty ? 0 : x.taps,
+                                  .co = c->ci,
+                                  .sh = 1,
+                                  .sw = 1,
+                                  .pt = y.taps - 1 - y.base,
+                                  .pl = x.taps - 1 - x.base,
+                                  .oh = y.count,
+                                  .ow = x.count};
+    const picture p = {.h = (int32_t)c->oh,
+                       .w = (int32_t)c->ow,
+                       .pixel = (int32_t)c->co,
+                       .run = (int32_t)c->co,
+                       .kw = (int32_t)phase_conv.kw,
+                       .pt = (int32_t)phase_conv.pt,
+                       .pl = (int32_t)phase_conv.pl};
+    const wide_call call = {.x = g->dz,
+                            .packed = packed,
+                            .y = view_at(g->dx, (y.first * c->w + x.first) * c->ci),
+                            .y_image = c->h * c->w * c->ci,
+                            .y_row = c->sh * c->w * c->ci,
+                            .y_pixel = c->sw * c->ci};
+    return launch_wide(device, wide, &phase_conv, &p, &call, error);
+}
+
+/* Elements of the packed filter of the largest phase, the one with every first tap. */
+static int64_t backward_packed(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t taps = clvi_div_up(c->kh, c->sh) * clvi_div_up(c->kw, c->sw);
+    return clvi_packed_elements(wide, taps * c->co, c->ci, c->co);
+}
+
+static clv_status backward_data(clvi_device *device, const clvi_wide *wide, const clvi_conv *conv,
+                                const clvi_conv_grads *g, clvi_view workspace, clv_error *error)
+{
+    const clvi_conv c = straighten(conv);
+    for (int64_t y = 0; y < c.sh; y++)
+        for (int64_t x = 0; x < c.sw; x++) {
+            /* In order on one queue: all phases may pack into the same place. */
+            const int64_t at[2] = {y, x};
+            CLV_TRY(backward_phase(device, wide, &c, g, at, workspace, error));
+        }
+    return CLV_OK;
+}
+
+/* ---- Gradient to the weights ----------------------------------------------------------------------- */
+
+/* How the output's pixels are cut for the weight gradient. */
+typedef struct chunks {
+    int64_t count, pixels, piece;
+} chunks;
+
+static int64_t weights_of(const clvi_conv *c)
+{
+    return c->kh * c->kw * c->ci * c->co;
+}
+
+static int64_t most_chunks(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t groups = clvi_div_up(c->co, wide->columns) * c->kh;
+    return groups < PARAM_GROUPS ? clvi_div_up(PARAM_GROUPS, groups) : 1;
+}
+
+static chunks chunks_of(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t pixels = clvi_conv_pixels(c), most = most_chunks(wide, c);
+    chunks r = {.count = clvi_div_up(pixels, PARAM_LEAST), .piece = PARAM_PIECE};
+    if (r.count > most)
+        r.count = most;
+    r.pixels = clvi_div_up(pixels, r.count);
+    /* Whole rows, where rows are short. */
+    if (c->ow <= PARAM_PIECE) {
+        r.piece = clvi_div_up(PARAM_PIECE, c->ow) * c->ow;
+        r.pixels = clvi_div_up(r.pixels, c->ow) * c->ow;
+    }
+    r.count = clvi_div_up(pixels, r.pixels);
+    return r;
+}
+
+/* `workspace`: the parts, then the picture with margins where there is one. */
+static clv_status backward_param(clvi_device *device, const clvi_wide *wide, const clvi_conv *conv,
+                                 const clvi_conv_grads *g, clvi_view workspace, clv_error *error)
+{
+    const bool flat = is_flat(wide, conv);
+    const clvi_conv c = flat ? *conv : straighten(conv);
+    const chunks k = chunks_of(wide, &c);
+    const picture p = picture_of(wide, &c);
+    const int64_t parts = most_chunks(wide, conv) > 1 ? most_chunks(wide, conv) : 0;
+    const clvi_view margins = view_at(workspace, parts * weights_of(&c));
+    if (flat)
+        CLV_TRY(pad(device, wide, conv, g->x, margins, error));
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_param_wide", wide->options);
+    clvi_arg_view(&l, k.count > 1 ? workspace : g->dweights);
+    clvi_arg_view(&l, flat ? margins : g->x);
+    clvi_arg_view(&l, g->dz);
+    clvi_arg_int(&l, (int32_t)clvi_conv_pixels(&c));
+    clvi_arg_int(&l, p.h);
+    clvi_arg_int(&l, p.w);
+    clvi_arg_int(&l, p.pixel);
+    clvi_arg_int(&l, p.run);
+    clvi_arg_int(&l, (int32_t)c.kh);
+    clvi_arg_int(&l, p.kw);
+    clvi_arg_int(&l, (int32_t)c.sh);
+    clvi_arg_int(&l, (int32_t)c.sw);
+    clvi_arg_int(&l, p.pt);
+    clvi_arg_int(&l, p.pl);
+    clvi_arg_int(&l, (int32_t)c.oh);
+    clvi_arg_int(&l, (int32_t)c.ow);
+    clvi_arg_int(&l, (int32_t)c.co);
+    clvi_arg_int(&l, (int32_t)c.co);
+    clvi_arg_int(&l, (int32_t)k.pixels);
+    clvi_arg_int(&l, (int32_t)k.piece);
+    CLV_TRY(clvi_launch_run(&l, (size_t)k.count, (size_t)clvi_div_up(c.co, wide->columns),
+                            (size_t)c.kh, error));
+    if (k.count == 1)
+        return CLV_OK;
+    return clvi_sum_parts(device, g->dweights, workspace, k.count, weights_of(&c), error);
+}
+
+int64_t clvi_conv_slack(const clvi_wide *wide, const clvi_conv *c)
+{
+    return c->co < wide->columns ? wide->columns : 0;
+}
+
+clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t most = most_chunks(wide, c), packed = backward_packed(wide, c);
+    clvi_amount a = flat_amount(wide, c);
+    a.constant += most > 1 ? most * weights_of(c) : 0;
+    a.constant = a.constant > packed ? a.constant : packed;
+    return a;
+}
+
+clv_status clvi_conv_backward(clvi_device *device, const clvi_conv *conv,
+                              const clvi_conv_grads *grads, clv_error *error)
+{
+    const clvi_wide wide = clvi_wide_of(device);
+    if (grads->dweights.buf)
+        CLV_TRY(backward_param(device, &wide, conv, grads, grads->workspace, error));
+    if (grads->dx.buf)
+        CLV_TRY(backward_data(device, &wide, conv, grads, grads->workspace, error));
+    return CLV_OK;
+}

@@ -1,0 +1,171 @@
+/* Matrix products, row-major: c[m, n] = op(a)[m, k] · op(b)[k, n]. Host side: core/runtime/gemm.c.
+ * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. The order of summation
+ * depends on the shapes only. */
+#include "wide.clh"
+
+/* Copies a matrix into blocks of CLV_NB columns, zeros beyond column n:
+ *     out[q][t][l][j] = scale[q·CLV_NB + j] · from[tap(t) + l·row + (q·CLV_NB + j)·column],
+ * q < ceil(n / CLV_NB), l < k, j < CLV_NB, t < taps_y·taps_x, and
+ *     tap(t) = (t / taps_x)·tap_y + (t % taps_x)·tap_x
+ * (strides may be negative: a flipped filter). scale NULL: 1. After the last block come `zeros`
+ * zeros, which stand for pixels outside the picture. out is overwritten.
+ * NDRange: group (g, q) packs the rows r of taps·k with g·share <= r < (g + 1)·share of block q. */
+CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
+                                   __global const float *restrict from, ulong from_at,
+                                   __global const float *restrict scale, ulong scale_at, int n,
+                                   int k, int row, int column, int taps_y, int taps_x, int tap_y,
+                                   int tap_x, int zeros, int share)
+{
+    const int q = (int)get_group_id(1), total = taps_y * taps_x * k;
+    const int first = q * CLV_NB, columns = min(n - first, CLV_NB);
+    const int end = CLV_END(total, share);
+    __global float *to = out + out_at + (size_t)q * total * CLV_NB;
+    from += from_at;
+    for (int r = CLV_BEGIN(share); r < end;) {
+        const int t = r / k, stop = min(end, (t + 1) * k);
+        __global const float *tap =
+            from + (t / taps_x * tap_y + t % taps_x * tap_x) + (size_t)first * column;
+        if (columns == CLV_NB && column == 1 && !scale) {
+            for (; r < stop; r++)
+                CLV_UNROLL
+                for (int j = 0; j < CLV_NV; j++)
+                    vstoreV(vloadV(j, tap + (size_t)(r - t * k) * row), j, to + (size_t)r * CLV_NB);
+            continue;
+        }
+        for (; r < stop; r++) {
+            for (int j = 0; j < CLV_NB; j++) {
+                float v = j < columns ? tap[(size_t)(r - t * k) * row + (size_t)j * column] : 0.0f;
+                if (scale && j < columns)
+                    v *= scale[scale_at + first + j];
+                to[(size_t)r * CLV_NB + j] = v;
+            }
+        }
+    }
+    if (q == 0 && get_group_id(0) == 0) {
+        __global float *rest = out + out_at + (size_t)total * CLV_NB * get_num_groups(1);
+        for (int i = 0; i < zeros; i++)
+            rest[i] = 0.0f;
+    }
+}
+
+#define GEMM_BIAS       1 /* + bias[n] */
+#define GEMM_ACCUMULATE 2 /* + c */
+
+/* Columns [q·CLV_NB, …) of one row to memory: v = tile (+ bias) (+ what is there). */
+static void finish_row(__global float *restrict c, const float *tile,
+                       __global const float *restrict bias, int columns, int flags)
+{
+    CLV_UNROLL
+    for (int j = 0; j < CLV_NV; j++) {
+        const int left = columns - j * CLV_V;
+        if (left <= 0)
+            break;
+        floatV v = vloadV(j, tile);
+        if (flags & GEMM_BIAS)
+            v += clv_load(bias + j * CLV_V, left, 0);
+        if (flags & GEMM_ACCUMULATE)
+            v += clv_load(c + j * CLV_V, left, 0);
+        clv_store(v, c + j * CLV_V, left);
+    }
+}
+
+/* A block of columns of a group's rows [begin, end), for the l in [l0, l0 + deep): see gemm_wide. */
+static void wide_rows(__global float *restrict c, __global const float *restrict a,
+                      __global const float *restrict b, __global const float *restrict bias,
+                      int begin, int end, int deep, int ldc, int a_row, int a_column, int b_row,
+                      int columns, int flags)
+{
+    for (int i0 = begin; i0 < end; i0 += CLV_MR) {
+        floatV acc[CLV_MR][CLV_NV];
+        float tile[CLV_MR * CLV_NB];
+        __global const float *line[CLV_MR], *packed = b;
+        const int rows = min(CLV_MR, end - i0);
+        CLV_WIDE_ZERO(acc, CLV_MR);
+        CLV_UNROLL
+        for (int i = 0; i < CLV_MR; i++) /* rows beyond the last repeat it and are not stored */
+            line[i] = a + (size_t)min(i0 + i, end - 1) * a_row;
+        for (int l = 0, at = 0; l < deep; l++, at += a_column, packed += b_row) {
+#define GEMM_SCALAR(i) line[i][at]
+            CLV_WIDE_STEP(acc, CLV_MR, packed, GEMM_SCALAR);
+        }
+        CLV_WIDE_SPILL(tile, acc, CLV_MR);
+        for (int i = 0; i < rows; i++)
+            finish_row(c + (size_t)(i0 + i) * ldc, tile + i * CLV_NB, bias, columns, flags);
+    }
+}
+
+/* c[m, n] = Σ_l a[i·a_row + l·a_column] · b[q·b_block + l·b_row + j] (+ bias) (+ c), c's rows ldc
+ * apart. b is packed (b_row = CLV_NB) or any matrix whose n is a multiple of CLV_NB. The sum over l
+ * is cut into pieces of `depth` that stay in the cache, and a group takes the l in [s·span,
+ * (s + 1)·span): with more than one s, c is a stack of partial sums, c_part apart.
+ * NDRange: group (p, g, s): column blocks q in [p·blocks, (p + 1)·blocks), rows [g·share,
+ * (g + 1)·share). */
+CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
+                                   __global const float *restrict a, ulong a_at,
+                                   __global const float *restrict b, ulong b_at,
+                                   __global const float *restrict bias, ulong bias_at, int m, int n,
+                                   int k, int ldc, int a_row, int a_column, int b_block, int b_row,
+                                   int c_part, int span, int depth, int flags, int blocks,
+                                   int share)
+{
+    const int s = (int)get_group_id(2), stop = min(k, s * span + span);
+    const int begin = (int)get_group_id(1) * share, end = min(m, begin + share);
+    const int q0 = (int)get_group_id(0) * blocks;
+    const int q1 = min((n + CLV_NB - 1) / CLV_NB, q0 + blocks);
+    c += c_at + (size_t)s * c_part;
+    a += a_at;
+    b += b_at;
+    bias += bias_at;
+    for (int l = s * span; l < stop; l += depth) {
+        /* Bias and old content join the sum with its first piece. */
+        const int join = l == s * span ? flags : GEMM_ACCUMULATE;
+        for (int q = q0; q < q1; q++)
+            wide_rows(c + q * CLV_NB, a + (size_t)l * a_column,
+                      b + (size_t)q * b_block + (size_t)l * b_row, bias + q * CLV_NB, begin, end,
+                      min(depth, stop - l), ldc, a_row, a_column, b_row,
+                      min(n - q * CLV_NB, CLV_NB), join);
+    }
+}
+
+/* c[m, n] = part[0] + part[1] + … + part[parts - 1] (+ bias) (+ c), summed in this order; part[s]
+ * [m, n] dense, c's rows ldc apart. NDRange: group g takes `share` rows. */
+CLV_SINGLE __kernel void gemm_reduce(__global float *restrict c, ulong c_at,
+                                     __global const float *restrict part, ulong part_at,
+                                     __global const float *restrict bias, ulong bias_at, int m,
+                                     int n, int ldc, int parts, int flags, int share)
+{
+    part += part_at;
+    bias += bias_at;
+    for (int i = CLV_BEGIN(share), end = CLV_END(m, share); i < end; i++) {
+        __global float *row = c + c_at + (size_t)i * ldc;
+        for (int j = 0; j < n; j += CLV_V) {
+            const int left = n - j;
+            floatV v = (floatV)(0);
+            for (int s = 0; s < parts; s++)
+                v += clv_load(part + ((size_t)s * m + i) * n + j, left, 0);
+            if (flags & GEMM_BIAS)
+                v += clv_load(bias + j, left, 0);
+            if (flags & GEMM_ACCUMULATE)
+                v += clv_load(row + j, left, 0);
+            clv_store(v, row + j, left);
+        }
+    }
+}
+
+/* to[i] = Σ part[s·total + i] over s < parts, summed in this order; to [total]. Overwrites.
+ * NDRange: group g takes the elements [g·share, (g + 1)·share). */
+CLV_SINGLE __kernel void gemm_sum(__global float *restrict to, ulong to_at,
+                                  __global const float *restrict part, ulong part_at, int total,
+                                  int parts, int share)
+{
+    const int end = CLV_END(total, share);
+    to += to_at;
+    part += part_at;
+    for (int i = CLV_BEGIN(share); i < end; i += CLV_V) {
+        const int left = end - i;
+        floatV v = clv_load(part + i, left, 0);
+        for (int s = 1; s < parts; s++)
+            v += clv_load(part + (size_t)s * total + i, left, 0);
+        clv_store(v, to + i, left);
+    }
+}

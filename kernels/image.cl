@@ -1,0 +1,215 @@
+/* From bytes to what a network sees. Pictures are [n, h, w, c], f32 values 0 … 255. */
+#include "elementwise.clh"
+#include "philox.clh"
+
+/* y = x. y [total] f32, x [total] bytes, x_at in bytes.
+ * NDRange: groups of one work-item, each a share of the flat array; 0 bytes of local memory. */
+CLV_SINGLE __kernel void image_convert(__global float *restrict y, ulong y_at,
+                                       __global const uchar *restrict x, ulong x_at, int total,
+                                       int share)
+{
+    y += y_at;
+    x += x_at;
+    CLV_EACH(i, left, total, share)
+    {
+        if (left >= CLV_V) {
+            vstoreV(convert_floatV(vloadV(0, x + i)), 0, y + i);
+        } else {
+            for (int k = 0; k < left; k++)
+                y[i + k] = (float)x[i + k];
+        }
+    }
+}
+
+/* Nodes of the grid of displacements along each axis. */
+#define NODES 4
+
+/* One sample's distortion: source = shift + a·(target - centre) + centre + displacement, then
+ * value·contrast + brightness. */
+typedef struct distortion {
+    float a00, a01, a10, a11, shift_x, shift_y;
+    float contrast, brightness;
+    float node[2 * NODES * NODES]; /* displacement (x, y) of each node, in pixels */
+} distortion;
+
+/* Numbers in (-1, 1) from one counter. */
+static float4 draw(uint2 key, uint epoch, uint id, uint index)
+{
+    const uint4 w = clv_philox(key, (uint4)(epoch, id, 0, index));
+    return 2 * (float4)(clv_philox_unit(w.x), clv_philox_unit(w.y), clv_philox_unit(w.z),
+                        clv_philox_unit(w.w)) -
+           1;
+}
+
+/* Draws: counter (epoch, id, 0, 0): angle, shear, scale of x, of y; 1: shift of x, of y, contrast,
+ * brightness; 2 … 9: nodes, row by row, two to a counter. */
+static void distort(distortion *d, uint2 key, uint epoch, uint id, int h, int w)
+{
+    const float4 first = draw(key, epoch, id, 0), second = draw(key, epoch, id, 1);
+    const float angle = first.x * 0.20943951f; /* 12° */
+    const float shear = first.y * 0.15f;
+    const float scale_x = 1 + 0.12f * first.z, scale_y = 1 + 0.12f * first.w;
+    const float s = sin(angle), c = cos(angle);
+    d->a00 = c * scale_x;
+    d->a01 = (c * shear - s) * scale_y;
+    d->a10 = s * scale_x;
+    d->a11 = (s * shear + c) * scale_y;
+    d->shift_x = 0.08f * (float)w * second.x;
+    d->shift_y = 0.08f * (float)h * second.y;
+    d->contrast = 1 + 0.15f * second.z;
+    d->brightness = 127.5f - 127.5f * d->contrast + 12 * second.w;
+    const float2 most = 0.035f * (float2)((float)w, (float)h);
+    for (int i = 0; i < NODES * NODES / 2; i++) {
+        const float4 v = draw(key, epoch, id, 2 + (uint)i) * (float4)(most, most);
+        vstore4(v, i, d->node);
+    }
+}
+
+/* Where the target pixels (x … x + CLV_V - 1, y) come from, in pixels of the source. */
+static void source_of(const distortion *d, int x, int y, int h, int w, floatV *from_x,
+                      floatV *from_y)
+{
+    float lane[CLV_V], warp_x[CLV_V], warp_y[CLV_V];
+    for (int i = 0; i < CLV_V; i++)
+        lane[i] = (float)(x + i) + 0.5f;
+    const floatV target = vloadV(0, lane);
+    const float row = ((float)y + 0.5f) * (NODES - 1) / (float)h;
+    const int j = min((int)row, NODES - 2);
+    const float below = row - (float)j;
+    for (int i = 0; i < CLV_V; i++) {
+        const float column = lane[i] * (NODES - 1) / (float)w;
+        const int k = min((int)column, NODES - 2);
+        const float right = column - (float)k;
+        const float2 top =
+            mix(vload2(j * NODES + k, d->node), vload2(j * NODES + k + 1, d->node), right);
+        const float2 bottom = mix(vload2(j * NODES + NODES + k, d->node),
+                                  vload2(j * NODES + NODES + k + 1, d->node), right);
+        const float2 both = mix(top, bottom, below);
+        warp_x[i] = both.x;
+        warp_y[i] = both.y;
+    }
+    const floatV px = target - 0.5f * (float)w;
+    const float py = (float)y + 0.5f - 0.5f * (float)h;
+    *from_x = d->a00 * px + (d->a01 * py + d->shift_x + 0.5f * (float)w - 0.5f) + vloadV(0, warp_x);
+    *from_y = d->a10 * px + (d->a11 * py + d->shift_y + 0.5f * (float)h - 0.5f) + vloadV(0, warp_y);
+}
+
+/* Bilinear value of channel k at (x, y); beyond the border the border goes on. */
+static float sample(__global const uchar *in, int h, int w, int c, int k, float x, float y)
+{
+    x = clamp(x, 0.0f, (float)(w - 1));
+    y = clamp(y, 0.0f, (float)(h - 1));
+    const int x0 = (int)x, y0 = (int)y;
+    const int x1 = min(x0 + 1, w - 1), y1 = min(y0 + 1, h - 1);
+    const float right = x - (float)x0, below = y - (float)y0;
+    const float top =
+        mix((float)in[(y0 * w + x0) * c + k], (float)in[(y0 * w + x1) * c + k], right);
+    const float bottom =
+        mix((float)in[(y1 * w + x0) * c + k], (float)in[(y1 * w + x1) * c + k], right);
+    return mix(top, bottom, below);
+}
+
+/* y = x distorted as handwriting varies: rotated, sheared, scaled, shifted and bent a little, never
+ * mirrored, with another contrast and brightness, within 0 … 255. y [n, h, w, c] f32 (overwritten),
+ * x the same in bytes, x_at in bytes; ids [n].
+ * NDRange: groups (g, 1) of one work-item; group g takes a share of the n·h rows. */
+CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at,
+                                          __global const uchar *restrict x, ulong x_at,
+                                          __global const uint *restrict ids, ulong ids_at, int n,
+                                          int h, int w, int c, uint key0, uint key1, uint epoch,
+                                          int share)
+{
+    distortion d;
+    int drawn = -1;
+    for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
+        const int s = r / h;
+        if (s != drawn)
+            distort(&d, (uint2)(key0, key1), epoch, ids[ids_at + s], h, w);
+        drawn = s;
+        __global const uchar *in = x + x_at + (size_t)s * h * w * c;
+        __global float *out = y + y_at + (size_t)r * w * c;
+        for (int ox = 0; ox < w; ox += CLV_V) {
+            floatV from_x, from_y;
+            float at_x[CLV_V], at_y[CLV_V];
+            source_of(&d, ox, r % h, h, w, &from_x, &from_y);
+            vstoreV(from_x, 0, at_x);
+            vstoreV(from_y, 0, at_y);
+            for (int i = 0; i < CLV_V && ox + i < w; i++)
+                for (int k = 0; k < c; k++) {
+                    const float v = sample(in, h, w, c, k, at_x[i], at_y[i]);
+                    out[(ox + i) * c + k] = clamp(fma(v, d.contrast, d.brightness), 0.0f, 255.0f);
+                }
+        }
+    }
+}
+
+/* y = x·scale_c + offset_c with channel c = i % channels (1 or 3). x, y [total]; overwritten.
+ * NDRange: groups of one work-item, each a share of the flat array, a multiple of 3·CLV_V. */
+CLV_SINGLE __kernel void image_normalise(__global float *restrict y, ulong y_at,
+                                         __global const float *restrict x, ulong x_at, int total,
+                                         int channels, float scale0, float scale1, float scale2,
+                                         float offset0, float offset1, float offset2, int share)
+{
+    const float scales[3] = {scale0, scale1, scale2}, offsets[3] = {offset0, offset1, offset2};
+    float scale[3 * CLV_V], offset[3 * CLV_V];
+    for (int i = 0; i < 3 * CLV_V; i++) {
+        scale[i] = scales[i % channels];
+        offset[i] = offsets[i % channels];
+    }
+    y += y_at;
+    x += x_at;
+    for (int i = CLV_BEGIN(share), end = CLV_END(total, share); i < end; i += 3 * CLV_V) {
+        CLV_UNROLL
+        for (int k = 0; k < 3; k++) {
+            const int at = i + k * CLV_V;
+            clv_store(fma(clv_load(x + at, end - at, 0), vloadV(k, scale), vloadV(k, offset)),
+                      y + at, end - at);
+        }
+    }
+}
+
+/* Bilinear value at x + right, y + below of the four values around it. */
+static float between(__global const float *in, int4 corners, float right, float below)
+{
+    return mix(mix(in[corners.x], in[corners.y], right), mix(in[corners.z], in[corners.w], right),
+               below);
+}
+
+/* y = x at another size (bilinear, centres of pixels at ½) and with other channels: grey to RGB by
+ * repeating, RGB to grey by ITU-R BT.601's weights, as Pillow; then as image_normalise.
+ * x [n, h, w, c], y [n, oh, ow, oc], c and oc 1 or 3; overwritten.
+ * NDRange: groups of one work-item, each a share of the n·oh output rows. */
+CLV_SINGLE __kernel void image_resample(__global float *restrict y, ulong y_at,
+                                        __global const float *restrict x, ulong x_at, int n, int h,
+                                        int w, int c, int oh, int ow, int oc, float scale0,
+                                        float scale1, float scale2, float offset0, float offset1,
+                                        float offset2, int share)
+{
+    const float step_y = (float)h / (float)oh, step_x = (float)w / (float)ow;
+    for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
+        const float from_y = clamp(((float)(r % oh) + 0.5f) * step_y - 0.5f, 0.0f, (float)(h - 1));
+        const int y0 = (int)from_y, y1 = min(y0 + 1, h - 1);
+        const float below = from_y - (float)y0;
+        __global const float *in = x + x_at + (size_t)(r / oh) * h * w * c;
+        __global float *out = y + y_at + (size_t)r * ow * oc;
+        for (int ox = 0; ox < ow; ox++) {
+            const float from_x = clamp(((float)ox + 0.5f) * step_x - 0.5f, 0.0f, (float)(w - 1));
+            const int x0 = (int)from_x, x1 = min(x0 + 1, w - 1);
+            const float right = from_x - (float)x0;
+            const int4 corners = c * (int4)(y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1);
+            float red = between(in, corners, right, below), green = red, blue = red;
+            if (c == 3) {
+                green = between(in, corners + 1, right, below);
+                blue = between(in, corners + 2, right, below);
+            }
+            if (oc == 3) {
+                out[ox * 3] = fma(red, scale0, offset0);
+                out[ox * 3 + 1] = fma(green, scale1, offset1);
+                out[ox * 3 + 2] = fma(blue, scale2, offset2);
+            } else {
+                const float grey = c == 3 ? 0.299f * red + 0.587f * green + 0.114f * blue : red;
+                out[ox] = fma(grey, scale0, offset0);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+/* AdamW over whole slabs of variables (Loshchilov & Hutter 2019, arXiv 1711.05101, as PyTorch):
+ *   θ ← θ(1 - lr·decay); m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²;
+ *   θ ← θ - lr·(m/(1-β₁ᵗ)) / (√(v/(1-β₂ᵗ)) + eps)
+ * A slab is cut into chunks that lie within one variable. The table of chunks has 8 words each: low
+ * and high word of the offset in the slab, length, group, learning-rate multiplier (float), decay
+ * (float), two spare. The table of groups has 4 floats each: lr/(1-β₁ᵗ), 1/√(1-β₂ᵗ), lr, and 1
+ * where the group is stepped, 0 where nothing of it moves. NDRange: groups of one work-item, each a
+ * share of the chunks; 0 bytes of local memory. */
+#include "vector.clh"
+
+#define CHUNK_WORDS 8
+
+static ulong chunk_offset(__global const uint *chunk)
+{
+    return (ulong)chunk[1] << 32 | chunk[0];
+}
+
+/* partial[c] = Σ g² over chunk c, 0 where its group is not stepped. partial [chunks], at
+ * partial_at; overwritten. */
+CLV_SINGLE __kernel void optimizer_squares(__global float *restrict partial, ulong partial_at,
+                                           __global const float *restrict gradient,
+                                           ulong gradient_at, __global const uint *restrict chunks,
+                                           ulong chunks_at, __global const float *restrict groups,
+                                           ulong groups_at, int count, int share)
+{
+    for (int c = CLV_BEGIN(share), end = CLV_END(count, share); c < end; c++) {
+        __global const uint *chunk = chunks + chunks_at + (size_t)c * CHUNK_WORDS;
+        __global const float *g = gradient + gradient_at + chunk_offset(chunk);
+        const int length = groups[groups_at + 4 * chunk[3] + 3] > 0 ? (int)chunk[2] : 0;
+        floatV sum = (floatV)(0);
+        for (int i = 0; i < length; i += CLV_V) {
+            const floatV x = clv_load(g + i, length - i, 0);
+            sum = fma(x, x, sum);
+        }
+        partial[partial_at + c] = clv_lanes_sum(sum);
+    }
+}
+
+/* scale[0] = min(1, clip/(√Σ partial + 1e-6)): the gradient's factor for a norm of at most clip, as
+ * torch.nn.utils.clip_grad_norm_. One work-group; the order of the sum depends on count only. */
+CLV_SINGLE __kernel void optimizer_clip(__global float *restrict scale, ulong scale_at,
+                                        __global const float *restrict partial, ulong partial_at,
+                                        int count, float clip)
+{
+    floatV sum = (floatV)(0);
+    for (int i = 0; i < count; i += CLV_V)
+        sum += clv_load(partial + partial_at + i, count - i, 0);
+    const float factor = clip / (sqrt(clv_lanes_sum(sum)) + 1e-6f);
+    scale[scale_at] = factor < 1 ? factor : 1;
+}
+
+/* One step of every stepped chunk; value, m and v are updated in place. The gradient counts times
+ * scale[0]. rest1 = 1 - β₁, rest2 = 1 - β₂. θ·lr·decay is subtracted, not θ multiplied by
+ * 1 - lr·decay: that factor, rounded, would be wrong by a good part of lr·decay. */
+CLV_SINGLE __kernel void optimizer_adamw(__global float *restrict value, ulong value_at,
+                                         __global float *restrict moment1, ulong moment1_at,
+                                         __global float *restrict moment2, ulong moment2_at,
+                                         __global const float *restrict gradient, ulong gradient_at,
+                                         __global const uint *restrict chunks, ulong chunks_at,
+                                         __global const float *restrict groups, ulong groups_at,
+                                         __global const float *restrict scale, ulong scale_at,
+                                         int count, float rest1, float rest2, float eps, int share)
+{
+    const float factor = scale[scale_at];
+    for (int c = CLV_BEGIN(share), end = CLV_END(count, share); c < end; c++) {
+        __global const uint *chunk = chunks + chunks_at + (size_t)c * CHUNK_WORDS;
+        __global const float *group = groups + groups_at + 4 * chunk[3];
+        const ulong at = chunk_offset(chunk);
+        const int length = group[3] > 0 ? (int)chunk[2] : 0;
+        const float multiplier = as_float(chunk[4]);
+        const float rate = group[0] * multiplier, correction = group[1];
+        const float shrink = group[2] * multiplier * as_float(chunk[5]);
+        __global float *theta = value + value_at + at;
+        __global float *m_of = moment1 + moment1_at + at, *v_of = moment2 + moment2_at + at;
+        __global const float *g_of = gradient + gradient_at + at;
+        for (int i = 0; i < length; i += CLV_V) {
+            const int left = length - i;
+            const floatV g = clv_load(g_of + i, left, 0) * factor;
+            floatV m = clv_load(m_of + i, left, 0), v = clv_load(v_of + i, left, 0);
+            const floatV x = clv_load(theta + i, left, 0);
+            m = fma((floatV)(rest1), g - m, m);
+            v = fma((floatV)(rest2), fma(g, g, -v), v);
+            const floatV step = rate * m / fma(sqrt(v), (floatV)(correction), (floatV)(eps));
+            clv_store(m, m_of + i, left);
+            clv_store(v, v_of + i, left);
+            clv_store(x - fma((floatV)(shrink), x, step), theta + i, left);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+/* relu: elementwise, so only the number of elements matters. */
+#include "op_test.h"
+
+ref_function relu_ref, relu_ref_backward;
+
+#define SIZE(title, batch, size)                                                                   \
+    {                                                                                              \
+        .name = (title), .n = (batch), .inputs = { {OP_INPUT, OP_AWAY, 1, {size}, 0} }             \
+    }
+
+static const op_case cases[] = {
+    SIZE("1 element", 1, 1),
+    SIZE("2", 2, 1),
+    SIZE("31", 1, 31),
+    SIZE("32", 1, 32),
+    SIZE("33", 3, 11),
+    SIZE("63", 3, 21),
+    SIZE("64", 4, 16),
+    SIZE("65", 5, 13),
+    SIZE("a share and one", 17, 241),
+    SIZE("several shares", 5, 4099),
+    {.name = "picture", .n = 3, .inputs = {{OP_INPUT, OP_AWAY, 3, {7, 5, 19}, 0}}},
+    {.name = "zeros",
+     .n = 2,
+     .inputs = {{OP_INPUT, OP_TIES, 1, {97}, 0}},
+     .flags = OP_NO_DIFFERENCES},
+};
+
+OP_SUITE(relu, relu_ref_backward, cases);
