@@ -18,18 +18,23 @@ bool clvi_image_name(const char *path)
     return false;
 }
 
-clv_status clvi_image_alloc(const char *name, int width, int height, int channels, clvi_image *out,
-                            clv_error *error)
+clv_status clvi_image_check_size(const char *name, int width, int height, clv_error *error)
 {
     if (width < 1 || height < 1)
         CLV_FAIL(error, CLV_E_DATA, "%s: the picture has no pixels (%d x %d)", name, width, height);
-    const int64_t pixels = (int64_t)width * height;
-    if (pixels > CLVI_IMAGE_MAX_PIXELS || width > CLVI_IMAGE_MAX_SIDE ||
+    if ((int64_t)width * height > CLVI_IMAGE_MAX_PIXELS || width > CLVI_IMAGE_MAX_SIDE ||
         height > CLVI_IMAGE_MAX_SIDE)
         CLV_FAIL(error, CLV_E_DATA,
                  "%s: %d x %d pixels are more than the %d megapixels (and %d on a side) allowed",
                  name, width, height, CLVI_IMAGE_MAX_PIXELS / 1000000, CLVI_IMAGE_MAX_SIDE);
-    uint8_t *storage = clvi_malloc((size_t)pixels * (size_t)channels);
+    return CLV_OK;
+}
+
+clv_status clvi_image_alloc(const char *name, int width, int height, int channels, clvi_image *out,
+                            clv_error *error)
+{
+    CLV_TRY(clvi_image_check_size(name, width, height, error));
+    uint8_t *storage = clvi_malloc((size_t)width * (size_t)height * (size_t)channels);
     if (!storage)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory for %d x %d pixels", name, width, height);
     *out = (clvi_image){.pixels = storage, .height = height, .width = width, .channels = channels};
@@ -62,21 +67,40 @@ static clv_status refuse(const clvi_encoded *encoded, clv_error *error)
     CLV_FAIL(error, CLV_E_DATA, "%s: neither a PNG nor a JPEG", encoded->name);
 }
 
+static clv_status decode(const clvi_encoded *encoded, int channels, const clvi_image_form *form,
+                         clvi_image *out, clv_error *error)
+{
+    switch (kind_of(encoded)) {
+    case KIND_PNG:
+        return clvi_png_decode(encoded, channels, out, error);
+    case KIND_JPEG:
+        return clvi_jpeg_decode(encoded, channels, form, out, error);
+    case KIND_OTHER:
+        break;
+    }
+    return refuse(encoded, error);
+}
+
 clv_status clvi_image_decode(const void *bytes, size_t length, const char *name, int channels,
                              clvi_image *out, clv_error *error)
 {
     if (channels != 0 && channels != 1 && channels != 3)
         CLV_FAIL(error, CLV_E_USAGE, "%s: channels is %d; it must be 0, 1 or 3", name, channels);
     const clvi_encoded encoded = {.bytes = bytes, .length = length, .name = name};
-    switch (kind_of(&encoded)) {
-    case KIND_PNG:
-        return clvi_png_decode(&encoded, channels, out, error);
-    case KIND_JPEG:
-        return clvi_jpeg_decode(&encoded, channels, out, error);
-    case KIND_OTHER:
-        break;
-    }
-    return refuse(&encoded, error);
+    return decode(&encoded, channels, NULL, out, error);
+}
+
+clv_status clvi_image_load(const void *bytes, size_t length, const char *name,
+                           const clvi_image_form *form, uint8_t *out, clv_error *error)
+{
+    if (form->channels != 1 && form->channels != 3)
+        CLV_FAIL(error, CLV_E_USAGE, "%s: channels is %d; it must be 1 or 3", name, form->channels);
+    const clvi_encoded encoded = {.bytes = bytes, .length = length, .name = name};
+    clvi_image image = {0};
+    CLV_TRY(decode(&encoded, form->channels, form, &image, error));
+    const clv_status status = clvi_image_fit(&image, form, out, error);
+    clvi_image_fini(&image);
+    return status;
 }
 
 clv_status clvi_image_probe(const void *bytes, size_t length, const char *name, int *channels,

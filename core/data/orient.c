@@ -53,7 +53,8 @@ static clvi_image_box turn_box(const clvi_image *from, int orientation)
     if (box.height == 0)
         return box;
     const bool from_right = orientation == 2 || orientation == 3 || orientation >= 7;
-    const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    const bool from_bottom =
+        orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
     if (from_right)
         box.x = from->width - (box.x + box.width);
     if (from_bottom)

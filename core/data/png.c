@@ -124,12 +124,6 @@ static bool read_pixels(png_reading *reading, uint8_t *pixels)
     return true;
 }
 
-/* Rec. 601 luma, weights in 1/65536 that add up to one. */
-static uint8_t luma(unsigned red, unsigned green, unsigned blue)
-{
-    return (uint8_t)((19595u * red + 38470u * green + 7471u * blue + 32768u) >> 16);
-}
-
 /* Composes alpha over black and converts between grey and RGB. */
 static void convert(const uint8_t *from, int samples, clvi_image *to)
 {
@@ -142,7 +136,7 @@ static void convert(const uint8_t *from, int samples, clvi_image *to)
         const unsigned green = colour ? (from[1] * opacity + 127u) / 255u : red;
         const unsigned blue = colour ? (from[2] * opacity + 127u) / 255u : red;
         if (to->channels == 1) {
-            *out++ = colour ? luma(red, green, blue) : (uint8_t)red;
+            *out++ = colour ? clvi_image_luma(red, green, blue) : (uint8_t)red;
         } else {
             *out++ = (uint8_t)red;
             *out++ = (uint8_t)green;

@@ -365,7 +365,8 @@ static void test_resized_and_in_colour(void **state)
     const clvi_batch batch = next(loader);
     assert_int_equal(batch.count, 2);
     for (size_t i = 0; i < 2; i++) {
-        const clvi_image image = {made.pixels[order[i]], SIDE, SIDE, 1};
+        const clvi_image image = {
+            .pixels = made.pixels[order[i]], .height = SIDE, .width = SIDE, .channels = 1};
         uint8_t want[5 * 12];
         assert_int_equal(clvi_image_resize(&image, 5, 12, want, NULL), CLV_OK);
         for (size_t k = 0; k < sizeof want * 3; k++)

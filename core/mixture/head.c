@@ -1,0 +1,28 @@
+#include "mixture/head.h"
+
+static clv_status build(clv_graph *graph, int classes, clv_error *error)
+{
+    const clv_shape logits_shape = CLVI_SHAPE(CLV_F32, CLV_BATCH, classes);
+    const clv_shape labels_shape = CLVI_SHAPE(CLV_I32, CLV_BATCH);
+    clv_tensor inputs[2], loss;
+    CLV_TRY(clvi_graph_input_tensor(graph, "logits", &logits_shape, &inputs[CLVI_HEAD_LOGITS],
+                                    error));
+    CLV_TRY(clvi_graph_input_tensor(graph, "labels", &labels_shape, &inputs[CLVI_HEAD_LABELS],
+                                    error));
+    CLV_TRY(clvi_graph_add_op(graph, "cross_entropy", "ce", inputs, 2, NULL, 0, 0, &loss, 1,
+                              error));
+    return clvi_graph_output_add(graph, "loss", loss, error);
+}
+
+clv_status clvi_head_build(int classes, clv_graph **out, clv_error *error)
+{
+    clv_graph *graph;
+    CLV_TRY(clvi_graph_create("head", &graph, error));
+    const clv_status status = build(graph, classes, error);
+    if (status != CLV_OK) {
+        clvi_graph_destroy(graph);
+        return status;
+    }
+    *out = graph;
+    return CLV_OK;
+}

@@ -1,0 +1,99 @@
+/* See metrics.h; the kernels are in kernels/metrics.cl. */
+#include "mixture/metrics.h"
+
+#include "ops/share.h"
+
+/* Words of the sums: loss as high and low float, then four counts. */
+enum { LOSS_WORDS = 2, COUNT_WORDS = 4, SUM_WORDS = LOSS_WORDS + COUNT_WORDS };
+
+struct clvi_metrics {
+    clvi_device *device;
+    int classes;
+    clvi_buf *sums, *ranks;
+    int64_t rank_capacity;
+};
+
+clv_status clvi_metrics_create(clvi_device *device, int classes, clvi_metrics **out,
+                               clv_error *error)
+{
+    clvi_metrics *m = clvi_calloc(1, sizeof *m);
+    if (!m)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the metrics");
+    m->device = device;
+    m->classes = classes;
+    clv_status status =
+        clvi_buf_create(device, SUM_WORDS * sizeof(uint32_t), "metrics", &m->sums, error);
+    if (status == CLV_OK)
+        status = clvi_metrics_reset(m, error);
+    if (status != CLV_OK) {
+        clvi_metrics_destroy(m);
+        return status;
+    }
+    *out = m;
+    return CLV_OK;
+}
+
+void clvi_metrics_destroy(clvi_metrics *m)
+{
+    if (!m)
+        return;
+    clvi_buf_destroy(m->sums);
+    clvi_buf_destroy(m->ranks);
+    clvi_free(m);
+}
+
+/* Room for the ranks of n samples. */
+static clv_status reserve(clvi_metrics *m, int64_t n, clv_error *error)
+{
+    if (n <= m->rank_capacity)
+        return CLV_OK;
+    clvi_buf *larger = NULL;
+    CLV_TRY(clvi_buf_create(m->device, (size_t)n * sizeof(int32_t), "ranks", &larger, error));
+    clvi_buf_destroy(m->ranks);
+    m->ranks = larger;
+    m->rank_capacity = n;
+    return CLV_OK;
+}
+
+clv_status clvi_metrics_add(clvi_metrics *m, clvi_view logits, clvi_view labels, clvi_view loss,
+                            int64_t n, clv_error *error)
+{
+    CLV_TRY(reserve(m, n, error));
+    const clvi_share share = clvi_share_of(n, m->classes, 1);
+    const clvi_view ranks = {m->ranks, 0};
+    clvi_launch l;
+    clvi_launch_begin(&l, m->device, "metrics", "metrics_rank", "");
+    clvi_arg_view(&l, ranks);
+    clvi_arg_view(&l, logits);
+    clvi_arg_view(&l, labels);
+    clvi_arg_int(&l, (int32_t)n);
+    clvi_arg_int(&l, (int32_t)m->classes);
+    clvi_arg_int(&l, share.items);
+    CLV_TRY(clvi_launch_run(&l, share.groups, 1, 1, error));
+    clvi_launch_begin(&l, m->device, "metrics", "metrics_add", "");
+    clvi_arg_view(&l, (clvi_view){m->sums, 0});
+    clvi_arg_view(&l, (clvi_view){m->sums, LOSS_WORDS});
+    clvi_arg_view(&l, loss);
+    clvi_arg_view(&l, ranks);
+    clvi_arg_int(&l, (int32_t)n);
+    return clvi_launch_run(&l, 1, 1, 1, error);
+}
+
+clv_status clvi_metrics_read(clvi_metrics *m, clvi_metrics_sums *out, clv_error *error)
+{
+    uint32_t words[SUM_WORDS];
+    float loss[LOSS_WORDS];
+    CLV_TRY(clvi_download(m->device, m->sums, 0, words, sizeof words, error));
+    memcpy(loss, words, sizeof loss);
+    *out = (clvi_metrics_sums){.count = words[2],
+                               .top1 = words[3],
+                               .top5 = words[4],
+                               .not_finite = words[5],
+                               .loss = (double)loss[0] + (double)loss[1]};
+    return CLV_OK;
+}
+
+clv_status clvi_metrics_reset(clvi_metrics *m, clv_error *error)
+{
+    return clvi_fill(m->device, m->sums, 0, SUM_WORDS * sizeof(uint32_t), 0, error);
+}

@@ -1,0 +1,30 @@
+/* Sums over samples, kept on the device: a training step adds to them without waiting. */
+#ifndef CLVI_METRICS_H
+#define CLVI_METRICS_H
+
+#include "runtime/runtime.h"
+
+typedef struct clvi_metrics clvi_metrics;
+
+/* All sums are 0 at first. Errors: CLV_E_MEMORY. */
+clv_status clvi_metrics_create(clvi_device *device, int classes, clvi_metrics **out,
+                               clv_error *error) CLV_MUST_CHECK;
+void clvi_metrics_destroy(clvi_metrics *metrics); /* NULL allowed */
+
+/* Adds n samples: logits [n, classes], labels [n] i32, loss [n] of each. Enqueues only. */
+clv_status clvi_metrics_add(clvi_metrics *metrics, clvi_view logits, clvi_view labels,
+                            clvi_view loss, int64_t n, clv_error *error) CLV_MUST_CHECK;
+
+typedef struct clvi_metrics_sums {
+    int64_t count;      /* samples added, at most 2^32 - 1 between two resets */
+    int64_t top1, top5; /* samples whose class has the largest, one of the five largest logits */
+    int64_t not_finite; /* samples with a loss or a logit that is no finite number; wrong answers */
+    double loss;        /* sum over the samples with finite loss, nearly exact, in their order */
+} clvi_metrics_sums;
+/* Waits for the device. */
+clv_status clvi_metrics_read(clvi_metrics *metrics, clvi_metrics_sums *out,
+                             clv_error *error) CLV_MUST_CHECK;
+/* Sets all sums to 0. Enqueues only. */
+clv_status clvi_metrics_reset(clvi_metrics *metrics, clv_error *error) CLV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,435 @@
+/* See mixture.h. Data flow of one step: pixels (u8) → picture (f32, augmented once) → one input form
+ * per distinct preprocessing → experts → head (loss) → back. */
+#include "mixture/mixture.h"
+
+#include "base/philox.h"
+#include "base/text.h"
+#include "mixture/head.h"
+#include "mixture/image.h"
+#include "mixture/metrics.h"
+
+#include <stdio.h>
+
+/* One network: its graph, where its variables lie, and its plans for training and inference. */
+typedef struct part {
+    clv_options *options;
+    clv_graph *graph;
+    uint32_t base;
+    clvi_slabs *slabs;
+    clvi_plan *plans[2]; /* [0]: train, [1]: infer */
+    size_t form;         /* which input form it sees */
+    char *preprocessing;
+} part;
+
+/* Pixels as a network wants them; networks that want the same share one. */
+typedef struct form {
+    clv_input_desc desc;
+    clvi_buf *buf;
+} form;
+
+struct clvi_mixture {
+    clvi_mixture_desc desc;
+    clvi_store *store;
+    part *experts;
+    size_t expert_count;
+    part head;
+    form *forms;
+    size_t form_count, form_capacity;
+    clvi_buf *pixels, *labels, *ids, *picture;
+    clvi_metrics *metrics;
+    clvi_philox_key augment_key, dropout_key;
+    clvi_augment augment;
+    double ce_weight;
+    int64_t n; /* of the last infer */
+};
+
+enum { TRAIN, INFER };
+
+static void part_fini(part *p)
+{
+    clvi_plan_destroy(p->plans[TRAIN]);
+    clvi_plan_destroy(p->plans[INFER]);
+    clvi_slabs_destroy(p->slabs);
+    clvi_graph_destroy(p->graph);
+    clvi_options_destroy(p->options);
+    clvi_free(p->preprocessing);
+}
+
+void clvi_mixture_destroy(clvi_mixture *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->expert_count; i++)
+        part_fini(&m->experts[i]);
+    part_fini(&m->head);
+    for (size_t i = 0; i < m->form_count; i++)
+        clvi_buf_destroy(m->forms[i].buf);
+    clvi_buf_destroy(m->pixels);
+    clvi_buf_destroy(m->labels);
+    clvi_buf_destroy(m->ids);
+    clvi_buf_destroy(m->picture);
+    clvi_metrics_destroy(m->metrics);
+    clvi_store_destroy(m->store);
+    clvi_free(m->forms);
+    clvi_free(m->experts);
+    clvi_free(m);
+}
+
+/* ---- Building ----------------------------------------------------------------------------------- */
+
+static bool same_form(const clv_input_desc *a, const clv_input_desc *b)
+{
+    bool same = a->height == b->height && a->width == b->width && a->channels == b->channels;
+    for (int c = 0; c < a->channels && same; c++)
+        same = a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
+    return same;
+}
+
+/* The index of the form that this graph's image input wants, made when it is new. */
+static clv_status find_form(clvi_mixture *m, const clv_input_desc *desc, size_t *out,
+                            clv_error *error)
+{
+    for (size_t i = 0; i < m->form_count; i++)
+        if (same_form(&m->forms[i].desc, desc)) {
+            *out = i;
+            return CLV_OK;
+        }
+    CLV_TRY(clvi_grow((void **)&m->forms, &m->form_capacity, m->form_count + 1, sizeof *m->forms,
+                      error));
+    form *f = &m->forms[m->form_count];
+    *f = (form){.desc = *desc};
+    const size_t elements = (size_t)desc->height * (size_t)desc->width * (size_t)desc->channels;
+    CLV_TRY(clvi_buf_create(m->desc.device, elements * (size_t)m->desc.max_batch * 4,
+                            "network input", &f->buf, error));
+    *out = m->form_count++;
+    return CLV_OK;
+}
+
+static clv_status describe_form(part *p, const clv_input_desc *d, clv_error *error)
+{
+    clvi_text text = {0};
+    clvi_text_printf(&text, "%s %dx%d, (x/255 - [", d->channels == 1 ? "grey" : "RGB", d->width,
+                     d->height);
+    for (int c = 0; c < d->channels; c++)
+        clvi_text_printf(&text, "%s%g", c ? " " : "", d->mean[c]);
+    clvi_text_append(&text, "]) / [");
+    for (int c = 0; c < d->channels; c++)
+        clvi_text_printf(&text, "%s%g", c ? " " : "", d->std[c]);
+    clvi_text_append(&text, "]");
+    if (text.failed) {
+        clvi_text_fini(&text);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to describe an input");
+    }
+    p->preprocessing = text.data;
+    return CLV_OK;
+}
+
+static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
+{
+    const clvi_config *config = m->desc.config;
+    const char *section = clvi_config_expert_section(config, index);
+    part *p = &m->experts[index];
+    const clvi_plugin *plugin;
+    size_t count;
+    const clvi_raw_option *raw = clvi_config_options(config, section, &count);
+    clv_status status = clvi_plugins_find(m->desc.plugins, CLV_KIND_EXPERT,
+                                          clvi_config_text(config, section, "plugin"), &plugin,
+                                          error);
+    if (status != CLV_OK) {
+        clvi_prepend(error, "%s: [%s] plugin", clvi_config_origin(config, section, "plugin"),
+                     section);
+        return status;
+    }
+    CLV_TRY(clvi_options_create(plugin->table, section, raw, count, &p->options, error));
+    const clv_build_input input = {.struct_size = sizeof input,
+                                   .mode = m->desc.train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
+                                   .classes = m->desc.classes,
+                                   .experts = 1,
+                                   .image_height = m->desc.height,
+                                   .image_width = m->desc.width,
+                                   .image_channels = m->desc.channels};
+    CLV_TRY(clvi_plugin_build(plugin, p->options, &input, section, &p->graph, error));
+    char prefix[128];
+    snprintf(prefix, sizeof prefix, "%s.", section);
+    CLV_TRY(clvi_store_add(m->store, p->graph, prefix, NULL, NULL, &p->base, error));
+    const clv_input_desc *image = &p->graph->inputs[0].desc;
+    CLV_TRY(describe_form(p, image, error));
+    return find_form(m, image, &p->form, error);
+}
+
+/* Plans of one part: `output` is the wanted tensor. */
+static clv_status plan_part(clvi_mixture *m, part *p, clv_tensor output, uint32_t inputs_with_grad,
+                            clv_error *error)
+{
+    CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
+    for (int k = TRAIN; k <= INFER; k++) {
+        if (k == TRAIN && !m->desc.train)
+            continue;
+        const clvi_plan_desc desc = {.graph = p->graph,
+                                     .store = m->store,
+                                     .base = p->base,
+                                     .slabs = p->slabs,
+                                     .mode = k == TRAIN ? CLV_MODE_TRAIN : CLV_MODE_INFER,
+                                     .max_batch = m->desc.max_batch,
+                                     .outputs = &output,
+                                     .output_count = 1,
+                                     .outputs_with_grad = k == TRAIN ? 1 : 0,
+                                     .inputs_with_grad = k == TRAIN ? inputs_with_grad : 0};
+        CLV_TRY(clvi_plan_create(&desc, &p->plans[k], error));
+    }
+    return CLV_OK;
+}
+
+/* The terms of [loss]: so far the cross-entropy of the prediction and its weight. */
+static clv_status read_loss(clvi_mixture *m, clv_error *error)
+{
+    const char *terms = clvi_config_text(m->desc.config, "loss", "terms");
+    const char *colon = strchr(terms, ':');
+    const size_t length = colon ? (size_t)(colon - terms) : strlen(terms);
+    m->ce_weight = 1;
+    if (length != 2 || strncmp(terms, "ce", 2) != 0)
+        return clvi_config_fail(m->desc.config, "loss", "terms", error,
+                                "'%s' is no known loss; one expert learns by `ce` or `ce:WEIGHT`",
+                                terms);
+    if (colon && (!clvi_parse_real(colon + 1, &m->ce_weight) || m->ce_weight <= 0))
+        return clvi_config_fail(m->desc.config, "loss", "terms", error,
+                                "'%s' is no weight; give a number above 0, such as ce:1",
+                                colon + 1);
+    return CLV_OK;
+}
+
+static clv_status create_buffers(clvi_mixture *m, clv_error *error)
+{
+    const size_t batch = (size_t)m->desc.max_batch;
+    const size_t pixels = (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
+    clvi_device *device = m->desc.device;
+    CLV_TRY(clvi_buf_create(device, (batch * pixels + 3) / 4 * 4, "pixels", &m->pixels, error));
+    CLV_TRY(clvi_buf_create(device, batch * pixels * 4, "picture", &m->picture, error));
+    CLV_TRY(clvi_buf_create(device, batch * 4, "labels", &m->labels, error));
+    CLV_TRY(clvi_buf_create(device, batch * 4, "sample ids", &m->ids, error));
+    return clvi_metrics_create(device, m->desc.classes, &m->metrics, error);
+}
+
+static clv_status build(clvi_mixture *m, clv_error *error)
+{
+    const clvi_config *config = m->desc.config;
+    const uint64_t seed = (uint64_t)clvi_config_int(config, "run", "seed");
+    const size_t count = clvi_config_expert_count(config);
+    if (count != 1)
+        return clvi_config_fail(config, "mixture", "experts", error,
+                                "%zu experts are named; this version trains one", count);
+    m->augment_key = clvi_philox_stream(seed, "augment");
+    m->dropout_key = clvi_philox_stream(seed, "dropout");
+    m->augment = strcmp(clvi_config_text(config, "data", "augment"), "characters") == 0
+                     ? CLVI_AUGMENT_CHARACTERS
+                     : CLVI_AUGMENT_NONE;
+    CLV_TRY(read_loss(m, error));
+    m->experts = clvi_calloc(count, sizeof *m->experts);
+    if (!m->experts)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu experts", count);
+    m->expert_count = count;
+    CLV_TRY(clvi_store_create(m->desc.device, &m->store, error));
+    for (size_t i = 0; i < count; i++)
+        CLV_TRY(build_expert(m, i, error));
+    CLV_TRY(clvi_head_build(m->desc.classes, &m->head.graph, error));
+    CLV_TRY(clvi_store_add(m->store, m->head.graph, "head.", NULL, NULL, &m->head.base, error));
+    CLV_TRY(clvi_store_commit(m->store, m->desc.train, error));
+    for (size_t i = 0; i < count; i++) {
+        const clv_tensor logits = clvi_graph_find_output(m->experts[i].graph, "logits");
+        CLV_TRY(plan_part(m, &m->experts[i], logits, 0, error));
+    }
+    CLV_TRY(plan_part(m, &m->head, clvi_graph_find_output(m->head.graph, "loss"),
+                      1u << CLVI_HEAD_LOGITS, error));
+    return create_buffers(m, error);
+}
+
+clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out, clv_error *error)
+{
+    clvi_mixture *m = clvi_calloc(1, sizeof *m);
+    if (!m)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the mixture");
+    m->desc = *desc;
+    const clv_status status = build(m, error);
+    if (status != CLV_OK) {
+        clvi_mixture_destroy(m);
+        return status;
+    }
+    *out = m;
+    return CLV_OK;
+}
+
+/* ---- Running ------------------------------------------------------------------------------------ */
+
+/* Uploads a batch and makes every input form of it. */
+static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch, clvi_augment augment,
+                       clv_error *error)
+{
+    clvi_device *device = m->desc.device;
+    const int h = m->desc.height, w = m->desc.width, c = m->desc.channels;
+    const size_t n = (size_t)batch->n;
+    if (batch->n < 1 || batch->n > m->desc.max_batch)
+        CLV_FAIL(error, CLV_E_INTERNAL, "a batch of %lld where 1 to %lld were planned",
+                 (long long)batch->n, (long long)m->desc.max_batch);
+    CLV_TRY(clvi_upload(device, m->pixels, 0, batch->pixels, n * (size_t)(h * w * c), error));
+    if (batch->labels)
+        CLV_TRY(clvi_upload(device, m->labels, 0, batch->labels, n * 4, error));
+    if (batch->ids)
+        CLV_TRY(clvi_upload(device, m->ids, 0, batch->ids, n * 4, error));
+    else
+        CLV_TRY(clvi_fill(device, m->ids, 0, n * 4, 0, error));
+    const clvi_picture_desc picture = {.n = batch->n,
+                                       .height = h,
+                                       .width = w,
+                                       .channels = c,
+                                       .key = {m->augment_key.k[0], m->augment_key.k[1]},
+                                       .epoch = batch->epoch,
+                                       .ids = {m->ids, 0}};
+    const clvi_view image = {m->picture, 0};
+    CLV_TRY(clvi_image_augment(device, &picture, augment, (clvi_view){m->pixels, 0}, image, error));
+    for (size_t i = 0; i < m->form_count; i++)
+        CLV_TRY(clvi_image_normalise(device, &picture, &m->forms[i].desc, image,
+                                     (clvi_view){m->forms[i].buf, 0}, error));
+    return CLV_OK;
+}
+
+/* Forward of all experts, and of the head when there are labels. `mode` is TRAIN or INFER. */
+static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *batch,
+                          clv_error *error)
+{
+    const clvi_run_random random = {.key = {m->dropout_key.k[0], m->dropout_key.k[1]},
+                                    .epoch = batch->epoch,
+                                    .ids = {m->ids, 0}};
+    const clvi_view none = {NULL, 0};
+    const int64_t n = batch->n;
+    for (size_t i = 0; i < m->expert_count; i++) {
+        part *p = &m->experts[i];
+        clvi_plan_bind(p->plans[mode], 0, (clvi_view){m->forms[p->form].buf, 0}, none);
+        CLV_TRY(clvi_plan_forward(p->plans[mode], n, &random, error));
+    }
+    if (!batch->labels)
+        return CLV_OK;
+    clvi_plan *expert = m->experts[0].plans[mode], *head = m->head.plans[mode];
+    const clvi_view logits = clvi_plan_output(expert, 0, n);
+    const clvi_view grad = mode == TRAIN ? clvi_plan_grad(expert, 0, n) : none;
+    clvi_plan_bind(head, CLVI_HEAD_LOGITS, logits, grad);
+    clvi_plan_bind(head, CLVI_HEAD_LABELS, (clvi_view){m->labels, 0}, none);
+    CLV_TRY(clvi_plan_forward(head, n, NULL, error));
+    return clvi_metrics_add(m->metrics, logits, (clvi_view){m->labels, 0},
+                            clvi_plan_output(head, 0, n), n, error);
+}
+
+clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
+{
+    CLV_ASSERT(m->desc.train && batch->labels);
+    CLV_TRY(feed(m, batch, m->augment, error));
+    CLV_TRY(forward(m, TRAIN, batch, error));
+    /* L = weight · mean of the samples' losses. */
+    const float share = (float)(m->ce_weight / (double)batch->n);
+    uint32_t pattern;
+    memcpy(&pattern, &share, sizeof pattern);
+    const clvi_view seed = clvi_plan_grad(m->head.plans[TRAIN], 0, batch->n);
+    CLV_TRY(clvi_fill(m->desc.device, seed.buf, seed.offset * 4, (size_t)batch->n * 4, pattern,
+                      error));
+    CLV_TRY(clvi_plan_backward(m->head.plans[TRAIN], error));
+    for (size_t i = 0; i < m->expert_count; i++)
+        CLV_TRY(clvi_plan_backward(m->experts[i].plans[TRAIN], error));
+    return CLV_OK;
+}
+
+clv_status clvi_mixture_infer(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
+{
+    CLV_TRY(feed(m, batch, CLVI_AUGMENT_NONE, error));
+    CLV_TRY(forward(m, INFER, batch, error));
+    m->n = batch->n;
+    return CLV_OK;
+}
+
+clv_status clvi_mixture_logits(clvi_mixture *m, float *out, clv_error *error)
+{
+    CLV_ASSERT(m->n > 0);
+    const clvi_view logits = clvi_plan_output(m->experts[0].plans[INFER], 0, m->n);
+    return clvi_download(m->desc.device, logits.buf, logits.offset * 4, out,
+                         (size_t)m->n * (size_t)m->desc.classes * 4, error);
+}
+
+clv_status clvi_mixture_read_metrics(clvi_mixture *m, clvi_mixture_metrics *out, clv_error *error)
+{
+    clvi_metrics_sums sums;
+    CLV_TRY(clvi_metrics_read(m->metrics, &sums, error));
+    const double count = sums.count > 0 ? (double)sums.count : 1;
+    *out = (clvi_mixture_metrics){.count = sums.count,
+                                  .loss = sums.loss / count,
+                                  .top1 = (double)sums.top1 / count,
+                                  .top5 = (double)sums.top5 / count,
+                                  .not_finite = sums.not_finite};
+    return clvi_metrics_reset(m->metrics, error);
+}
+
+/* Kernels may differ between a large and a small batch: both are run. */
+static clv_status run_black(clvi_mixture *m, clv_error *error)
+{
+    const size_t batch = (size_t)m->desc.max_batch;
+    const size_t pixels = (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
+    uint8_t *black = clvi_calloc(batch, pixels);
+    int32_t *labels = clvi_calloc(batch, sizeof *labels);
+    clv_status status = CLV_OK;
+    if (!black || !labels)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for %zu images", batch);
+    for (int small = 0; small < 2 && status == CLV_OK; small++) {
+        const clvi_mixture_batch b = {
+            .n = small ? 1 : m->desc.max_batch, .pixels = black, .labels = labels};
+        status = clvi_mixture_infer(m, &b, error);
+        if (status == CLV_OK && m->desc.train)
+            status = clvi_mixture_step(m, &b, error);
+    }
+    clvi_free(black);
+    clvi_free(labels);
+    return status;
+}
+
+clv_status clvi_mixture_warm(clvi_mixture *m, clv_error *error)
+{
+    CLV_TRY(run_black(m, error));
+    CLV_TRY(clvi_metrics_reset(m->metrics, error));
+    return clvi_store_initialise(m->store, (uint64_t)clvi_config_int(m->desc.config, "run", "seed"),
+                                 error);
+}
+
+/* ---- Facts -------------------------------------------------------------------------------------- */
+
+clvi_store *clvi_mixture_store(clvi_mixture *m)
+{
+    return m->store;
+}
+
+size_t clvi_mixture_expert_count(const clvi_mixture *m)
+{
+    return m->expert_count;
+}
+
+const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *m, size_t index)
+{
+    return m->experts[index].graph;
+}
+
+uint64_t clvi_mixture_bytes(const clvi_mixture *m)
+{
+    uint64_t sum = clvi_buf_bytes(m->pixels) + clvi_buf_bytes(m->picture) +
+                   clvi_buf_bytes(m->labels) + clvi_buf_bytes(m->ids);
+    for (size_t i = 0; i < m->form_count; i++)
+        sum += clvi_buf_bytes(m->forms[i].buf);
+    for (size_t i = 0; i <= m->expert_count; i++) {
+        const part *p = i < m->expert_count ? &m->experts[i] : &m->head;
+        uint64_t largest = 0; /* training and inference share their slabs */
+        for (int k = TRAIN; k <= INFER; k++)
+            if (p->plans[k] && clvi_plan_bytes(p->plans[k]) > largest)
+                largest = clvi_plan_bytes(p->plans[k]);
+        sum += largest;
+    }
+    return sum;
+}
+
+const char *clvi_mixture_preprocessing(const clvi_mixture *m, size_t index)
+{
+    return m->experts[index].preprocessing;
+}

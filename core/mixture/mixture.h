@@ -1,0 +1,72 @@
+/* Experts, gate, fusion and loss as one trainable thing on one device: pixels and labels go in,
+ * gradients of all parameters or fused logits come out. So far of one expert, whose logits are the
+ * prediction. */
+#ifndef CLVI_MIXTURE_H
+#define CLVI_MIXTURE_H
+
+#include "config/config.h"
+#include "graph/plan.h"
+#include "plugin/plugin_host.h"
+
+typedef struct clvi_mixture clvi_mixture;
+
+typedef struct clvi_mixture_desc {
+    const clvi_config *config; /* [mixture], [expert.*], [gate], [loss], [data] augment, run.seed */
+    clvi_plugins *plugins;
+    clvi_device *device;
+    int classes;
+    int height, width, channels; /* of the pixels that will be given */
+    int64_t max_batch;
+    bool train; /* also plan backward; otherwise inference only */
+} clvi_mixture_desc;
+
+/* Builds graphs, store and plans. Variables are zero until clvi_mixture_initialise or a checkpoint.
+ * The pointers of `desc` must outlive the mixture. Errors: those of plugins, plans and memory. */
+clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out,
+                               clv_error *error) CLV_MUST_CHECK;
+void clvi_mixture_destroy(clvi_mixture *mixture); /* NULL allowed */
+
+/* One batch on the host. */
+typedef struct clvi_mixture_batch {
+    int64_t n;              /* 1 … max_batch */
+    const uint8_t *pixels;  /* [n, height, width, channels] */
+    const int32_t *labels;  /* [n] in 0 … classes - 1; NULL: no loss (inference only) */
+    const uint32_t *ids;    /* [n] names of the samples' random numbers; NULL: all 0 */
+    uint32_t epoch;         /* counter of the random numbers */
+} clvi_mixture_batch;
+
+/* Augments, runs forward, loss and backward: gradients of the batch's mean loss lie in the store.
+ * Adds to the training metrics. Enqueues only. */
+clv_status clvi_mixture_step(clvi_mixture *mixture, const clvi_mixture_batch *batch,
+                             clv_error *error) CLV_MUST_CHECK;
+/* Forward in inference mode, without augmentation; with labels, adds to the metrics. Enqueues only. */
+clv_status clvi_mixture_infer(clvi_mixture *mixture, const clvi_mixture_batch *batch,
+                              clv_error *error) CLV_MUST_CHECK;
+/* Logits of the last infer, [n, classes]. Waits. */
+clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
+
+/* Sums over the batches since the last reset. */
+typedef struct clvi_mixture_metrics {
+    int64_t count;       /* samples */
+    double loss;         /* mean negative log-likelihood of the prediction */
+    double top1, top5;   /* fractions */
+    int64_t not_finite;  /* samples whose loss is not a finite number */
+} clvi_mixture_metrics;
+/* Reads and resets the metrics: the one place where a training step waits for the device. */
+clv_status clvi_mixture_read_metrics(clvi_mixture *mixture, clvi_mixture_metrics *out,
+                                     clv_error *error) CLV_MUST_CHECK;
+
+/* Runs everything with the largest and the smallest batch of black images, so that all kernels are
+ * compiled, then sets all variables to their initial values from run.seed. Call before training. */
+clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
+
+clvi_store *clvi_mixture_store(clvi_mixture *mixture);
+size_t clvi_mixture_expert_count(const clvi_mixture *mixture);
+const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *mixture, size_t index);
+/* Bytes of device memory planned besides the store: activations, gradients, images. */
+uint64_t clvi_mixture_bytes(const clvi_mixture *mixture);
+/* "RGB 32×32, (x/255 - [0.5 0.5 0.5]) / [0.5 0.5 0.5]": what is done to a pixel of expert `index`.
+ * Lives as long as the mixture. */
+const char *clvi_mixture_preprocessing(const clvi_mixture *mixture, size_t index);
+
+#endif

@@ -1,0 +1,133 @@
+/* See model.h. */
+#include "train/model.h"
+
+#include "train/run_dir.h"
+
+struct clvi_model {
+    char *path;
+    clvi_checkpoint *checkpoint;
+    clvi_config *config;
+    clvi_mixture *mixture;
+};
+
+const char *clvi_model_which_name(clvi_model_which which)
+{
+    return which == CLVI_MODEL_LAST ? "last" : "best";
+}
+
+/* The checkpoint that is meant: in the run's folder, or `path` itself. */
+static clv_status find_checkpoint(const char *path, clvi_model_which which, char **out,
+                                  clv_error *error)
+{
+    const bool folder = clvi_is_dir(path);
+    const char *name = which == CLVI_MODEL_LAST ? CLVI_RUN_LAST : CLVI_RUN_BEST;
+    char *file = folder ? clvi_path_join(path, name) : clvi_strdup(path);
+    if (file == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    if (folder && !clvi_is_file(file)) {
+        clvi_free(file);
+        CLV_FAIL(error, CLV_E_DATA, "%s has no %s: no epoch of this run was finished", path, name);
+    }
+    *out = file;
+    return CLV_OK;
+}
+
+static clv_status read_config(clvi_model *model, clv_error *error)
+{
+    const char *text = clvi_checkpoint_config(model->checkpoint);
+    const clvi_config_source source = {
+        .name = model->path, .text = text, .text_bytes = strlen(text)};
+    return clvi_config_load(&source, &model->config, error);
+}
+
+clv_status clvi_model_open(const char *path, clvi_model_which which, clvi_model **out,
+                           clv_error *error)
+{
+    clvi_model *model = clvi_calloc(1, sizeof *model);
+    if (model == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    clv_status status = find_checkpoint(path, which, &model->path, error);
+    if (status == CLV_OK)
+        status = clvi_checkpoint_open(model->path, &model->checkpoint, error);
+    if (status == CLV_OK)
+        status = read_config(model, error);
+    if (status != CLV_OK) {
+        clvi_model_close(model);
+        return status;
+    }
+    *out = model;
+    return CLV_OK;
+}
+
+void clvi_model_close(clvi_model *model)
+{
+    if (model == NULL)
+        return;
+    clvi_mixture_destroy(model->mixture);
+    clvi_config_destroy(model->config);
+    clvi_checkpoint_close(model->checkpoint);
+    clvi_free(model->path);
+    clvi_free(model);
+}
+
+const char *clvi_model_path(const clvi_model *model)
+{
+    return model->path;
+}
+
+clvi_config *clvi_model_config(clvi_model *model)
+{
+    return model->config;
+}
+
+size_t clvi_model_class_count(const clvi_model *model)
+{
+    return clvi_checkpoint_class_count(model->checkpoint);
+}
+
+const char *clvi_model_class_name(const clvi_model *model, size_t index)
+{
+    return clvi_checkpoint_class_name(model->checkpoint, index);
+}
+
+void clvi_model_image(const clvi_model *model, int *height, int *width, int *channels)
+{
+    clvi_checkpoint_image(model->checkpoint, height, width, channels);
+}
+
+int64_t clvi_model_epoch(const clvi_model *model)
+{
+    return clvi_checkpoint_state(model->checkpoint)->epoch;
+}
+
+clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv_error *error)
+{
+    CLV_ASSERT(model->mixture == NULL);
+    clvi_mixture_desc desc = {.config = model->config,
+                              .plugins = place->plugins,
+                              .device = place->device,
+                              .classes = (int)clvi_model_class_count(model),
+                              .max_batch = place->max_batch,
+                              .train = false};
+    clvi_model_image(model, &desc.height, &desc.width, &desc.channels);
+    clvi_mixture *mixture = NULL;
+    CLV_TRY(clvi_mixture_create(&desc, &mixture, error));
+    /* Warming up starts the variables afresh, so it comes before their values. */
+    clv_status status = clvi_mixture_warm(mixture, error);
+    if (status == CLV_OK)
+        status = clvi_checkpoint_load(model->checkpoint, clvi_mixture_store(mixture), error);
+    if (status == CLV_OK)
+        status = clvi_wait(place->device, error);
+    if (status != CLV_OK) {
+        clvi_mixture_destroy(mixture);
+        return status;
+    }
+    clvi_device_save_programs(place->device);
+    model->mixture = mixture;
+    return CLV_OK;
+}
+
+clvi_mixture *clvi_model_mixture(clvi_model *model)
+{
+    return model->mixture;
+}

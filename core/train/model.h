@@ -1,0 +1,46 @@
+/* A trained run, opened to be used: its configuration and classes, and, once it is put on a device,
+ * a mixture in inference mode with the weights of a checkpoint. Needs no data set. */
+#ifndef CLVI_MODEL_H
+#define CLVI_MODEL_H
+
+#include "mixture/mixture.h"
+#include "train/checkpoint.h"
+
+typedef struct clvi_model clvi_model;
+
+typedef enum clvi_model_which { CLVI_MODEL_BEST, CLVI_MODEL_LAST } clvi_model_which;
+/* "best", "last" */
+const char *clvi_model_which_name(clvi_model_which which);
+
+/* Opens a run's folder, of which `which` says the checkpoint, or the file of a checkpoint. Reads
+ * configuration, classes and image size; no weights yet. Errors: CLV_E_IO, CLV_E_FORMAT, and
+ * CLV_E_DATA for a run that has no such checkpoint (yet). The caller closes. */
+clv_status clvi_model_open(const char *path, clvi_model_which which, clvi_model **out,
+                           clv_error *error) CLV_MUST_CHECK;
+void clvi_model_close(clvi_model *model); /* NULL allowed; frees the mixture too */
+
+/* All live as long as the model. */
+const char *clvi_model_path(const clvi_model *model); /* of the checkpoint */
+/* As it was when trained. Changes to it have effect until clvi_model_load. */
+clvi_config *clvi_model_config(clvi_model *model);
+size_t clvi_model_class_count(const clvi_model *model);
+const char *clvi_model_class_name(const clvi_model *model, size_t index);
+void clvi_model_image(const clvi_model *model, int *height, int *width, int *channels);
+int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 */
+
+/* Where a model is to run. */
+typedef struct clvi_model_place {
+    clvi_device *device;
+    clvi_plugins *plugins;
+    int64_t max_batch;
+} clvi_model_place;
+
+/* Builds the mixture, compiles its kernels and loads the weights. device and plugins must outlive
+ * the model. Errors: those of the mixture; CLV_E_FORMAT naming a tensor that is missing or has
+ * another shape. */
+clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place,
+                           clv_error *error) CLV_MUST_CHECK;
+/* NULL before clvi_model_load. */
+clvi_mixture *clvi_model_mixture(clvi_model *model);
+
+#endif

@@ -1,0 +1,38 @@
+/* The folders of runs: OUTPUT/NAME for each run, OUTPUT/last a link to the newest. Nothing is ever
+ * overwritten. What is inside is written by run_files.h and the checkpoints. */
+#ifndef CLVI_RUN_DIR_H
+#define CLVI_RUN_DIR_H
+
+#include "base/files.h"
+
+/* Files of a run; clvi_path_join(run, CLVI_RUN_CONFIG) is their path. */
+#define CLVI_RUN_CONFIG  "config.ini"       /* resolved; a folder without it is no run */
+#define CLVI_RUN_METRICS "metrics.csv"      /* a row per epoch and split */
+#define CLVI_RUN_LOG     "log.txt"          /* what was logged, with the time */
+#define CLVI_RUN_SUMMARY "summary.json"     /* written at the end */
+#define CLVI_RUN_LAST    "last.safetensors" /* newest checkpoint */
+#define CLVI_RUN_BEST    "best.safetensors" /* checkpoint of the best epoch on validation */
+
+/* Makes the folder OUTPUT/NAME, or NAME-2, NAME-3 … when there is one, and OUTPUT where needed, and
+ * points OUTPUT/last at it. Of several processes that ask at once each gets its own. *path is the
+ * folder; the caller frees it. Errors: CLV_E_USAGE (a name that can be no folder: empty, "last",
+ * with '/' or a control character, or with '.' in front), CLV_E_IO, CLV_E_MEMORY. */
+clv_status clvi_run_create(const char *output, const char *name, char **path,
+                           clv_error *error) CLV_MUST_CHECK;
+
+/* Points `last` in the folder that holds `run` at it, replacing the link in one step. Where that
+ * cannot be done (a file system without links, a file of the user's) it is logged and no error. */
+void clvi_run_set_last(const char *run);
+
+/* Finds the run that `what` means: `last`, a name in OUTPUT, or the path of a run's folder (in this
+ * order when there is no '/' in it). *path: the folder; the caller frees it. Errors: CLV_E_USAGE
+ * saying what was looked for, where, and the nearest name; CLV_E_MEMORY. */
+clv_status clvi_run_find(const char *output, const char *what, char **path,
+                         clv_error *error) CLV_MUST_CHECK;
+
+/* Names of the runs in OUTPUT, natural order; none when there is no such folder. The caller frees
+ * with clvi_names_free. Errors: CLV_E_IO, CLV_E_MEMORY. */
+clv_status clvi_run_list(const char *output, char ***names, size_t *count,
+                         clv_error *error) CLV_MUST_CHECK;
+
+#endif

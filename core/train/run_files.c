@@ -1,0 +1,180 @@
+/* The text files of a run. Every row and line is flushed: a run that is killed leaves them usable.
+ */
+#include "train/run_files.h"
+
+#include "base/files.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+
+static const char metrics_header[] =
+    "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second\n";
+
+struct clvi_metrics_csv {
+    FILE *stream;
+    char *path;
+};
+
+/* Whether the file at `path`, which may not exist, is empty or has our header. */
+static clv_status check_header(const char *path, bool *empty, clv_error *error)
+{
+    FILE *stream = fopen(path, "rbe");
+    if (stream == NULL && errno == ENOENT) {
+        *empty = true;
+        return CLV_OK;
+    }
+    if (stream == NULL)
+        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
+    char start[sizeof(metrics_header)];
+    const size_t got = fread(start, 1, sizeof(start) - 1, stream);
+    fclose(stream);
+    if (got > 0 && (got < sizeof(start) - 1 || memcmp(start, metrics_header, got) != 0))
+        CLV_FAIL(error, CLV_E_FORMAT, "%s: its columns are not %.*s; move it away", path,
+                 (int)sizeof(metrics_header) - 2, metrics_header);
+    *empty = got == 0;
+    return CLV_OK;
+}
+
+static clv_status put(clvi_metrics_csv *file, const char *text, clv_error *error)
+{
+    errno = 0;
+    if (fputs(text, file->stream) == EOF || fflush(file->stream) != 0)
+        return clvi_fail_errno(error, errno != 0 ? errno : EIO, CLV_HERE, "%s: cannot write",
+                               file->path);
+    return CLV_OK;
+}
+
+static clv_status open_metrics(clvi_metrics_csv *file, const char *path, clv_error *error)
+{
+    bool empty = false;
+    CLV_TRY(check_header(path, &empty, error));
+    file->path = clvi_strdup(path);
+    if (file->path == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    file->stream = fopen(path, "abe");
+    if (file->stream == NULL)
+        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot write", path);
+    return empty ? put(file, metrics_header, error) : CLV_OK;
+}
+
+clv_status clvi_metrics_csv_open(const char *path, clvi_metrics_csv **out, clv_error *error)
+{
+    clvi_metrics_csv *file = clvi_calloc(1, sizeof(*file));
+    if (file == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    const clv_status status = open_metrics(file, path, error);
+    if (status != CLV_OK) {
+        clvi_metrics_csv_close(file);
+        return status;
+    }
+    *out = file;
+    return CLV_OK;
+}
+
+void clvi_metrics_csv_close(clvi_metrics_csv *file)
+{
+    if (file == NULL)
+        return;
+    if (file->stream != NULL)
+        fclose(file->stream);
+    clvi_free(file->path);
+    clvi_free(file);
+}
+
+/* ",value" in `digits` significant digits; enough of them to see a change, few enough to read. */
+static void append_number(clvi_text *row, double value, int digits)
+{
+    clvi_text_append(row, ",");
+    if (isfinite(value))
+        clvi_text_printf(row, "%.*g", digits, value);
+}
+
+clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *row, clv_error *error)
+{
+    clvi_text line = {0};
+    clvi_text_printf(&line, "%" PRId64 ",%" PRId64 ",%s", row->epoch, row->step, row->split);
+    append_number(&line, row->loss, 9);
+    append_number(&line, row->top1, 9);
+    append_number(&line, row->top5, 9);
+    append_number(&line, row->lr, 9);
+    append_number(&line, row->seconds, 6);
+    append_number(&line, row->images_per_second, 6);
+    clvi_text_append(&line, "\n");
+    const clv_status status =
+        line.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", file->path)
+                    : put(file, line.data, error);
+    clvi_text_fini(&line);
+    return status;
+}
+
+struct clvi_log_file {
+    FILE *stream;
+};
+
+clv_status clvi_log_file_open(const char *path, clvi_log_file **out, clv_error *error)
+{
+    clvi_log_file *file = clvi_calloc(1, sizeof(*file));
+    if (file == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    file->stream = fopen(path, "abe");
+    if (file->stream == NULL) {
+        const int code = errno;
+        clvi_free(file);
+        return clvi_fail_errno(error, code, CLV_HERE, "%s: cannot write", path);
+    }
+    *out = file;
+    return CLV_OK;
+}
+
+/* One call of fprintf, so that lines of several threads do not mix. */
+void clvi_log_file_write(void *file, clvi_log_level level, const char *line)
+{
+    FILE *stream = ((clvi_log_file *)file)->stream;
+    const char *kind = level == CLVI_LOG_ERROR  ? "error: "
+                       : level == CLVI_LOG_WARN ? "warning: "
+                                                : "";
+    const time_t now = time(NULL);
+    struct tm parts;
+    char when[32] = "";
+    if (localtime_r(&now, &parts) != NULL)
+        strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &parts);
+    fprintf(stream, "%s  %s%s\n", when, kind, line);
+    fflush(stream);
+}
+
+void clvi_log_file_close(clvi_log_file *file)
+{
+    if (file == NULL)
+        return;
+    fclose(file->stream);
+    clvi_free(file);
+}
+
+static int append_json(const char *piece, size_t bytes, void *text)
+{
+    clvi_text_append_n(text, piece, bytes);
+    return ((clvi_text *)text)->failed ? -1 : 0;
+}
+
+clv_status clvi_json_write(const char *path, const json_t *value, clv_error *error)
+{
+    clvi_text text = {0};
+    /* 9 digits: exact for f32, and no 0.10000000000000001. */
+    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY;
+    const int failed = json_dump_callback(value, append_json, &text, flags);
+    clvi_text_append(&text, "\n");
+    clv_status status;
+    if (failed != 0 || text.failed)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", path);
+    else
+        status = clvi_file_write(path, text.data, text.length, error);
+    clvi_text_fini(&text);
+    return status;
+}
+
+json_t *clvi_json_real(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}

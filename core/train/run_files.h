@@ -1,0 +1,46 @@
+/* The text files of a run: metrics.csv, log.txt, and JSON such as summary.json. */
+#ifndef CLVI_RUN_FILES_H
+#define CLVI_RUN_FILES_H
+
+#include "base/process.h"
+
+#include <jansson.h>
+
+/* A row of metrics.csv. Numbers that are not finite are left empty. Fractions are 0 to 1. */
+typedef struct clvi_metrics_row {
+    int64_t epoch;     /* from 1 */
+    int64_t step;      /* global steps done */
+    const char *split; /* "train", "val", "test" */
+    double loss, top1, top5;
+    double lr;                /* of the epoch's last step */
+    double seconds;           /* that this pass took */
+    double images_per_second; /* in it */
+} clvi_metrics_row;
+
+typedef struct clvi_metrics_csv clvi_metrics_csv;
+/* Opens metrics.csv at `path` for appending; a new or empty file gets its header line. The caller
+ * closes. Errors: CLV_E_IO, CLV_E_FORMAT when the file's header is another, CLV_E_MEMORY. */
+clv_status clvi_metrics_csv_open(const char *path, clvi_metrics_csv **out,
+                             clv_error *error) CLV_MUST_CHECK;
+/* Appends a row and flushes it to the file. Errors: CLV_E_IO. */
+clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *row,
+                            clv_error *error) CLV_MUST_CHECK;
+void clvi_metrics_csv_close(clvi_metrics_csv *file); /* NULL allowed */
+
+typedef struct clvi_log_file clvi_log_file;
+/* Opens log.txt at `path` for appending. The caller closes. Errors: CLV_E_IO, CLV_E_MEMORY. */
+clv_status clvi_log_file_open(const char *path, clvi_log_file **out,
+                              clv_error *error) CLV_MUST_CHECK;
+/* Appends "2025-01-31 12:34:56  line" (local time; "error: " and "warning: " before lines of those
+ * levels) and flushes. Has the signature of clvi_log_sink with `file`, a clvi_log_file, as `user`.
+ * A full disk does not stop a run: failures are ignored. */
+void clvi_log_file_write(void *file, clvi_log_level level, const char *line);
+void clvi_log_file_close(clvi_log_file *file); /* NULL allowed */
+
+/* Writes `value` to `path`, indented, whole or not at all. Errors: CLV_E_IO, CLV_E_MEMORY. Borrows
+ * the value. */
+clv_status clvi_json_write(const char *path, const json_t *value, clv_error *error) CLV_MUST_CHECK;
+/* A JSON number, or null when it is not finite. A new reference; NULL when memory is exhausted. */
+json_t *clvi_json_real(double value);
+
+#endif

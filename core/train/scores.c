@@ -1,0 +1,154 @@
+#include "train/scores.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+enum { BINS = 15 };
+
+struct clvi_scores {
+    int classes;
+    int64_t count, not_finite, correct, in_five;
+    double nll, brier;
+    int64_t bin_count[BINS], bin_correct[BINS];
+    double bin_confidence[BINS];
+    int64_t *confusion; /* [label, predicted] */
+    double *row;        /* probabilities of one sample */
+};
+
+clv_status clvi_scores_create(int classes, clvi_scores **out, clv_error *error)
+{
+    clvi_scores *s = clvi_calloc(1, sizeof *s);
+    if (s) {
+        s->classes = classes;
+        s->confusion = clvi_calloc((size_t)classes * (size_t)classes, sizeof *s->confusion);
+        s->row = clvi_calloc((size_t)classes, sizeof *s->row);
+    }
+    if (!s || !s->confusion || !s->row) {
+        clvi_scores_destroy(s);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the scores of %d classes", classes);
+    }
+    *out = s;
+    return CLV_OK;
+}
+
+void clvi_scores_destroy(clvi_scores *s)
+{
+    if (!s)
+        return;
+    clvi_free(s->confusion);
+    clvi_free(s->row);
+    clvi_free(s);
+}
+
+void clvi_softmax_row(const float *logits, int classes, double *out)
+{
+    double top = logits[0], sum = 0;
+    for (int c = 1; c < classes; c++)
+        top = logits[c] > top ? logits[c] : top;
+    for (int c = 0; c < classes; c++)
+        sum += out[c] = exp(logits[c] - top);
+    for (int c = 0; c < classes; c++)
+        out[c] /= sum;
+}
+
+static bool all_finite(const float *row, int count)
+{
+    for (int c = 0; c < count; c++)
+        if (!isfinite(row[c]))
+            return false;
+    return true;
+}
+
+static void add_one(clvi_scores *s, const float *logits, int label)
+{
+    int best = 0, above = 0;
+    double top = logits[0], sum = 0;
+    for (int c = 1; c < s->classes; c++)
+        if (logits[c] > logits[best])
+            best = c;
+    top = logits[best];
+    for (int c = 0; c < s->classes; c++) {
+        sum += exp(logits[c] - top);
+        above += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
+    }
+    clvi_softmax_row(logits, s->classes, s->row);
+    for (int c = 0; c < s->classes; c++)
+        s->brier += (s->row[c] - (c == label)) * (s->row[c] - (c == label));
+    s->nll += log(sum) + top - logits[label];
+    s->correct += best == label;
+    s->in_five += above < 5;
+    const double confidence = s->row[best];
+    int bin = (int)ceil(confidence * BINS) - 1; /* bins (k/15, (k+1)/15] */
+    bin = bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
+    s->bin_count[bin]++;
+    s->bin_correct[bin] += best == label;
+    s->bin_confidence[bin] += confidence;
+    s->confusion[label * s->classes + best]++;
+}
+
+void clvi_scores_add(clvi_scores *s, const float *logits, const int32_t *labels, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *row = logits + i * (size_t)s->classes;
+        s->count++;
+        if (all_finite(row, s->classes))
+            add_one(s, row, labels[i]);
+        else
+            s->not_finite++;
+    }
+}
+
+/* Wilson's score interval of `correct` of `count`, z = 1.96. */
+static void wilson(int64_t correct, int64_t count, double *low, double *high)
+{
+    const double z = 1.959963984540054, n = (double)count, p = (double)correct / n;
+    const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
+    const double half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    *low = centre - half < 0 ? 0 : centre - half;
+    *high = centre + half > 1 ? 1 : centre + half;
+}
+
+void clvi_scores_class(const clvi_scores *s, int label, clvi_class_score *out)
+{
+    clvi_class_score c = {0};
+    for (int k = 0; k < s->classes; k++) {
+        c.count += s->confusion[label * s->classes + k];
+        c.predicted += s->confusion[k * s->classes + label];
+    }
+    c.correct = s->confusion[label * s->classes + label];
+    c.precision = c.predicted ? (double)c.correct / (double)c.predicted : 0;
+    c.recall = c.count ? (double)c.correct / (double)c.count : 0;
+    c.f1 = c.count + c.predicted ? 2.0 * (double)c.correct / (double)(c.count + c.predicted) : 0;
+    *out = c;
+}
+
+int64_t clvi_scores_confusion(const clvi_scores *s, int label, int predicted)
+{
+    return s->confusion[label * s->classes + predicted];
+}
+
+void clvi_scores_summary(const clvi_scores *s, clvi_score_summary *out)
+{
+    clvi_score_summary r = {.count = s->count, .not_finite = s->not_finite};
+    const double n = s->count ? (double)s->count : 1, finite = n - (double)s->not_finite;
+    r.top1 = (double)s->correct / n;
+    if (s->count)
+        wilson(s->correct, s->count, &r.top1_low, &r.top1_high);
+    r.top5 = s->classes > 5 ? (double)s->in_five / n : NAN;
+    r.nll = s->not_finite ? NAN : s->nll / n;
+    r.brier = finite > 0 ? s->brier / finite : NAN;
+    for (int b = 0; b < BINS && finite > 0; b++)
+        r.ece += fabs((double)s->bin_correct[b] - s->bin_confidence[b]) / finite;
+    int seen = 0;
+    for (int c = 0; c < s->classes; c++) {
+        clvi_class_score one;
+        clvi_scores_class(s, c, &one);
+        if (one.count == 0 && one.predicted == 0)
+            continue;
+        seen++;
+        r.precision += one.precision, r.recall += one.recall, r.f1 += one.f1;
+    }
+    if (seen)
+        r.precision /= seen, r.recall /= seen, r.f1 /= seen;
+    *out = r;
+}

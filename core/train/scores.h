@@ -1,0 +1,39 @@
+/* Figures of a classifier on a labelled set, from its logits: accuracy, likelihood, calibration,
+ * confusion. On the host, in double precision. */
+#ifndef CLVI_SCORES_H
+#define CLVI_SCORES_H
+
+#include "base/memory.h"
+
+typedef struct clvi_scores clvi_scores;
+
+clv_status clvi_scores_create(int classes, clvi_scores **out, clv_error *error) CLV_MUST_CHECK;
+void clvi_scores_destroy(clvi_scores *scores); /* NULL allowed */
+/* Adds n samples: logits [n, classes], labels [n]. A sample with a logit that is not finite counts
+ * as wrong and in not_finite. */
+void clvi_scores_add(clvi_scores *scores, const float *logits, const int32_t *labels, size_t n);
+
+typedef struct clvi_score_summary {
+    int64_t count, not_finite;
+    double top1, top1_low, top1_high; /* fraction; Wilson's 95 % interval (Wilson 1927) */
+    double top5;                      /* fraction; NaN where there are at most 5 classes */
+    double nll;                       /* mean negative log-likelihood, nats */
+    double brier;                     /* mean over samples of the squared error of probabilities */
+    double ece;                       /* expected calibration error, 15 equal bins (Guo et al. 2017) */
+    double precision, recall, f1;     /* macro means over classes that occur or are predicted */
+} clvi_score_summary;
+void clvi_scores_summary(const clvi_scores *scores, clvi_score_summary *out);
+
+/* Per class: samples, predicted as it, both; 0 where nothing is known. */
+typedef struct clvi_class_score {
+    int64_t count, predicted, correct;
+    double precision, recall, f1; /* 0 where undefined */
+} clvi_class_score;
+void clvi_scores_class(const clvi_scores *scores, int label, clvi_class_score *out);
+/* Samples of class `label` that were taken for `predicted`. */
+int64_t clvi_scores_confusion(const clvi_scores *scores, int label, int predicted);
+
+/* Probabilities of one row of logits, [classes], by a stable softmax. */
+void clvi_softmax_row(const float *logits, int classes, double *out);
+
+#endif

@@ -1,0 +1,122 @@
+/* The conclave command itself: that every subcommand explains itself, and `conclave plugins`.
+ * Arguments: the command, the folder of the wrong plugins of tests/abi. */
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+static char command[PATH_MAX], wrong_folder[PATH_MAX];
+static char text[65536];
+
+/* Runs "conclave ARGUMENTS"; fills text with what the shell lets through. Returns the exit code. */
+static int conclave(const char *arguments)
+{
+    char line[3 * PATH_MAX];
+    snprintf(line, sizeof(line), "'%s' %s", command, arguments);
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    text[fread(text, 1, sizeof(text) - 1, pipe)] = '\0';
+    const int status = pclose(pipe);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void expect(const char *arguments, int status, const char *part)
+{
+    const int got = conclave(arguments);
+    if (got != status || strstr(text, part) == NULL)
+        fail_msg("conclave %s: exit %d, \"%s\"; expected %d and \"%s\"", arguments, got, text,
+                 status, part);
+}
+
+static void test_every_command_explains_itself(void **state)
+{
+    char list[sizeof(text)];
+    int commands = 0;
+    (void)state;
+    expect("2>&1", 0, "To begin:");
+    memcpy(list, text, sizeof(list));
+    const char *line = strstr(list, "\n  ");
+    for (; line != NULL && strncmp(line, "\n  ", 3) == 0; line = strchr(line + 1, '\n')) {
+        char name[32] = "", arguments[64];
+        assert_int_equal(sscanf(line, " %31s", name), 1);
+        snprintf(arguments, sizeof(arguments), "%s --help 2>&1", name);
+        expect(arguments, 0, "usage: conclave ");
+        assert_non_null(strstr(text, "options:\n"));
+        assert_non_null(strstr(text, "example:\n  "));
+        commands++;
+    }
+    assert_true(commands >= 9);
+}
+
+static void test_plugins_listed(void **state)
+{
+    (void)state;
+    expect("plugins 2>&1", 0, "expert  cnn ");
+    expect("plugins 2>&1", 0, "gate    average ");
+    assert_true(strstr(text, "expert") < strstr(text, "gate  "));
+    expect("plugins average 2>&1", 0, "no options");
+    expect("plugins cnn 2>&1", 0,
+           "\n  widths = 32, 64, 128\n      filters of each block (integers "
+           "separated by ',', 1 to 4096)\n");
+    expect("plugins cn 2>&1", 2, "conclave: there is no plugin \"cn\"; did you mean cnn?\n");
+    expect("plugins a b 2>&1", 2, "\"b\" is one too many");
+    expect("plugins /no/expert_x.so 2>&1", 1, "conclave: /no/expert_x.so: cannot be opened");
+}
+
+static void test_plugins_json(void **state)
+{
+    json_error_t problem;
+    (void)state;
+    assert_int_equal(conclave("plugins cnn --json 2>/dev/null"), 0);
+    json_t *whole = json_loads(text, 0, &problem);
+    assert_non_null(whole);
+    json_t *plugin = json_array_get(json_object_get(whole, "plugins"), 0);
+    assert_string_equal(json_string_value(json_object_get(plugin, "name")), "cnn");
+    assert_string_equal(json_string_value(json_object_get(plugin, "kind")), "expert");
+    json_t *option = json_array_get(json_object_get(plugin, "options"), 0);
+    assert_string_equal(json_string_value(json_object_get(option, "key")), "widths");
+    assert_string_equal(json_string_value(json_object_get(option, "type")), "int list");
+    assert_true(json_number_value(json_object_get(option, "max")) == 4096);
+    json_decref(whole);
+}
+
+static void test_plugin_path(void **state)
+{
+    char arguments[2 * PATH_MAX];
+    (void)state;
+    snprintf(arguments, sizeof(arguments), "plugins --plugin-path '%s' 2>/dev/null", wrong_folder);
+    expect(arguments, 0, "expert  good ");
+    assert_non_null(strstr(text, "expert  cnn "));
+    assert_null(strstr(text, "expert  magic"));
+    snprintf(arguments, sizeof(arguments), "plugins --plugin-path '%s' 2>&1", wrong_folder);
+    expect(arguments, 0, "conclave: warning: ");
+    snprintf(arguments, sizeof(arguments), "plugins '%s/gate_no_route.so' 2>&1", wrong_folder);
+    expect(arguments, 0, "gate no_route 1.0: For the tests\n");
+    snprintf(arguments, sizeof(arguments), "plugins '%s/expert_major.so' 2>&1", wrong_folder);
+    expect(arguments, 1, "clv_plugin.abi_major is 1");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3 || realpath(argv[1], command) == NULL ||
+        realpath(argv[2], wrong_folder) == NULL) {
+        fputs("usage: test_command CONCLAVE FOLDER_OF_THE_WRONG_PLUGINS\n", stderr);
+        return 2;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_command_explains_itself),
+        cmocka_unit_test(test_plugins_listed),
+        cmocka_unit_test(test_plugins_json),
+        cmocka_unit_test(test_plugin_path),
+    };
+    return cmocka_run_group_tests_name("command", tests, NULL, NULL);
+}

@@ -1,0 +1,501 @@
+/* Conclave as it is used: train on a small set of drawn pictures, then runs, eval, predict and
+ * summary with what was learnt, and everything that is commonly typed wrong. Argument: the command.
+ * Exit 77 where there is no OpenCL device. */
+#define _XOPEN_SOURCE 700
+#include "../unit/image_files.h"
+
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+enum { SIDE = 16, CLASSES = 4, TRAIN_IMAGES = 24, TEST_IMAGES = 6 };
+static const char *const class_names[CLASSES] = {"checks", "columns", "disc", "rows"};
+
+static char command[PATH_MAX];
+static char out[1 << 17], err[1 << 17]; /* of the last call */
+
+/* ---- Calling -----------------------------------------------------------------------------------
+ */
+
+static void read_whole(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+/* Runs "conclave ARGUMENTS" and fills out and err; returns the exit code. */
+static int conclave(const char *arguments)
+{
+    char line[2 * PATH_MAX];
+    snprintf(line, sizeof line, "'%s' %s >out.txt 2>err.txt", command, arguments);
+    const int status = system(line);
+    read_whole("out.txt", out, sizeof out);
+    read_whole("err.txt", err, sizeof err);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void expect(const char *arguments, int status)
+{
+    const int got = conclave(arguments);
+    if (got != status)
+        fail_msg("conclave %s: exit %d, not %d\n%s%s", arguments, got, status, out, err);
+}
+
+/* A failure: nothing but one sentence on stderr, which holds `part`. */
+static void expect_refusal(const char *arguments, int status, const char *part)
+{
+    expect(arguments, status);
+    const char *last = strstr(err, "conclave: ");
+    if (last == NULL || strstr(err, part) == NULL)
+        fail_msg("conclave %s: \"%s\" is not in: %s", arguments, part, err);
+}
+
+static void contains(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("\"%s\" is not in: %s", part, text);
+}
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static json_t *parse(const char *text)
+{
+    json_error_t problem;
+    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+    if (value == NULL)
+        fail_msg("%s in: %s", problem.text, text);
+    return value;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value))
+        fail_msg("no number %s", key);
+    return json_number_value(value);
+}
+
+static const char *word(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    assert_non_null(value);
+    return value;
+}
+
+/* ---- Pictures ----------------------------------------------------------------------------------
+ */
+
+static unsigned random_state = 1;
+static int chance(int below)
+{
+    random_state = random_state * 1103515245u + 12345u;
+    return (int)(random_state >> 16) % below;
+}
+
+/* Whether (x, y) is bright in a picture of the class, moved by (dx, dy). */
+static bool bright(int label, int x, int y, int dx, int dy)
+{
+    const int u = x + dx, v = y + dy;
+    switch (label) {
+    case 0:
+        return (u / 4 + v / 4) % 2 == 0;
+    case 1:
+        return u / 3 % 2 == 0;
+    case 2:
+        return (u - 9) * (u - 9) + (v - 9) * (v - 9) < 25;
+    default:
+        return v / 3 % 2 == 0;
+    }
+}
+
+static void draw(const char *folder, int label, int index)
+{
+    uint8_t pixels[SIDE * SIDE];
+    char path[128];
+    const int dx = chance(6), dy = chance(6), light = 130 + chance(100), dark = chance(60);
+    for (int i = 0; i < SIDE * SIDE; i++)
+        pixels[i] =
+            (uint8_t)((bright(label, i % SIDE, i / SIDE, dx, dy) ? light : dark) + chance(25));
+    const png_form form = {.width = SIDE, .height = SIDE, .bits = 8};
+    blob png = png_make(&form, pixels);
+    snprintf(path, sizeof path, "%s/%s/%d.png", folder, class_names[label], index);
+    file_put(".", path, png.bytes, png.length);
+    blob_free(&png);
+}
+
+static void draw_set(const char *folder, int count)
+{
+    for (int label = 0; label < CLASSES; label++)
+        for (int i = 0; i < count; i++)
+            draw(folder, label, i);
+}
+
+static const char config[] = "# For the tests\n"
+                             "[data]\nimage_size = 16\n"
+                             "[mixture]\nexperts = small\n"
+                             "[expert.small]\nplugin = cnn\nwidths = 8, 16\ndropout = 0.1\n"
+                             "[optimizer]\nlr = 0.01\n"
+                             "[train]\nepochs = 8\nbatch = 10\n";
+
+static char *home;
+
+static int set_up(void **state)
+{
+    (void)state;
+    home = folder_make();
+    if (chdir(home) != 0)
+        return -1;
+    draw_set("data/train", TRAIN_IMAGES);
+    draw_set("data/Test", TEST_IMAGES);
+    file_put(".", "tiny.ini", config, sizeof config - 1);
+    expect("train tiny.ini --data data", 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    if (chdir("/") != 0)
+        return -1;
+    folder_remove(home);
+    return 0;
+}
+
+/* ---- train -------------------------------------------------------------------------------------
+ */
+
+/* Reads what set_up's training printed and wrote. */
+static void test_training(void **state)
+{
+    (void)state;
+    char text[1 << 16];
+    contains(out, "best epoch ");
+    contains(out, " of 8, trained in ");
+    contains(out, "validation");
+    contains(out, "\nrun   runs/tiny\n");
+    contains(out, "conclave eval runs/tiny\n");
+    contains(out, "conclave predict runs/tiny IMAGE\n");
+    contains(err, "data: 4 classes; 88 train, 8 val (drawn from train), 24 test images");
+    contains(err, "device: ");
+    contains(err, "epoch 8/8");
+    assert_null(strchr(err, '\r'));
+    assert_null(strchr(err, '\033'));
+
+    read_whole("runs/tiny/config.ini", text, sizeof text);
+    contains(text, "\nwidths = 8, 16\n");
+    contains(text, "\nkernel = 3\n"); /* a default of the plugin */
+    contains(text, "\nname = tiny\n");
+    read_whole("runs/tiny/log.txt", text, sizeof text);
+    contains(text, "data: 4 classes");
+    contains(text, "device: ");
+    contains(text, "test: top-1 ");
+    read_whole("runs/tiny/metrics.csv", text, sizeof text);
+    int lines = 0;
+    for (const char *c = text; *c != '\0'; c++)
+        lines += *c == '\n';
+    assert_int_equal(lines, 1 + 8 * 2);
+    assert_true(exists("runs/tiny/best.safetensors"));
+    assert_true(exists("runs/tiny/last.safetensors"));
+    assert_true(exists("runs/tiny/summary.json"));
+    assert_true(exists("runs/last/config.ini"));
+}
+
+static bool same_bytes(const char *a, const char *b)
+{
+    static char first[1 << 20], second[1 << 20];
+    size_t lengths[2];
+    FILE *files[2] = {fopen(a, "rb"), fopen(b, "rb")};
+    assert_true(files[0] != NULL && files[1] != NULL);
+    lengths[0] = fread(first, 1, sizeof first, files[0]);
+    lengths[1] = fread(second, 1, sizeof second, files[1]);
+    fclose(files[0]);
+    fclose(files[1]);
+    assert_true(lengths[0] > 0 && lengths[0] < sizeof first);
+    return lengths[0] == lengths[1] && memcmp(first, second, lengths[0]) == 0;
+}
+
+static void test_same_seed_same_bytes(void **state)
+{
+    (void)state;
+    expect("train tiny.ini --data data --quiet data.workers=3", 0);
+    assert_string_equal(err, "");
+    assert_true(exists("runs/tiny-2/best.safetensors"));
+    expect("train tiny.ini --data data --quiet data.workers=3", 0);
+    assert_true(same_bytes("runs/tiny-2/best.safetensors", "runs/tiny-3/best.safetensors"));
+    assert_true(same_bytes("runs/tiny-2/last.safetensors", "runs/tiny-3/last.safetensors"));
+    expect("train runs/tiny-2/config.ini --quiet -o again --seed 2", 0);
+    assert_true(exists("again/tiny/best.safetensors"));
+    assert_false(same_bytes("runs/tiny-2/best.safetensors", "again/tiny/best.safetensors"));
+}
+
+static void test_training_refused(void **state)
+{
+    (void)state;
+    expect("train tiny.ini --data data --epochs 1 --quiet -o kept", 0);
+    expect_refusal("train tiny.ini", 2, "--data PATH");
+    expect_refusal("train tiny.ini --data nowhere -o kept", 1, "nowhere");
+    expect_refusal("train tiny.ini --data data --epoch 3", 2, "did you mean --epochs?");
+    expect_refusal("train tiny.ini --data data train.epoch=3", 2, "did you mean epochs");
+    expect_refusal("train tiny.ini --data data expert.small.width=3", 2, "widths");
+    expect_refusal("train tiny.ini --data data --device no-such-device -o kept", 1,
+                   "no-such-device");
+    expect_refusal("train tiny.ini --data data --plugin-path /nowhere expert.small.plugin=cnm", 1,
+                   "did you mean");
+    expect_refusal("train none-such --data data", 2, "none-such");
+    assert_false(exists("kept/tiny-2"));
+
+    /* A picture that cannot be decoded is met in the first epoch, when the folder exists. */
+    draw_set("broken/train", 4);
+    file_put(".", "broken/train/disc/0.png", "\x89PNG\r\n\x1a\nrubbish", 15);
+    expect_refusal("train tiny.ini --data broken -o kept", 1, "disc/0.png");
+    assert_false(exists("kept/tiny-2"));
+    assert_true(exists("kept/last/best.safetensors"));
+    expect_refusal("train tiny.ini --data broken -o new", 1, "disc/0.png");
+    assert_int_equal(system("test \"$(ls -A new)\" = ''"), 0);
+    expect("train tiny.ini --data broken --epochs 1 data.on_bad=skip -o new", 0);
+    contains(err, "disc/0.png");
+}
+
+/* ---- runs --------------------------------------------------------------------------------------
+ */
+
+static void test_runs(void **state)
+{
+    (void)state;
+    expect("train tiny.ini --data data --epochs 1 --quiet -o listed", 0);
+    assert_int_equal(system("cp -r listed/tiny listed/cut && rm listed/cut/summary.json"), 0);
+    expect("runs -o listed", 0);
+    contains(out, "run ");
+    contains(out, "unfinished\n");
+    contains(out, "1/1");
+    expect("runs -o listed --json", 0);
+    json_t *list = parse(out);
+    assert_int_equal(json_array_size(list), 2);
+    const json_t *cut = json_array_get(list, 0), *whole = json_array_get(list, 1);
+    assert_string_equal(word(cut, "name"), "cut");
+    assert_string_equal(word(whole, "name"), "tiny");
+    assert_string_equal(word(whole, "plugins"), "cnn");
+    assert_true(json_is_false(json_object_get(cut, "finished")));
+    assert_true(json_is_true(json_object_get(whole, "finished")));
+    assert_true(json_is_null(json_object_get(cut, "test_top1")));
+    assert_true(number(whole, "test_top1") >= 0);
+    assert_true(number(cut, "val_top1") >= 0 && number(cut, "epochs") == 1);
+    json_decref(list);
+    expect("runs -o nothing-here", 0);
+    assert_string_equal(out, "");
+    expect_refusal("runs tiny", 2, "takes no argument");
+}
+
+/* ---- eval --------------------------------------------------------------------------------------
+ */
+
+static void test_eval(void **state)
+{
+    (void)state;
+    expect("eval runs/tiny --json --quiet", 0);
+    assert_string_equal(err, "");
+    json_t *result = parse(out);
+    assert_true(number(result, "count") == CLASSES * TEST_IMAGES);
+    const double top1 = number(result, "top1");
+    assert_true(top1 >= 0.9 && top1 <= 1);
+    assert_true(number(result, "top1_low") < top1 && number(result, "top1_high") >= top1);
+    assert_true(json_is_null(json_object_get(result, "top5")));
+    static const char *const others[] = {"nll",    "brier", "ece",     "precision",
+                                         "recall", "f1",    "seconds", "images_per_second"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_true(number(result, others[i]) >= 0);
+    assert_string_equal(word(result, "split"), "test");
+    assert_string_equal(word(result, "run"), "runs/tiny");
+    json_decref(result);
+
+    expect("eval tiny --split TEST --per-class", 0);
+    contains(out, "images/s");
+    contains(out, "most often taken for");
+    contains(out, "columns");
+    expect("eval tiny --split validation --json", 0);
+    result = parse(out);
+    assert_true(number(result, "count") == 8);
+    json_decref(result);
+    expect("eval runs/tiny/last.safetensors --json", 0);
+    expect("eval tiny --checkpoint last --json --split train", 0);
+    result = parse(out);
+    assert_true(number(result, "epoch") == 8 && number(result, "count") == 88);
+    json_decref(result);
+}
+
+static void test_eval_other_data(void **state)
+{
+    (void)state;
+    draw_set("flat", 3);
+    expect("eval tiny --data flat --json", 0);
+    json_t *result = parse(out);
+    assert_true(number(result, "count") == 3 * CLASSES);
+    assert_string_equal(word(result, "split"), "all");
+    json_decref(result);
+    assert_int_equal(system("cp -r flat renamed && mv renamed/disc renamed/dish"), 0);
+    expect_refusal("eval tiny --data renamed", 1, "class 3 is dish, that of the run is disc");
+    assert_int_equal(system("cp -r flat fewer && rm -r fewer/rows"), 0);
+    expect_refusal("eval tiny --data fewer", 1, "class rows of the run is missing");
+    assert_int_equal(system("cp -r flat more && cp -r more/rows more/stars"), 0);
+    expect_refusal("eval tiny --data more data", 2, "one too many");
+    expect_refusal("eval tiny --data more", 1, "class stars is none of the 4 classes");
+    expect_refusal("eval tiny --data flat --split test", 2, "choose another --split");
+    expect_refusal("eval tiny --split upper", 2, "--split upper");
+    expect_refusal("eval tiny --checkpoint first", 2, "best or last");
+    expect_refusal("eval tinny", 2, "did you mean 'tiny'?");
+    expect_refusal("eval", 2, "which run?");
+    file_put(".", "no.safetensors", "rubbish", 7);
+    expect_refusal("eval no.safetensors", 1, "no.safetensors");
+}
+
+/* ---- predict -----------------------------------------------------------------------------------
+ */
+
+static void test_predict(void **state)
+{
+    (void)state;
+    expect("predict last data/Test/rows/1.png data/Test/disc", 0);
+    contains(out, "data/Test/rows/1.png\n");
+    contains(out, " %  rows\n");
+    contains(out, "data/Test/disc/5.png\n");
+    expect("predict runs/tiny data/Test/columns/0.png --top 1 --quiet", 0);
+    contains(out, " %  columns  data/Test/columns/0.png\n");
+    assert_string_equal(err, "");
+
+    expect("predict runs/tiny data/Test/columns/0.png --json --top 9", 0);
+    json_t *line = parse(out);
+    const json_t *list = json_object_get(line, "predictions");
+    double sum = 0, before = 1;
+    assert_int_equal(json_array_size(list), CLASSES);
+    for (size_t i = 0; i < CLASSES; i++) {
+        const double p = number(json_array_get(list, i), "probability");
+        assert_true(p <= before);
+        sum += before = p;
+    }
+    assert_true(fabs(sum - 1) < 1e-6);
+    assert_string_equal(word(json_array_get(list, 0), "class"), "columns");
+    json_decref(line);
+
+    expect("predict last data/Test/rows/1.png --min-confidence 1", 0);
+    contains(out, "not sure; at best ");
+}
+
+/* Probability of the best class of the picture, in JSON lines. */
+static double best_chance(const char *lines, const char *picture)
+{
+    for (const char *line = lines; *line != '\0';) {
+        const size_t length = strcspn(line, "\n");
+        json_error_t problem;
+        json_t *object = json_loadb(line, length, 0, &problem);
+        assert_non_null(object);
+        const bool found = strcmp(word(object, "path"), picture) == 0;
+        const json_t *best = json_array_get(json_object_get(object, "predictions"), 0);
+        const double value = number(best, "probability");
+        json_decref(object);
+        if (found)
+            return value;
+        line += length + (line[length] == '\n');
+    }
+    fail_msg("no %s in: %s", picture, lines);
+    return 0;
+}
+
+/* What comes out for a picture does not depend on those beside it, but for rounding. */
+static void test_predict_in_batches(void **state)
+{
+    (void)state;
+    static const char *const pictures[] = {"data/Test/checks/0.png", "data/Test/disc/3.png",
+                                           "data/Test/rows/5.png"};
+    double together[3];
+    expect("predict runs/tiny data/Test --json", 0);
+    for (int i = 0; i < 3; i++)
+        together[i] = best_chance(out, pictures[i]);
+    for (int i = 0; i < 3; i++) {
+        char arguments[128];
+        snprintf(arguments, sizeof arguments, "predict runs/tiny %s --json", pictures[i]);
+        expect(arguments, 0);
+        assert_true(fabs(best_chance(out, pictures[i]) - together[i]) < 1e-4);
+    }
+}
+
+static void test_predict_goes_on(void **state)
+{
+    (void)state;
+    file_put(".", "bad.png", "rubbish", 7);
+    expect_refusal("predict last bad.png data/Test/rows/1.png none.png", 1,
+                   "2 of 3 pictures could not be read");
+    contains(err, "conclave: bad.png: ");
+    contains(err, "conclave: none.png: ");
+    contains(out, "data/Test/rows/1.png\n");
+    assert_null(strstr(out, "bad.png"));
+    expect_refusal("predict last", 2, "which pictures?");
+    expect_refusal("predict last runs", 1, "no .png, .jpg or .jpeg");
+    expect_refusal("predict last bad.png --top 0", 2, "--top");
+    expect_refusal("predict last bad.png --min-confidence 2", 2, "from 0 to 1");
+}
+
+/* ---- summary -----------------------------------------------------------------------------------
+ */
+
+/* Two 3×3 convolutions of 8 and 16 filters with the halving between, over 16×16 grey pictures. */
+static void test_summary(void **state)
+{
+    (void)state;
+    expect("summary tiny.ini data.channels=1 --classes 4", 0);
+    contains(out, "[N, 16, 16, 8]");
+    contains(out, "18,432"); /* 16·16·8·9 multiply-adds */
+    contains(out, "73,728"); /* 8·8·16·72 */
+    contains(out, "conv2d_bn");
+    contains(out, "1,340"); /* 72+16 + 1152+32 + 68 parameters */
+    contains(out, "training in batches of 10: ");
+    contains(out, "inference in batches of 10: ");
+    expect("summary tiny.ini --data data", 0);
+    contains(out, "1,340");
+    expect("summary runs/tiny --batch 3", 0);
+    contains(out, "run    runs/tiny, epoch ");
+    contains(out, "1,340");
+    contains(out, "training in batches of 3: ");
+    expect_refusal("summary runs/tiny --epochs 3", 2, "cannot change");
+    expect_refusal("summary", 2, "which configuration?");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_predict),
+        cmocka_unit_test(test_predict_in_batches),
+        cmocka_unit_test(test_predict_goes_on),
+        cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_eval_other_data),
+        cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_same_seed_same_bytes),
+        cmocka_unit_test(test_training_refused),
+    };
+    if (argc != 2 || realpath(argv[1], command) == NULL) {
+        fprintf(stderr, "usage: test_use CONCLAVE\n");
+        return 2;
+    }
+    char line[PATH_MAX + 64];
+    snprintf(line, sizeof line, "'%s' devices --json | grep -q '\"auto\": true'", command);
+    if (system(line) != 0)
+        return 77;
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,47 @@
+/* The measurements of `conclave bench`. */
+#ifndef CONCLAVE_BENCH_H
+#define CONCLAVE_BENCH_H
+
+#include "mixture/mixture.h"
+
+/* A whole network with inputs in memory. */
+typedef struct bench_model_desc {
+    const char *plugin;        /* an expert's name */
+    const char *const *options; /* "key=value" of the plugin */
+    size_t option_count;
+    int image_size, classes, channels;
+    int64_t batch, repeat;
+    bool train; /* forward, loss, backward and AdamW; otherwise forward */
+} bench_model_desc;
+
+typedef struct bench_times {
+    double median_ms, best_ms;
+    double warm_seconds; /* from nothing to the end of the first step */
+} bench_times;
+
+/* A configuration of one expert with this plugin and its options; gemm: [device] gemm. The caller
+ * destroys it. */
+clv_status bench_config(const bench_model_desc *desc, const char *gemm, clvi_config **out,
+                        clv_error *error) CLV_MUST_CHECK;
+/* Times `repeat` steps after two that do not count, each until the device is done. */
+clv_status bench_model(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
+                       const bench_model_desc *desc, bench_times *out,
+                       clv_error *error) CLV_MUST_CHECK;
+
+/* One direction of one op. */
+typedef struct bench_op_row {
+    char name[64];
+    double ms, gflops, gbs; /* 0: does not apply */
+} bench_op_row;
+enum { BENCH_OP_ROWS = 2 };
+/* Times an op: "gemm:M,N,K", "conv2d:N,H,W,CIN,COUT,KERNEL[,STRIDE]", "conv2d_bn:…" alike,
+ * "dense:N,IN,OUT", "batch_norm:N,H,W,C", "relu:N,H,W,C" (silu, add, global_avg_pool,
+ * max_pool2d alike), "softmax:N,C". Rows: forward, and backward where there is one. */
+clv_status bench_op(clvi_device *device, const char *spec, int64_t repeat,
+                    bench_op_row rows[BENCH_OP_ROWS], size_t *count,
+                    clv_error *error) CLV_MUST_CHECK;
+
+/* Median of n numbers, n >= 1; sorts them. */
+double bench_median(double *values, size_t n);
+
+#endif

@@ -1,0 +1,137 @@
+#include "bench.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "train/optimizer.h"
+
+#include <stdlib.h>
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double bench_median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, by_value);
+    return n % 2 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
+}
+
+clv_status bench_config(const bench_model_desc *desc, const char *gemm, clvi_config **out,
+                        clv_error *error)
+{
+    clvi_text text = {0};
+    clvi_text_printf(&text, "[device]\ngemm = %s\n", gemm);
+    clvi_text_printf(&text, "[mixture]\nexperts = bench\n[expert.bench]\nplugin = %s\n",
+                     desc->plugin);
+    for (size_t i = 0; i < desc->option_count; i++)
+        clvi_text_printf(&text, "%s\n", desc->options[i]);
+    if (text.failed) {
+        clvi_text_fini(&text);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the configuration");
+    }
+    const clvi_config_source source = {
+        .name = "command line", .text = text.data, .text_bytes = text.length};
+    const clv_status status = clvi_config_load(&source, out, error);
+    clvi_text_fini(&text);
+    return status;
+}
+
+/* What one run holds. */
+typedef struct run {
+    const bench_model_desc *desc;
+    clvi_device *device;
+    const clvi_config *config;
+    clvi_mixture *mixture;
+    clvi_optimizer *optimizer;
+    uint8_t *pixels;
+    int32_t *labels;
+    uint32_t *ids;
+} run;
+
+static clv_status step(const run *r, clv_error *error)
+{
+    const clvi_mixture_batch batch = {.n = r->desc->batch,
+                                      .pixels = r->pixels,
+                                      .labels = r->desc->train ? r->labels : NULL,
+                                      .ids = r->ids};
+    if (!r->desc->train)
+        return clvi_mixture_infer(r->mixture, &batch, error);
+    CLV_TRY(clvi_mixture_step(r->mixture, &batch, error));
+    return clvi_optimizer_step(r->optimizer, 1e-3, NULL, error);
+}
+
+static clv_status prepare(run *r, clvi_plugins *plugins, clv_error *error)
+{
+    const bench_model_desc *d = r->desc;
+    const size_t side = (size_t)d->image_size, batch = (size_t)d->batch;
+    const size_t bytes = batch * side * side * (size_t)d->channels;
+    r->pixels = clvi_malloc(bytes);
+    r->labels = clvi_malloc(batch * sizeof *r->labels);
+    r->ids = clvi_malloc(batch * sizeof *r->ids);
+    if (!r->pixels || !r->labels || !r->ids)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu images", batch);
+    for (size_t i = 0; i < bytes; i++)
+        r->pixels[i] = (uint8_t)(i * 2654435761u >> 24);
+    for (size_t i = 0; i < batch; i++)
+        r->labels[i] = (int32_t)(i % (size_t)d->classes), r->ids[i] = (uint32_t)i;
+    const clvi_mixture_desc desc = {.config = r->config,
+                                    .plugins = plugins,
+                                    .device = r->device,
+                                    .classes = d->classes,
+                                    .height = d->image_size,
+                                    .width = d->image_size,
+                                    .channels = d->channels,
+                                    .max_batch = d->batch,
+                                    .train = d->train};
+    CLV_TRY(clvi_mixture_create(&desc, &r->mixture, error));
+    const clvi_adamw_desc adamw = {
+        .betas = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 0.01, .decay_all = true};
+    if (d->train)
+        CLV_TRY(clvi_optimizer_create(clvi_mixture_store(r->mixture), &adamw, &r->optimizer, error));
+    return clvi_mixture_warm(r->mixture, error);
+}
+
+static clv_status measure(run *r, clvi_plugins *plugins, bench_times *out, clv_error *error)
+{
+    const double began = clvi_now();
+    bench_times times = {0};
+    CLV_TRY(prepare(r, plugins, error));
+    double *ms = clvi_malloc((size_t)r->desc->repeat * sizeof *ms);
+    if (!ms)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %lld times", (long long)r->desc->repeat);
+    clv_status status = CLV_OK;
+    for (int64_t i = -2; i < r->desc->repeat && status == CLV_OK; i++) {
+        const double from = clvi_now();
+        status = step(r, error);
+        if (status == CLV_OK)
+            status = clvi_wait(r->device, error);
+        if (i == -2) {
+            times.warm_seconds = clvi_now() - began;
+            clvi_device_save_programs(r->device);
+        } else if (i >= 0) {
+            ms[i] = (clvi_now() - from) * 1e3;
+        }
+    }
+    if (status == CLV_OK) {
+        times.median_ms = bench_median(ms, (size_t)r->desc->repeat);
+        times.best_ms = ms[0]; /* sorted */
+        *out = times;
+    }
+    clvi_free(ms);
+    return status;
+}
+
+clv_status bench_model(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
+                       const bench_model_desc *desc, bench_times *out, clv_error *error)
+{
+    run r = {.desc = desc, .device = device, .config = config};
+    const clv_status status = measure(&r, plugins, out, error);
+    clvi_optimizer_destroy(r.optimizer);
+    clvi_mixture_destroy(r.mixture);
+    clvi_free(r.pixels);
+    clvi_free(r.labels);
+    clvi_free(r.ids);
+    return status;
+}

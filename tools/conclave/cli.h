@@ -1,0 +1,23 @@
+/* What main.c asks of the frame; subcommands see command.h only. */
+#ifndef CONCLAVE_CLI_H
+#define CONCLAVE_CLI_H
+
+#include "command.h"
+
+/* Runs "conclave COMMAND ARGUMENTS" with one of `commands` (in the order of the list that is
+ * printed) and returns the exit status: 0 done, 1 failed, 2 wrong use. Prints help, version and
+ * errors itself; sends the library's log to stderr while the command runs. */
+int cli_main(const cli_command *const *commands, size_t count, int argc, char **argv);
+
+/* Sorts argv[0..argc) by the command's options into *out, which cli_args_destroy frees.
+ * *help: --help stands there; then nothing else is checked. Errors: CLV_E_USAGE with the nearest
+ * option. */
+clv_status cli_args_parse(const cli_command *command, int argc, char **argv, cli_args **out,
+                          bool *help, clv_error *error) CLV_MUST_CHECK;
+void cli_args_destroy(cli_args *args); /* NULL allowed */
+
+/* Option `index` of a command, its own first, then those that every command has; NULL behind the
+ * last. */
+const cli_option *cli_option_at(const cli_command *command, size_t index);
+
+#endif

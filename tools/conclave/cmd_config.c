@@ -1,0 +1,71 @@
+/* conclave config: the shipped configurations, one of them resolved, or the reference of all keys.
+ */
+#include "config_args.h"
+
+#include <stdio.h>
+
+static const cli_option options[] = {
+    {"dump", NULL, "print every key, as a file that can be used again", 0, false},
+    {"reference", NULL, "print every key with its range, default and meaning", 0, false},
+    CLI_CONFIG_OPTIONS,
+};
+
+static clv_status print(clvi_text *text, clv_error *error)
+{
+    const bool failed = text->failed;
+    if (!failed)
+        fputs(clvi_text_get(text), stdout);
+    clvi_text_fini(text);
+    if (failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the text to print");
+    return CLV_OK;
+}
+
+static clv_status list_shipped(clv_error *error)
+{
+    const char *const folders[] = {cli_config_dir()};
+    clvi_config_entry *list = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_config_list(folders, 1, &list, &count, error));
+    int width = 0;
+    for (size_t i = 0; i < count; i++)
+        width = (int)strlen(list[i].name) > width ? (int)strlen(list[i].name) : width;
+    for (size_t i = 0; i < count; i++)
+        printf("%-*s  %s\n", width, list[i].name, list[i].description);
+    if (count == 0)
+        fprintf(stderr, "no configurations in %s\n", folders[0]);
+    clvi_config_list_free(list, count);
+    return CLV_OK;
+}
+
+static clv_status run(const cli_args *args, clv_error *error)
+{
+    clvi_text text = {0};
+    if (cli_flag(args, "reference")) {
+        clvi_config_reference(&text);
+        return print(&text, error);
+    }
+    if (cli_count(args) == 0)
+        return list_shipped(error);
+    clvi_config *config = NULL;
+    CLV_TRY(cli_load_config(args, 0, &config, error));
+    if (cli_flag(args, "dump")) {
+        clvi_config_dump(config, &text);
+    } else {
+        clvi_text_printf(&text, "# %s; keys not shown are at their defaults (--dump shows them)\n",
+                         clvi_config_path(config));
+        clvi_config_explain(config, &text);
+    }
+    clvi_config_destroy(config);
+    return print(&text, error);
+}
+
+const cli_command cmd_config = {
+    .name = "config",
+    .summary = "List configurations, show one resolved, explain all keys",
+    .usage = "[CONFIG [SECTION.KEY=VALUE]... [--dump]] [--reference]",
+    .example = "conclave config cnn-custom-only train.epochs=20 --dump",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .run = run,
+};

@@ -1,0 +1,268 @@
+/* conclave summary: the layers of a configuration or of a trained run, what they cost and what
+ * memory they need. */
+#include "config_args.h"
+#include "session.h"
+#include "show.h"
+
+#include "data/dataset.h"
+#include "train/run_dir.h"
+#include "train/train.h"
+
+enum { DEFAULT_CLASSES = 46, DEFAULT_CHANNELS = 3 };
+
+static const cli_option options[] = {
+    {"classes", "N", "classes to tell apart where there are no images; 46 if not given", 0, false},
+    {"checkpoint", "WHICH", "of a run: best or last; best if not given", 0, false},
+    CLI_CONFIG_OPTIONS,
+    CLI_PLUGIN_OPTION,
+};
+
+/* One call of the command. */
+typedef struct job {
+    const cli_args *args;
+    cli_session session;
+    clvi_config *config; /* of a configuration; NULL for a run */
+    char *run;           /* of a run */
+    clvi_model *model;
+    clvi_mixture *mixture; /* of one image, for the facts about it */
+    clvi_mixture_desc desc;
+} job;
+
+static const clvi_config *config_of(const job *j)
+{
+    return j->model != NULL ? clvi_model_config(j->model) : j->config;
+}
+
+/* ---- What is meant ----------------------------------------------------------------------------
+ */
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* A name may be a configuration's and a run's: then the configuration is meant. */
+static bool means_run(const char *what, const char *output)
+{
+    if (clvi_is_dir(what) || strcmp(what, "last") == 0 || ends_with(what, ".safetensors"))
+        return true;
+    const char *const folders[] = {cli_config_dir()};
+    clv_error none = CLV_ERROR_INIT;
+    char *path = NULL;
+    if (clvi_config_find(what, folders, 1, &path, &none) == CLV_OK) {
+        clvi_free(path);
+        return false;
+    }
+    clvi_error_clear(&none);
+    if (clvi_run_find(output, what, &path, &none) != CLV_OK)
+        return false;
+    clvi_free(path);
+    return true;
+}
+
+static clv_status open_run(job *j, clv_error *error)
+{
+    static const char *const fixed[] = {"set",        "data", "epochs", "lr",
+                                        "image-size", "seed", "classes"};
+    if (cli_count(j->args) > 1)
+        CLV_FAIL(error, CLV_E_USAGE, "%s is a run, which \"%s\" cannot change", cli_at(j->args, 0),
+                 cli_at(j->args, 1));
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (cli_option_times(j->args, fixed[i]) > 0)
+            CLV_FAIL(error, CLV_E_USAGE, "%s is a run, which --%s cannot change",
+                     cli_at(j->args, 0), fixed[i]);
+    CLV_TRY(cli_open_model(j->args, 0, &j->run, &j->model, error));
+    const char *batch = cli_option_value(j->args, "batch");
+    if (batch != NULL)
+        CLV_TRY(clvi_config_set(clvi_model_config(j->model), "train", "batch", batch, error));
+    j->desc.classes = (int)clvi_model_class_count(j->model);
+    clvi_model_image(j->model, &j->desc.height, &j->desc.width, &j->desc.channels);
+    return CLV_OK;
+}
+
+/* Classes and channels as the images have them. */
+static clv_status look_at_data(job *j, clv_error *error)
+{
+    const clvi_data_options data = clvi_train_data_options(j->config);
+    clvi_dataset *images = NULL;
+    CLV_TRY(clvi_dataset_open(&data, &images, error));
+    j->desc.classes = (int)clvi_dataset_class_count(images);
+    j->desc.channels = clvi_dataset_channels(images);
+    clvi_dataset_close(images);
+    return CLV_OK;
+}
+
+static clv_status open_config(job *j, clv_error *error)
+{
+    CLV_TRY(cli_load_config(j->args, 0, &j->config, error));
+    const clvi_data_options data = clvi_train_data_options(j->config);
+    j->desc.height = data.height;
+    j->desc.width = data.width;
+    j->desc.channels = data.channels > 0 ? data.channels : DEFAULT_CHANNELS;
+    j->desc.classes = DEFAULT_CLASSES;
+    if (data.path[0] != '\0')
+        CLV_TRY(look_at_data(j, error));
+    int64_t classes = j->desc.classes;
+    CLV_TRY(cli_option_int(j->args, "classes", 2, 1000000, &classes, error));
+    j->desc.classes = (int)classes;
+    return CLV_OK;
+}
+
+/* ---- The layers -------------------------------------------------------------------------------
+ */
+
+/* Sums over what was printed. */
+typedef struct totals {
+    int64_t parameters, trainable, macs;
+} totals;
+
+static const cli_column layer_columns[] = {
+    {"layer", false, true},      {"operation", false, false},    {"output", false, false},
+    {"parameters", true, false}, {"multiply-adds", true, false}, {"trainable", false, false},
+};
+enum { LAYER_COLUMNS = sizeof(layer_columns) / sizeof(layer_columns[0]) };
+
+/* Parameters of a node, and how many of them are trainable. */
+static void count_parameters(const job *j, size_t expert, const clvi_node *node, totals *sum)
+{
+    const clvi_store *store = clvi_mixture_store(j->mixture);
+    const clv_graph *graph = clvi_mixture_expert_graph(j->mixture, expert);
+    const char *section = clvi_config_expert_section(config_of(j), expert);
+    for (int32_t i = 0; i < node->input_count; i++) {
+        if (node->inputs[i] == CLV_NO_TENSOR)
+            continue;
+        const clvi_tensor *tensor = &graph->tensors[node->inputs[i]];
+        if (tensor->kind != CLVI_TENSOR_VARIABLE || graph->variables[tensor->variable].is_state)
+            continue;
+        char name[512];
+        snprintf(name, sizeof name, "%s.%s", section, tensor->name);
+        const int64_t segment = clvi_store_find(store, name);
+        const int64_t elements = graph->variables[tensor->variable].elements;
+        sum->parameters += elements;
+        if (segment >= 0 && clvi_store_segment(store, (size_t)segment)->trainable)
+            sum->trainable += elements;
+    }
+}
+
+static void add_layer(const job *j, size_t expert, const clvi_node *node, cli_table *table,
+                      totals *sum)
+{
+    const clv_graph *graph = clvi_mixture_expert_graph(j->mixture, expert);
+    char number[CLI_NUMBER_BYTES], shape[64];
+    totals own = {0};
+    count_parameters(j, expert, node, &own);
+    own.macs = node->op->macs != NULL ? node->op->macs(graph, node) : 0;
+    cli_table_cell(table, "%s", node->name);
+    cli_table_cell(table, "%s", node->op->name);
+    cli_table_cell(table, "%s",
+                   clvi_shape_text(clvi_out_shape(graph, node, 0), shape, sizeof shape));
+    cli_table_cell(table, "%s", own.parameters ? cli_show_count(own.parameters, number) : "");
+    cli_table_cell(table, "%s", own.macs ? cli_show_count(own.macs, number) : "");
+    cli_table_cell(table, "%s",
+                   own.parameters == 0               ? ""
+                   : own.trainable == own.parameters ? "yes"
+                   : own.trainable == 0              ? "no"
+                                                     : "partly");
+    sum->parameters += own.parameters;
+    sum->trainable += own.trainable;
+    sum->macs += own.macs;
+}
+
+static clv_status print_expert(const job *j, size_t index, clv_error *error)
+{
+    const clvi_config *config = config_of(j);
+    const clv_graph *graph = clvi_mixture_expert_graph(j->mixture, index);
+    const char *section = clvi_config_expert_section(config, index);
+    char number[CLI_NUMBER_BYTES];
+    totals sum = {0};
+    cli_table table;
+    printf("expert %s, plugin %s, %d classes\ninput  %s\n\n",
+           clvi_config_expert_name(config, index), clvi_config_text(config, section, "plugin"),
+           j->desc.classes, clvi_mixture_preprocessing(j->mixture, index));
+    CLV_TRY(cli_table_init(&table, layer_columns, LAYER_COLUMNS, error));
+    for (size_t i = 0; i < graph->node_count; i++)
+        add_layer(j, index, &graph->nodes[i], &table, &sum);
+    cli_table_rule(&table);
+    cli_table_cell(&table, "total");
+    cli_table_cell(&table, " ");
+    cli_table_cell(&table, "for one image");
+    cli_table_cell(&table, "%s", cli_show_count(sum.parameters, number));
+    cli_table_cell(&table, "%s", cli_show_count(sum.macs, number));
+    cli_table_cell(&table, "%s", cli_show_count(sum.trainable, number));
+    CLV_TRY(cli_table_print(&table, stdout, error));
+    puts("");
+    return CLV_OK;
+}
+
+/* ---- Memory -----------------------------------------------------------------------------------
+ */
+
+/* Device memory that the mixture takes, weights and moments included, found by making it. */
+static clv_status print_memory(const job *j, bool train, int64_t batch, clv_error *error)
+{
+    clvi_device_counters before, after;
+    clvi_mixture_desc desc = j->desc;
+    clvi_mixture *mixture = NULL;
+    clv_error fault = CLV_ERROR_INIT;
+    char number[CLI_NUMBER_BYTES];
+    desc.train = train;
+    desc.max_batch = batch;
+    clvi_device_get_counters(desc.device, &before);
+    const clv_status status = clvi_mixture_create(&desc, &mixture, &fault);
+    clvi_device_get_counters(desc.device, &after);
+    clvi_mixture_destroy(mixture);
+    if (status != CLV_OK && status != CLV_E_MEMORY)
+        return clvi_fail(error, status, CLV_HERE, "%s", fault.message);
+    printf("memory on the device, %s batches of %lld: %s\n", train ? "training in" : "inference in",
+           (long long)batch,
+           status == CLV_OK ? cli_show_bytes(after.live_bytes - before.live_bytes, number)
+                            : fault.message);
+    return CLV_OK;
+}
+
+static clv_status summarise(job *j, clv_error *error)
+{
+    const int64_t batch = clvi_config_int(config_of(j), "train", "batch");
+    CLV_TRY(cli_session_open_device(&j->session, config_of(j), cli_option_value(j->args, "device"),
+                                    error));
+    j->desc.config = config_of(j);
+    j->desc.plugins = j->session.plugins;
+    j->desc.device = j->session.device;
+    j->desc.max_batch = 1;
+    CLV_TRY(clvi_mixture_create(&j->desc, &j->mixture, error));
+    if (j->model != NULL)
+        printf("run    %s, epoch %lld\n", j->run, (long long)clvi_model_epoch(j->model));
+    for (size_t i = 0; i < clvi_mixture_expert_count(j->mixture); i++)
+        CLV_TRY(print_expert(j, i, error));
+    CLV_TRY(print_memory(j, true, batch, error));
+    return print_memory(j, false, batch, error);
+}
+
+static clv_status run(const cli_args *args, clv_error *error)
+{
+    job j = {.args = args};
+    CLV_TRY(cli_session_open(&j.session, args, error));
+    const char *output = cli_option_value(args, "output");
+    const bool is_run =
+        cli_count(args) > 0 && means_run(cli_at(args, 0), output != NULL ? output : "runs");
+    clv_status status = is_run ? open_run(&j, error) : open_config(&j, error);
+    if (status == CLV_OK)
+        status = summarise(&j, error);
+    clvi_mixture_destroy(j.mixture);
+    clvi_model_close(j.model);
+    clvi_config_destroy(j.config);
+    cli_session_close(&j.session);
+    clvi_free(j.run);
+    return status;
+}
+
+const cli_command cmd_summary = {
+    .name = "summary",
+    .summary = "Show the layers of a configuration or run, their cost and memory",
+    .usage = "CONFIG|RUN [SECTION.KEY=VALUE]... [--classes N] [options]",
+    .example = "conclave summary cnn-custom-only --classes 10\nconclave summary last --batch 32",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .run = run,
+};

@@ -1,0 +1,88 @@
+/* Loading the configuration that a subcommand's arguments name. */
+#include "config_args.h"
+#include "base/files.h"
+
+#include <stdio.h>
+
+/* Options of one value and the keys that they set. */
+static const struct {
+    const char *option, *key;
+} short_forms[] = {
+    {"data", "data.path"},       {"epochs", "train.epochs"},        {"batch", "train.batch"},
+    {"lr", "optimizer.lr"},      {"image-size", "data.image_size"}, {"seed", "run.seed"},
+    {"device", "device.select"}, {"output", "run.output"},
+};
+
+enum { SHORT_FORMS = sizeof(short_forms) / sizeof(short_forms[0]) };
+
+/* Fills `overrides`, which has room for all of them; returns how many, or 0 and *failed. */
+static size_t collect(const cli_args *args, size_t first, clvi_arena *arena, const char **overrides,
+                      bool *failed)
+{
+    size_t count = 0;
+    for (size_t i = first + 1; i < cli_count(args); i++)
+        overrides[count++] = cli_at(args, i);
+    for (size_t i = 0; i < cli_option_times(args, "set"); i++)
+        overrides[count++] = cli_option_nth(args, "set", i);
+    for (size_t i = 0; i < SHORT_FORMS; i++) {
+        const char *value = cli_option_value(args, short_forms[i].option);
+        if (value == NULL)
+            continue;
+        const char *text = clvi_arena_printf(arena, "%s=%s", short_forms[i].key, value);
+        *failed = *failed || text == NULL;
+        overrides[count++] = text;
+    }
+    return count;
+}
+
+/* All faults to stderr where one line of `error` cannot hold them. */
+static clv_status show_faults(const char *name, const clvi_text *report, clv_error *error)
+{
+    size_t lines = 0;
+    for (const char *c = clvi_text_get(report); *c != '\0'; c++)
+        lines += *c == '\n';
+    if (lines < 2)
+        return CLV_E_CONFIG;
+    fputs(clvi_text_get(report), stderr);
+    clvi_error_clear(error);
+    CLV_FAIL(error, CLV_E_CONFIG, "%s: the faults above", name);
+}
+
+static clv_status load(const cli_args *args, size_t first, clvi_arena *arena, clvi_config **out,
+                       clv_error *error)
+{
+    const size_t most = cli_count(args) + cli_option_times(args, "set") + SHORT_FORMS;
+    const char **overrides = clvi_arena_alloc(arena, most * sizeof(*overrides));
+    bool failed = overrides == NULL;
+    const size_t count = failed ? 0 : collect(args, first, arena, overrides, &failed);
+    if (failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the arguments");
+    const char *const folders[] = {cli_config_dir()};
+    clvi_text report = {0};
+    const clvi_config_source source = {.name = cli_at(args, first),
+                                       .folders = folders,
+                                       .folder_count = 1,
+                                       .overrides = overrides,
+                                       .override_count = count,
+                                       .report = &report};
+    clv_status status = clvi_config_load(&source, out, error);
+    if (status == CLV_E_CONFIG)
+        status = show_faults(source.name, &report, error);
+    clvi_text_fini(&report);
+    return status;
+}
+
+clv_status cli_load_config(const cli_args *args, size_t first, clvi_config **out, clv_error *error)
+{
+    if (cli_count(args) <= first)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "which configuration? `conclave config` lists the shipped ones");
+    const char *name = cli_at(args, first);
+    if (strchr(name, '=') != NULL && !clvi_is_file(name))
+        CLV_FAIL(error, CLV_E_USAGE, "the configuration's name comes before %s", name);
+    clvi_arena *arena = NULL;
+    CLV_TRY(clvi_arena_create(&arena, error));
+    const clv_status status = load(args, first, arena, out, error);
+    clvi_arena_destroy(arena);
+    return status;
+}

@@ -1,0 +1,15 @@
+/* The conclave command: the list of its subcommands. Each has a file of its own, cmd_NAME.c. */
+#include "cli.h"
+
+#include <locale.h>
+
+static const cli_command *const commands[] = {
+    &cmd_devices, &cmd_plugins, &cmd_config,  &cmd_summary, &cmd_train,
+    &cmd_runs,    &cmd_eval,    &cmd_predict, &cmd_bench,
+};
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, ""); /* what the terminal can show; numbers stay as in C */
+    return cli_main(commands, sizeof(commands) / sizeof(commands[0]), argc, argv);
+}

@@ -1,0 +1,136 @@
+/* Opening and closing what a computing command needs, and where its log goes. */
+#include "session.h"
+
+#include "train/run_dir.h"
+
+#include <stdio.h>
+
+static const char level_letters[] = "EWID"; /* by clvi_log_level */
+
+/* A clvi_log_sink. The library calls it from one thread at a time. */
+static void take_log(void *user, clvi_log_level level, const char *line)
+{
+    cli_session *session = user;
+    const bool shown = level <= CLVI_LOG_WARN || (level == CLVI_LOG_INFO && !session->quiet);
+    if (shown) {
+        cli_progress_clear(session->progress);
+        fprintf(stderr, "%s%s\n",
+                level == CLVI_LOG_ERROR  ? "conclave: "
+                : level == CLVI_LOG_WARN ? "conclave: warning: "
+                                         : "",
+                line);
+    }
+    if (session->log != NULL) {
+        clvi_log_file_write(session->log, level, line);
+    } else {
+        clvi_text_append_n(&session->early, &level_letters[level], 1);
+        clvi_text_append_n(&session->early, line, strlen(line) + 1);
+    }
+}
+
+clv_status cli_session_open(cli_session *out, const cli_args *args, clv_error *error)
+{
+    *out = (cli_session){.quiet = cli_quiet(args)};
+    CLV_TRY(cli_progress_create(stderr, out->quiet, &out->progress, error));
+    const clv_status status = clvi_plugins_create(cli_option_value(args, "plugin-path"),
+                                                  cli_plugin_dir(), &out->plugins, error);
+    if (status != CLV_OK) {
+        cli_progress_destroy(out->progress);
+        return status;
+    }
+    clvi_set_log_sink(take_log, out);
+    return CLV_OK;
+}
+
+clv_status cli_session_open_device(cli_session *session, const clvi_config *config,
+                                   const char *select, clv_error *error)
+{
+    const char *gemm = clvi_config_text(config, "device", "gemm");
+    const clvi_device_options options = {
+        .select = select != NULL ? select : clvi_config_text(config, "device", "select"),
+        .gemm = strcmp(gemm, "native") == 0    ? CLVI_GEMM_NATIVE
+                : strcmp(gemm, "clblast") == 0 ? CLVI_GEMM_CLBLAST
+                                               : CLVI_GEMM_AUTO,
+        .fast_math = clvi_config_bool(config, "device", "fast_math")};
+    if (session->runtime == NULL)
+        CLV_TRY(clvi_runtime_create(&session->runtime, error));
+    CLV_TRY(clvi_device_open(session->runtime, &options, &session->device, error));
+    clvi_log(CLVI_LOG_INFO, "device: %s", clvi_device_banner(session->device));
+    return CLV_OK;
+}
+
+/* Writes the lines of `early` to the log. */
+static void replay(cli_session *session)
+{
+    const char *line = clvi_text_get(&session->early), *end = line + session->early.length;
+    for (; line < end; line += strlen(line) + 1) {
+        const char *letter = strchr(level_letters, line[0]);
+        clvi_log_file_write(session->log, (clvi_log_level)(letter - level_letters), line + 1);
+    }
+    clvi_text_fini(&session->early);
+}
+
+clv_status cli_session_log_to(cli_session *session, const char *path, clv_error *error)
+{
+    clvi_log_file *log = NULL;
+    CLV_TRY(clvi_log_file_open(path, &log, error));
+    clvi_set_log_sink(NULL, NULL); /* no line may come between */
+    session->log = log;
+    replay(session);
+    clvi_set_log_sink(take_log, session);
+    return CLV_OK;
+}
+
+void cli_session_log_end(cli_session *session)
+{
+    clvi_set_log_sink(NULL, NULL);
+    clvi_log_file_close(session->log);
+    session->log = NULL;
+    clvi_set_log_sink(take_log, session);
+}
+
+void cli_session_close(cli_session *session)
+{
+    /* Graphs and devices first: a plugin's code may be in use until the queue is empty. */
+    clvi_device_close(session->device);
+    clvi_runtime_destroy(session->runtime);
+    clvi_plugins_destroy(session->plugins);
+    clvi_set_log_sink(NULL, NULL);
+    clvi_log_file_close(session->log);
+    clvi_text_fini(&session->early);
+    cli_progress_destroy(session->progress);
+}
+
+void cli_session_show(void *session, const clvi_progress *now)
+{
+    cli_progress_show(((cli_session *)session)->progress, now);
+}
+
+clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_model **out,
+                          clv_error *error)
+{
+    const char *what = cli_at(args, index), *output = cli_option_value(args, "output");
+    const char *checkpoint = cli_option_value(args, "checkpoint");
+    clvi_model_which which = CLVI_MODEL_BEST;
+    if (checkpoint != NULL && clvi_name_equal(checkpoint, "last"))
+        which = CLVI_MODEL_LAST;
+    else if (checkpoint != NULL && !clvi_name_equal(checkpoint, "best"))
+        CLV_FAIL(error, CLV_E_USAGE, "--checkpoint %s: give best or last", checkpoint);
+    if (what == NULL)
+        CLV_FAIL(error, CLV_E_USAGE, "which run? give its folder, its name, or last");
+    char *path = NULL;
+    if (clvi_is_file(what)) {
+        path = clvi_strdup(what);
+        if (path == NULL)
+            CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the name of a run");
+    } else {
+        CLV_TRY(clvi_run_find(output != NULL ? output : "runs", what, &path, error));
+    }
+    const clv_status status = clvi_model_open(path, which, out, error);
+    if (status != CLV_OK) {
+        clvi_free(path);
+        return status;
+    }
+    *run = path;
+    return CLV_OK;
+}
