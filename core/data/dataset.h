@@ -5,22 +5,36 @@
 #define CLVI_DATASET_H
 
 #include "base/files.h"
+#include "data/image.h"
 
 typedef enum clvi_split { CLVI_TRAIN, CLVI_VAL, CLVI_TEST, CLVI_SPLIT_COUNT } clvi_split;
 const char *clvi_split_name(clvi_split split); /* "train", "val", "test" */
 
+enum { CLVI_MAX_SOURCES = 16 };
+
+/* One of several sources: the keys of [data.NAME]. Strings are copied. */
+typedef struct clvi_data_source {
+    const char *name; /* unlike those of the other sources */
+    const char *path;
+    const char *split_folder[CLVI_SPLIT_COUNT]; /* as below */
+} clvi_data_source;
+
 /* The keys of [data]. Zero means the default in every field but height and width, which must be
  * given. Strings are copied. */
 typedef struct clvi_data_options {
-    const char *path; /* a folder, or a .tar, .tar.gz, .tgz, .zip of class folders */
+    const char *path; /* a folder, or a .tar (packed or not) or .zip of class folders */
     /* names, any case; NULL: train / val, valid, validation / test */
     const char *split_folder[CLVI_SPLIT_COUNT];
+    clvi_data_source sources[CLVI_MAX_SOURCES]; /* in place of path and split_folder, where */
+    size_t source_count;                        /* this is not 0 */
     double val_fraction; /* share of train drawn per class where there is no val folder; 0: none */
     uint64_t split_seed; /* draws that share; `seed` of the run does not touch it */
     int64_t limit_per_class;     /* training images per class after validation was drawn; 0: all */
     bool keep_duplicates;        /* dedup = no: identical images are as any others */
     int height, width, channels; /* pixels delivered, sides up to 16384; channels 1 or 3, 0: as most
                                   * of up to 256 images have */
+    clvi_resample resample;      /* how sizes are changed, */
+    clvi_fit fit;                /* and what becomes of other proportions */
     int workers;                 /* decoding threads; 0: one per processor, at most 8 */
     bool no_cache;               /* do not keep decoded pixels in memory (they are kept where all of
                                   * them fit in a quarter of it) */
@@ -33,15 +47,18 @@ typedef struct clvi_dataset clvi_dataset;
 typedef struct clvi_sample {
     const char *path; /* inside the data set, "train/ka/1.png" */
     uint32_t label;   /* class index */
-    uint32_t id;      /* index in the sorted list of all images: names its random numbers */
+    uint32_t id;      /* index in the list of all images, source by source and sorted within each:
+                       * names its random numbers */
+    uint32_t source;  /* index of its source */
 } clvi_sample;
 
 /* Lists and splits the images (archives are read once, in full; pixels are not decoded yet).
- * Classes in natural order of their folders' names, the same set for every split. README.md in this
- * folder says which folders are taken for what, and where identical images go.
- * Errors, one sentence each naming file or folder: no such path, no class folders, an empty class,
- * fewer than two classes, a class that only val or test has, an unreadable, damaged or unsafe
- * archive (CLV_E_DATA, CLV_E_IO); a wrong option (CLV_E_CONFIG). */
+ * Classes in natural order of their folders' names, the same set for every split and source:
+ * folders of one name are one class. README.md in this folder says which folders are taken for
+ * what, and where identical images go. Errors, one sentence each naming file or folder: no such
+ * path, no class folders, an empty class, fewer than two classes, a class that only val or test
+ * has, an unreadable, damaged or unsafe archive (CLV_E_DATA, CLV_E_IO); a wrong option
+ * (CLV_E_CONFIG). */
 clv_status clvi_dataset_open(const clvi_data_options *options, clvi_dataset **out,
                              clv_error *error) CLV_MUST_CHECK;
 void clvi_dataset_close(clvi_dataset *data); /* NULL allowed; loaders must be gone */
@@ -50,14 +67,14 @@ size_t clvi_dataset_class_count(const clvi_dataset *data);
 const char *clvi_dataset_class_name(const clvi_dataset *data, size_t index);
 size_t clvi_dataset_count(const clvi_dataset *data, clvi_split split); /* 0: no such split */
 const clvi_sample *clvi_dataset_sample(const clvi_dataset *data, clvi_split split, size_t index);
-int clvi_dataset_channels(const clvi_dataset *data); /* 1 or 3, resolved */
+int clvi_dataset_channels(const clvi_dataset *data);                       /* 1 or 3, resolved */
 void clvi_dataset_size(const clvi_dataset *data, int *height, int *width); /* of the pixels */
 /* What opening found, for the log: counts per split, duplicates dropped, images skipped. */
 const char *clvi_dataset_summary(const clvi_dataset *data);
 /* Hex SHA-256 over the sorted (path below the top folder, label, split, size, content hash) of the
- * images in use: the manifest of a checkpoint. An image whose size no other has is told by its size
- * alone, so that opening a folder need not read all of it. A folder and an archive of the same
- * files give the same. */
+ * images in use, source by source: the manifest of a checkpoint. An image whose size no other has
+ * is told by its size alone, so that opening a folder need not read all of it. A folder and an
+ * archive of the same files give the same. */
 const char *clvi_dataset_fingerprint(const clvi_dataset *data);
 
 /* Hands out batches in a given order, decoded by worker threads ahead of use. What is delivered
@@ -65,10 +82,13 @@ const char *clvi_dataset_fingerprint(const clvi_dataset *data);
  * may share a data set. */
 typedef struct clvi_loader clvi_loader;
 typedef struct clvi_batch {
-    size_t count;            /* images in this batch; 0: the order is exhausted */
-    const uint8_t *pixels;   /* [count, height, width, channels] */
-    const int32_t *labels;   /* [count] */
-    const uint32_t *ids;     /* [count] clvi_sample.id */
+    size_t count;          /* images in this batch; 0: the order is exhausted */
+    const uint8_t *pixels; /* [count, height, width, channels] */
+    const int32_t *labels; /* [count] */
+    /* [count] clvi_sample.id; where an image stands in the order again, plus the number of all
+     * images (of every split, used or not) for each time before: random numbers of its own each
+     * time */
+    const uint32_t *ids;
     const uint32_t *indices; /* [count] index within the split */
 } clvi_batch;
 clv_status clvi_loader_create(clvi_dataset *data, clvi_split split, size_t batch, clvi_loader **out,

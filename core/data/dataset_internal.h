@@ -3,24 +3,23 @@
 #define CLVI_DATASET_INTERNAL_H
 
 #include "data/dataset.h"
-#include "data/folders.h"
-#include "data/source.h"
+#include "data/sources.h"
 
 #include <stdatomic.h>
 
-/* What is known of one image's pixels; one for each entry of the source. */
+/* What is known of one image's pixels; one for each image of the sources. */
 enum { CLVI_PIXELS_NONE, CLVI_PIXELS_FILLING, CLVI_PIXELS_READY, CLVI_PIXELS_BAD };
 
 struct clvi_dataset {
-    clvi_source *source;
-    clvi_folders folders; /* classes */
+    clvi_sources sources;
     clvi_sample *samples[CLVI_SPLIT_COUNT];
     size_t counts[CLVI_SPLIT_COUNT];
-    int height, width, channels, workers;
+    clvi_image_form form; /* of the pixels delivered */
+    int workers;
     bool skip_bad;
     size_t image_bytes;  /* height · width · channels */
-    atomic_uchar *state; /* [source->count] CLVI_PIXELS_… */
-    uint8_t *cache;      /* [source->count, image_bytes], valid where READY; NULL: no cache */
+    atomic_uchar *state; /* [all images] CLVI_PIXELS_… */
+    uint8_t *cache;      /* [all images, image_bytes], valid where READY; NULL: no cache */
     char *summary;
     char fingerprint[65];
 };

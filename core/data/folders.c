@@ -56,10 +56,10 @@ static const char *list_children(const clvi_source *source, const char *parent, 
     return out;
 }
 
-static bool split_matches(const clvi_data_options *options, clvi_split split, const char *name)
+static bool split_matches(const char *const *names, clvi_split split, const char *name)
 {
-    if (options->split_folder[split])
-        return clvi_name_equal(options->split_folder[split], name);
+    if (names[split])
+        return clvi_name_equal(names[split], name);
     for (size_t i = 0; default_names[split][i]; i++)
         if (clvi_name_equal(default_names[split][i], name))
             return true;
@@ -87,15 +87,15 @@ static clv_status claim_split(const clvi_source *source, clvi_folders *folders, 
 
 /* Looks for split folders directly in `parent`. A folder that has a split's default name but holds
  * images and no folders is a class of that name. */
-static clv_status find_splits(const clvi_source *source, const clvi_data_options *options,
+static clv_status find_splits(const clvi_source *source, const char *const *names,
                               const char *parent, clvi_folders *folders, clv_error *error)
 {
     for (size_t i = 0; i < source->folder_count; i++) {
         const char *name = child_name(source->folders[i], parent);
         for (int s = 0; name && s < CLVI_SPLIT_COUNT; s++) {
             const clvi_split split = (clvi_split)s;
-            if (split_matches(options, split, name) &&
-                (options->split_folder[s] || has_subfolders(source, source->folders[i])))
+            if (split_matches(names, split, name) &&
+                (names[s] || has_subfolders(source, source->folders[i])))
                 CLV_TRY(claim_split(source, folders, split, name, error));
         }
     }
@@ -124,39 +124,40 @@ static const char *only_folder(const clvi_source *source)
     return only;
 }
 
-/* Every split that was asked for by name, and train in any case, must be there. */
-static clv_status require_splits(const clvi_source *source, const clvi_data_options *options,
+/* Every split that was asked for by name, and train where there is no other source, must be there.
+ */
+static clv_status require_splits(const clvi_source *source, const char *const *names, bool alone,
                                  const clvi_folders *folders, clv_error *error)
 {
     bool named = false;
     for (int s = 0; s < CLVI_SPLIT_COUNT; s++)
-        named = named || options->split_folder[s];
+        named = named || names[s];
     if (!named && !any_split(folders))
         return CLV_OK;
     char found[NAME_BYTES / 2];
     for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
-        if (folders->folder[s] || (s != CLVI_TRAIN && !options->split_folder[s]))
+        if (folders->folder[s] || (!(s == CLVI_TRAIN && alone) && !names[s]))
             continue;
         CLV_FAIL(error, CLV_E_DATA,
                  "%s: no %s folder: looked for \"%s\" (any case) at the top and below one top "
                  "folder, found %s",
                  source->path, clvi_split_name((clvi_split)s),
-                 options->split_folder[s] ? options->split_folder[s] : default_names[s][0],
+                 names[s] ? names[s] : default_names[s][0],
                  list_children(source, folders->top, found, sizeof found));
     }
     return CLV_OK;
 }
 
-static clv_status find_root(const clvi_source *source, const clvi_data_options *options,
+static clv_status find_root(const clvi_source *source, const char *const *names, bool alone,
                             clvi_folders *folders, clv_error *error)
 {
-    CLV_TRY(find_splits(source, options, NULL, folders, error));
+    CLV_TRY(find_splits(source, names, NULL, folders, error));
     const char *only = only_folder(source);
     if (!any_split(folders) && only && has_subfolders(source, only)) {
         folders->top = only;
-        CLV_TRY(find_splits(source, options, only, folders, error));
+        CLV_TRY(find_splits(source, names, only, folders, error));
     }
-    return require_splits(source, options, folders, error);
+    return require_splits(source, names, alone, folders, error);
 }
 
 /* The class part of a path, not ended; *length is its length, *rest what follows it ("" or "/…").
@@ -215,87 +216,112 @@ static const char *class_of_folder(const clvi_folders *folders, const char *fold
     return name && name[length] == '\0' ? name : NULL;
 }
 
-/* Collects the classes of `split`, in any order, some perhaps twice. */
-static clv_status collect_classes(const clvi_source *source, clvi_split split,
-                                  clvi_folders *folders, clv_error *error)
+static clv_status add_class(const clvi_source *source, const char *name, clvi_folders *folders,
+                            clv_error *error)
 {
+    void *classes = folders->classes;
+    CLV_TRY(clvi_grow(&classes, &folders->class_capacity, folders->class_count + 1,
+                      sizeof *folders->classes, error));
+    folders->classes = classes;
+    folders->classes[folders->class_count] = clvi_strdup(name);
+    if (!folders->classes[folders->class_count])
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory for the list of classes", source->path);
+    folders->class_count++;
+    return CLV_OK;
+}
+
+/* Sorts the classes and keeps one of each name. */
+static void sort_classes(clvi_folders *folders)
+{
+    char **classes = folders->classes;
+    if (folders->class_count < 2)
+        return;
+    qsort(classes, folders->class_count, sizeof *classes, clvi_natural_compare_p);
+    size_t kept = 1;
+    for (size_t i = 1; i < folders->class_count; i++) {
+        if (strcmp(classes[i], classes[kept - 1]) == 0)
+            clvi_free(classes[i]);
+        else
+            classes[kept++] = classes[i];
+    }
+    folders->class_count = kept;
+}
+
+static clv_status collect_classes(const clvi_source *source, clvi_folders *folders,
+                                  clv_error *error)
+{
+    clvi_split split;
     for (size_t i = 0; i < source->folder_count; i++) {
-        clvi_split found;
-        const char *name = class_of_folder(folders, source->folders[i], &found);
-        if (!name || found != split)
+        const char *name = class_of_folder(folders, source->folders[i], &split);
+        if (name)
+            CLV_TRY(add_class(source, name, folders, error));
+    }
+    sort_classes(folders);
+    folders->in_train = clvi_calloc(folders->class_count, sizeof *folders->in_train);
+    if (!folders->in_train)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory for the list of classes", source->path);
+    for (size_t i = 0; i < source->folder_count; i++) {
+        const char *name = class_of_folder(folders, source->folders[i], &split);
+        if (!name || split != CLVI_TRAIN)
             continue;
-        void *classes = folders->classes;
-        CLV_TRY(clvi_grow(&classes, &folders->class_capacity, folders->class_count + 1,
-                          sizeof *folders->classes, error));
-        folders->classes = classes;
-        folders->classes[folders->class_count] = clvi_strdup(name);
-        if (!folders->classes[folders->class_count])
-            CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory for the list of classes", source->path);
-        folders->class_count++;
+        char **found = bsearch(&name, folders->classes, folders->class_count,
+                               sizeof *folders->classes, clvi_natural_compare_p);
+        CLV_ASSERT(found);
+        folders->in_train[found - folders->classes] = true;
     }
-    if (folders->class_count > 1)
-        qsort(folders->classes, folders->class_count, sizeof *folders->classes,
-              clvi_natural_compare_p);
     return CLV_OK;
 }
 
-static bool known_class(const clvi_folders *folders, const char *name)
+const char *clvi_folders_locate(const clvi_source *source, const clvi_folders *folders,
+                                const char *class_name, char *out, size_t bytes)
 {
-    return bsearch(&name, folders->classes, folders->class_count, sizeof *folders->classes,
-                   clvi_natural_compare_p) != NULL;
-}
-
-/* A class that only val or test has could never be learnt. */
-static clv_status check_other_splits(const clvi_source *source, const clvi_folders *folders,
-                                     clv_error *error)
-{
-    char name[NAME_BYTES], train[NAME_BYTES / 4];
-    for (size_t i = 0; i < source->folder_count; i++) {
+    const char *path = class_name;
+    for (size_t i = 0; i < source->folder_count && path == class_name; i++) {
         clvi_split split;
-        const char *class_name = class_of_folder(folders, source->folders[i], &split);
-        if (class_name && !known_class(folders, class_name))
-            CLV_FAIL(error, CLV_E_DATA, "%s: a class that the train folder %s does not have",
-                     clvi_source_name(source, source->folders[i], name, sizeof name),
-                     clvi_printable(folders->folder[CLVI_TRAIN], train, sizeof train));
+        const char *name = class_of_folder(folders, source->folders[i], &split);
+        if (name && strcmp(name, class_name) == 0)
+            path = source->folders[i];
     }
-    return CLV_OK;
+    return clvi_source_name(source, path, out, bytes);
 }
 
 /* train/1.png and test/1.png without class folders would look like two classes. */
 static bool only_split_names(const clvi_folders *folders)
 {
-    const clvi_data_options defaults = {0};
+    static const char *const defaults[CLVI_SPLIT_COUNT] = {NULL};
     for (size_t i = 0; i < folders->class_count; i++) {
         bool split_name = false;
         for (int s = 0; s < CLVI_SPLIT_COUNT; s++)
-            split_name = split_name || split_matches(&defaults, (clvi_split)s, folders->classes[i]);
+            split_name = split_name || split_matches(defaults, (clvi_split)s, folders->classes[i]);
         if (!split_name)
             return false;
     }
     return true;
 }
 
-static clv_status check_class_count(const clvi_source *source, const clvi_folders *folders,
-                                    clv_error *error)
+clv_status clvi_folders_check_classes(const clvi_source *source, const clvi_folders *folders,
+                                      bool alone, clv_error *error)
 {
     char found[NAME_BYTES / 2];
     const bool splits = any_split(folders);
-    if (folders->class_count >= 2 && (splits || !only_split_names(folders)))
+    size_t count = 0;
+    for (size_t i = 0; i < folders->class_count; i++)
+        count += folders->in_train[i] || !alone;
+    if (count >= (alone ? 2 : 1) && (splits || !only_split_names(folders)))
         return CLV_OK;
-    if (splits)
+    if (splits && alone)
         CLV_FAIL(error, CLV_E_DATA,
                  "%s: the train folder %s needs two or more class folders, has %zu", source->path,
-                 clvi_printable(folders->folder[CLVI_TRAIN], found, sizeof found),
-                 folders->class_count);
+                 clvi_printable(folders->folder[CLVI_TRAIN], found, sizeof found), count);
     (void)list_children(source, folders->top, found, sizeof found);
     CLV_FAIL(error, CLV_E_DATA,
-             "%s: needs two or more class folders (train/CLASS/1.png or CLASS/1.png), found %s%s",
-             source->path, found, folders->class_count >= 2 ? ", which hold no class folders" : "");
+             "%s: needs %s class folders (train/CLASS/1.png or CLASS/1.png), found %s%s",
+             source->path, alone ? "two or more" : "one or more", found,
+             only_split_names(folders) && count > 0 ? ", which hold no class folders" : "");
 }
 
-/* Each class folder of each split must hold an image. */
-static clv_status check_images(const clvi_source *source, const clvi_folders *folders,
-                               clv_error *error)
+clv_status clvi_folders_check_images(const clvi_source *source, const clvi_folders *folders,
+                                     clv_error *error)
 {
     size_t *counts = clvi_calloc(folders->class_count * CLVI_SPLIT_COUNT, sizeof *counts);
     if (!counts)
@@ -322,21 +348,13 @@ static clv_status check_images(const clvi_source *source, const clvi_folders *fo
     return status;
 }
 
-static clv_status find_all(const clvi_source *source, const clvi_data_options *options,
-                           clvi_folders *folders, clv_error *error)
-{
-    CLV_TRY(find_root(source, options, folders, error));
-    CLV_TRY(collect_classes(source, CLVI_TRAIN, folders, error));
-    CLV_TRY(check_class_count(source, folders, error));
-    CLV_TRY(check_other_splits(source, folders, error));
-    return check_images(source, folders, error);
-}
-
-clv_status clvi_folders_find(const clvi_source *source, const clvi_data_options *options,
-                             clvi_folders *out, clv_error *error)
+clv_status clvi_folders_find(const clvi_source *source, const char *const names[CLVI_SPLIT_COUNT],
+                             bool alone, clvi_folders *out, clv_error *error)
 {
     clvi_folders folders = {0};
-    const clv_status status = find_all(source, options, &folders, error);
+    clv_status status = find_root(source, names, alone, &folders, error);
+    if (status == CLV_OK)
+        status = collect_classes(source, &folders, error);
     if (status != CLV_OK) {
         clvi_folders_fini(&folders);
         return status;
@@ -350,5 +368,6 @@ void clvi_folders_fini(clvi_folders *folders)
     for (size_t i = 0; i < folders->class_count; i++)
         clvi_free(folders->classes[i]);
     clvi_free(folders->classes);
+    clvi_free(folders->in_train);
     *folders = (clvi_folders){0};
 }

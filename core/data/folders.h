@@ -9,18 +9,31 @@
 typedef struct clvi_folders {
     const char *top;                      /* the one top folder that is passed through, or NULL */
     const char *folder[CLVI_SPLIT_COUNT]; /* split folders' names; all NULL: classes stand bare */
-    char **classes;                       /* natural order */
+    char **classes;                       /* of all splits, natural order, each once */
+    bool *in_train;                       /* [class_count] train has the class */
     size_t class_count, class_capacity;
 } clvi_folders;
 
-/* Finds splits and classes and checks that each class folder holds an image.
- * Errors: CLV_E_DATA, one sentence naming the folder; CLV_E_CONFIG for wrong folder names. */
-clv_status clvi_folders_find(const clvi_source *source, const clvi_data_options *options,
-                             clvi_folders *out, clv_error *error) CLV_MUST_CHECK;
+/* Finds splits and classes. `names`: of the split folders, each NULL for the usual ones. `alone`: a
+ * split folder for train must be there if there is any. Errors: CLV_E_DATA, one sentence naming the
+ * folder; CLV_E_CONFIG for wrong folder names. */
+clv_status clvi_folders_find(const clvi_source *source, const char *const names[CLVI_SPLIT_COUNT],
+                             bool alone, clvi_folders *out, clv_error *error) CLV_MUST_CHECK;
 void clvi_folders_fini(clvi_folders *folders);
 
-/* Split and class of an image; false when it stands outside of every class folder. *label is also
- * the first guess, so that images in their order are placed quickly. */
+/* Errors: CLV_E_DATA where train (of a source that is not alone: the source) has too few classes,
+ * or what looks like splits without classes. */
+clv_status clvi_folders_check_classes(const clvi_source *source, const clvi_folders *folders,
+                                      bool alone, clv_error *error) CLV_MUST_CHECK;
+/* Errors: CLV_E_DATA naming a class folder that holds no image. */
+clv_status clvi_folders_check_images(const clvi_source *source, const clvi_folders *folders,
+                                     clv_error *error) CLV_MUST_CHECK;
+/* Where a folder of that class stands, for messages, in `out`; returns `out`. */
+const char *clvi_folders_locate(const clvi_source *source, const clvi_folders *folders,
+                                const char *class_name, char *out, size_t bytes);
+
+/* Split and class (an index of `classes`) of an image; false when it stands outside of every class
+ * folder. *label is also the first guess, so that images in their order are placed quickly. */
 bool clvi_folders_place(const clvi_folders *folders, const char *path, clvi_split *split,
                         uint32_t *label);
 /* The path below the top folder, "Train/ka/1.png". */

@@ -39,8 +39,9 @@ struct clvi_loader {
     slot slots[SLOTS];
     worker *workers;
     size_t worker_count; /* threads that run */
-    uint32_t *order;
-    size_t order_capacity;
+    uint32_t *order;     /* indices within the split */
+    uint32_t *repeats;   /* how often the same index stands before it in the order */
+    size_t order_capacity, repeats_capacity;
     atomic_bool abandon; /* the pass is dropped: claimed pieces need not be finished */
 
     pthread_mutex_t lock;
@@ -76,13 +77,15 @@ static bool claimable(const clvi_loader *loader)
     return b < SLOTS || b - SLOTS + 1 < loader->taken;
 }
 
-static void fill_place(worker *w, slot *s, size_t place, uint32_t index)
+/* Fills a place of a batch with what stands at `at` of the order. */
+static void fill_place(worker *w, slot *s, size_t place, size_t at)
 {
     clvi_loader *loader = w->loader;
     clvi_dataset *data = loader->data;
+    const uint32_t index = loader->order[at];
     const clvi_sample *sample = &data->samples[loader->split][index];
     s->labels[place] = (int32_t)sample->label;
-    s->ids[place] = sample->id;
+    s->ids[place] = sample->id + loader->repeats[at] * (uint32_t)clvi_sources_total(&data->sources);
     s->indices[place] = index;
     s->bad[place] = false;
     clv_error error = CLV_ERROR_INIT;
@@ -122,7 +125,7 @@ static void do_piece(worker *w)
     (void)pthread_mutex_unlock(&loader->lock);
     for (size_t i = 0; i < count && !atomic_load_explicit(&loader->abandon, memory_order_relaxed);
          i++)
-        fill_place(w, s, begin - batch_begin + i, loader->order[begin + i]);
+        fill_place(w, s, begin - batch_begin + i, begin + i);
     (void)pthread_mutex_lock(&loader->lock);
     loader->busy--;
     s->left -= count;
@@ -263,6 +266,7 @@ void clvi_loader_destroy(clvi_loader *loader)
         clvi_free(loader->slots[i].bad);
     }
     clvi_free(loader->order);
+    clvi_free(loader->repeats);
     clvi_free(loader);
 }
 
@@ -281,6 +285,26 @@ static void drop_pass(clvi_loader *loader)
     clvi_error_clear(&loader->failure);
 }
 
+/* Keeps the order and counts what stands in it more than once. */
+static clv_status copy_order(clvi_loader *loader, const uint32_t *order, size_t count,
+                             clv_error *error)
+{
+    void *copy = loader->order, *repeats = loader->repeats;
+    CLV_TRY(clvi_grow(&copy, &loader->order_capacity, count, sizeof *loader->order, error));
+    loader->order = copy;
+    CLV_TRY(clvi_grow(&repeats, &loader->repeats_capacity, count, sizeof *loader->repeats, error));
+    loader->repeats = repeats;
+    uint32_t *seen = clvi_calloc(loader->data->counts[loader->split], sizeof *seen);
+    if (!seen)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to begin a pass over %zu images", count);
+    for (size_t i = 0; i < count; i++) {
+        loader->order[i] = order[i];
+        loader->repeats[i] = seen[order[i]]++;
+    }
+    clvi_free(seen);
+    return CLV_OK;
+}
+
 clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t count,
                              clv_error *error)
 {
@@ -290,11 +314,7 @@ clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t 
             CLV_FAIL(error, CLV_E_USAGE, "the order names image %lu of %zu in %s",
                      (unsigned long)order[i], images, clvi_split_name(loader->split));
     drop_pass(loader);
-    void *copy = loader->order;
-    CLV_TRY(clvi_grow(&copy, &loader->order_capacity, count, sizeof *loader->order, error));
-    loader->order = copy;
-    if (count > 0)
-        memcpy(loader->order, order, count * sizeof *order);
+    CLV_TRY(copy_order(loader, order, count, error));
     (void)pthread_mutex_lock(&loader->lock);
     loader->count = count;
     (void)pthread_cond_broadcast(&loader->work);

@@ -9,11 +9,12 @@ enum { NAME_BYTES = 400 };
 
 clv_status clvi_pixels_init(clvi_dataset *data, bool want_cache, clv_error *error)
 {
-    const size_t count = data->source->count;
-    data->image_bytes = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
+    const size_t count = clvi_sources_total(&data->sources);
+    const clvi_image_form *form = &data->form;
+    data->image_bytes = (size_t)form->height * (size_t)form->width * (size_t)form->channels;
     data->state = clvi_malloc(count * sizeof *data->state);
     if (!data->state)
-        CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory for %zu images", data->source->path, count);
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory for %zu images", data->sources.title, count);
     for (size_t i = 0; i < count; i++)
         atomic_init(&data->state[i], CLVI_PIXELS_NONE);
     if (!want_cache)
@@ -28,7 +29,7 @@ clv_status clvi_pixels_init(clvi_dataset *data, bool want_cache, clv_error *erro
             CLVI_LOG_INFO,
             "%s: pixels are decoded anew in each pass: %zu images of %zu bytes do not fit in a "
             "quarter of memory",
-            data->source->path, count, data->image_bytes);
+            data->sources.title, count, data->image_bytes);
     return CLV_OK;
 }
 
@@ -44,15 +45,11 @@ static clv_status decode(const clvi_dataset *data, uint32_t id, clvi_scratch *sc
                          clv_error *error)
 {
     char name[NAME_BYTES];
-    (void)clvi_source_name(data->source, data->source->entries[id].path, name, sizeof name);
+    (void)clvi_sources_name(&data->sources, id, name, sizeof name);
     const uint8_t *bytes = NULL;
     size_t length = 0;
-    CLV_TRY(clvi_source_read(data->source, id, scratch, &bytes, &length, error));
-    clvi_image image = {0};
-    CLV_TRY(clvi_image_decode(bytes, length, name, data->channels, &image, error));
-    const clv_status status = clvi_image_resize(&image, data->height, data->width, out, error);
-    clvi_image_fini(&image);
-    return status;
+    CLV_TRY(clvi_sources_read(&data->sources, id, scratch, &bytes, &length, error));
+    return clvi_image_load(bytes, length, name, &data->form, out, error);
 }
 
 clv_status clvi_pixels_get(clvi_dataset *data, uint32_t id, clvi_scratch *scratch, uint8_t *out,

@@ -37,10 +37,26 @@ bool clvi_source_ignores(const char *path)
     return false;
 }
 
+clv_status clvi_source_hold(clvi_source *source, uint64_t bytes, clv_error *error)
+{
+    if (bytes > source->limit - source->held)
+        CLV_FAIL(error, CLV_E_DATA,
+                 "%s: its %s need more than the %llu MiB of memory that they may take%s",
+                 source->path, source->archive ? "images and their names" : "names",
+                 (unsigned long long)(source->limit >> 20),
+                 source->archive ? "; unpack it and give the folder" : "");
+    source->held += bytes;
+    return CLV_OK;
+}
+
 clv_status clvi_source_add(clvi_source *source, const clvi_entry *entry, clv_error *error)
 {
     if (source->count >= INT32_MAX)
         CLV_FAIL(error, CLV_E_DATA, "%s: more than %d images", source->path, INT32_MAX);
+    /* Lists double when they grow, hence twice the size of an entry. */
+    CLV_TRY(clvi_source_hold(
+        source, 2 * sizeof *entry + strlen(entry->path) + 1 + (entry->data ? entry->bytes : 0),
+        error));
     void *entries = source->entries;
     CLV_TRY(
         clvi_grow(&entries, &source->capacity, source->count + 1, sizeof *source->entries, error));
@@ -69,6 +85,7 @@ clv_status clvi_source_add_folder(clvi_source *source, const char *path, size_t 
     for (size_t end = 1; end <= length; end++) {
         if ((end < length && path[end] != '/') || just_added(source, path, end))
             continue;
+        CLV_TRY(clvi_source_hold(source, 2 * sizeof *source->folders + end + 1, error));
         void *folders = source->folders;
         CLV_TRY(clvi_grow(&folders, &source->folder_capacity, source->folder_count + 1,
                           sizeof *source->folders, error));
@@ -113,8 +130,9 @@ static clv_status refuse_twins(const clvi_source *source, clv_error *error)
     return CLV_OK;
 }
 
-static clv_status fill(clvi_source *source, const char *path, clv_error *error)
+static clv_status fill(clvi_source *source, const char *path, uint64_t limit, clv_error *error)
 {
+    source->limit = limit;
     CLV_TRY(clvi_arena_create(&source->arena, error));
     source->path = clvi_strdup(path);
     if (!source->path)
@@ -134,12 +152,12 @@ static clv_status fill(clvi_source *source, const char *path, clv_error *error)
     return refuse_twins(source, error);
 }
 
-clv_status clvi_source_open(const char *path, clvi_source **out, clv_error *error)
+clv_status clvi_source_open(const char *path, uint64_t limit, clvi_source **out, clv_error *error)
 {
     clvi_source *source = clvi_calloc(1, sizeof *source);
     if (!source)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory to open it", path);
-    const clv_status status = fill(source, path, error);
+    const clv_status status = fill(source, path, limit, error);
     if (status != CLV_OK) {
         clvi_source_close(source);
         return status;

@@ -18,8 +18,9 @@ typedef struct clvi_entry {
 typedef struct clvi_source {
     char *path; /* as the user gave it */
     bool archive;
-    clvi_arena *arena;   /* holds every path, and the bytes of an archive */
-    clvi_entry *entries; /* image files, natural order of their paths */
+    uint64_t held, limit; /* bytes that images (of an archive) and names take, and may take */
+    clvi_arena *arena;    /* holds every path, and the bytes of an archive */
+    clvi_entry *entries;  /* image files, natural order of their paths */
     size_t count, capacity;
     const char *
         *folders; /* every folder with its ancestors, sorted, each once; no '/' at the end */
@@ -32,10 +33,12 @@ typedef struct clvi_scratch {
     size_t capacity;
 } clvi_scratch;
 
-/* Lists a folder, or reads an archive in full. Hidden names and __MACOSX are passed over.
- * Errors: CLV_E_IO, CLV_E_DATA (an archive that is damaged, or unsafe, or too large for memory),
- * CLV_E_MEMORY. Owns: *out, for clvi_source_close. */
-clv_status clvi_source_open(const char *path, clvi_source **out, clv_error *error) CLV_MUST_CHECK;
+/* Lists a folder, or reads an archive in full. Hidden names and __MACOSX are passed over. What it
+ * holds takes at most about `limit` bytes of memory.
+ * Errors: CLV_E_IO, CLV_E_DATA (an archive that is damaged, or unsafe, or needs more than the
+ * limit), CLV_E_MEMORY. Owns: *out, for clvi_source_close. */
+clv_status clvi_source_open(const char *path, uint64_t limit, clvi_source **out,
+                            clv_error *error) CLV_MUST_CHECK;
 void clvi_source_close(clvi_source *source); /* NULL allowed */
 
 /* The bytes of entry `index`: in the source itself or in `scratch`, valid until either changes.
@@ -48,7 +51,9 @@ const char *clvi_source_name(const clvi_source *source, const char *path, char *
 /* For the two kinds of source, while they are being opened: */
 clv_status clvi_source_read_archive(clvi_source *source, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_source_list_folder(clvi_source *source, clv_error *error) CLV_MUST_CHECK;
-/* Adds an image; `path` is copied, `data` is not. */
+/* Counts `bytes` that are about to be held. Errors: CLV_E_DATA above the limit. */
+clv_status clvi_source_hold(clvi_source *source, uint64_t bytes, clv_error *error) CLV_MUST_CHECK;
+/* Adds an image and counts it; `path` is copied, `data` is not. */
 clv_status clvi_source_add(clvi_source *source, const clvi_entry *entry,
                            clv_error *error) CLV_MUST_CHECK;
 /* Adds the folder path[0..length) and its ancestors; adding it again at once costs nothing. */

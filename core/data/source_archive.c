@@ -1,6 +1,8 @@
 /* An archive as a source, through libarchive: read once, the bytes of its images kept. Nothing is
  * ever written to disk, yet names that would leave the folder are refused: such an archive is
- * either an attack or a mistake. */
+ * either an attack or a mistake. Memory and time are bounded whatever the archive claims: by
+ * source->limit for what is kept, by CLVI_SOURCE_FILE_LIMIT for one image, and by the archive's own
+ * size for what it inflates to. */
 #define _POSIX_C_SOURCE 200809L
 #include "data/source.h"
 
@@ -10,12 +12,16 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
+#include <sys/stat.h>
+
+/* Images do not compress; only the padding of a tar around tiny ones does. */
+enum { INFLATION = 200, SMALL_ARCHIVE = 1 << 28, NAME_LIMIT = 4096 };
 
 typedef struct reading {
     clvi_source *source;
     struct archive *archive;
     clvi_scratch scratch;
-    uint64_t total, limit; /* bytes kept, and how many may be */
+    uint64_t most; /* bytes that the archive may inflate to */
 } reading;
 
 static const char *reason(struct archive *archive)
@@ -47,6 +53,18 @@ static bool leaves_folder(const char *path)
     return false;
 }
 
+/* `more`: bytes that are to be stepped over next. */
+static clv_status check_inflation(const reading *r, uint64_t more, clv_error *error)
+{
+    const la_int64_t told = archive_filter_bytes(r->archive, 0);
+    const uint64_t so_far = told > 0 ? (uint64_t)told : 0;
+    if (so_far > r->most || more > r->most - so_far)
+        CLV_FAIL(error, CLV_E_DATA,
+                 "%s: the archive is not safe: it inflates to more than %d times its size",
+                 r->source->path, INFLATION);
+    return CLV_OK;
+}
+
 /* Reads the whole of the current entry into the scratch buffer. */
 static clv_status read_entry(reading *r, const char *path, size_t *length, clv_error *error)
 {
@@ -57,6 +75,7 @@ static clv_status read_entry(reading *r, const char *path, size_t *length, clv_e
             CLV_FAIL(error, CLV_E_DATA, "%s: larger than %d MiB",
                      clvi_source_name(r->source, path, name, sizeof name),
                      (int)(CLVI_SOURCE_FILE_LIMIT >> 20));
+        CLV_TRY(check_inflation(r, 0, error));
         CLV_TRY(clvi_scratch_need(&r->scratch, done + 65536, error));
         const la_ssize_t count =
             archive_read_data(r->archive, r->scratch.data + done, r->scratch.capacity - done);
@@ -75,12 +94,8 @@ static clv_status keep_image(reading *r, const char *path, clv_error *error)
 {
     size_t length = 0;
     CLV_TRY(read_entry(r, path, &length, error));
-    r->total += length + strlen(path) + sizeof(clvi_entry);
-    if (r->total > r->limit)
-        CLV_FAIL(error, CLV_E_DATA,
-                 "%s: its images need more than half of this machine's memory (%llu MiB); unpack "
-                 "it and give the folder",
-                 r->source->path, (unsigned long long)(r->limit >> 20));
+    if (length > r->source->limit - r->source->held) /* before it is copied */
+        return clvi_source_hold(r->source, length, error);
     uint8_t *data = clvi_arena_alloc(r->source->arena, length + (length == 0));
     if (!data)
         CLV_FAIL(error, CLV_E_MEMORY,
@@ -92,39 +107,68 @@ static clv_status keep_image(reading *r, const char *path, clv_error *error)
     return clvi_source_add(r->source, &entry, error);
 }
 
-static clv_status take_entry(reading *r, struct archive_entry *entry, clv_error *error)
+/* The entry's name below the archive's top, checked; NULL in *out: to be passed over. */
+static clv_status take_name(const reading *r, struct archive_entry *entry, const char **out,
+                            clv_error *error)
 {
-    clvi_source *source = r->source;
+    const clvi_source *source = r->source;
     char name[400];
     const char *path = archive_entry_pathname_utf8(entry);
     if (!path) /* not UTF-8: the bytes as they are */
         path = archive_entry_pathname(entry);
     if (!path)
         CLV_FAIL(error, CLV_E_DATA, "%s: an entry whose name cannot be read", source->path);
+    if (strlen(path) > NAME_LIMIT)
+        CLV_FAIL(error, CLV_E_DATA, "%s: an entry whose name is longer than %d bytes", source->path,
+                 NAME_LIMIT);
     path = below(path);
     if (leaves_folder(path))
         CLV_FAIL(error, CLV_E_DATA,
                  "%s: the archive is not safe: this name leads out of its folder",
                  clvi_source_name(source, path, name, sizeof name));
-    if (clvi_source_ignores(path))
+    *out = clvi_source_ignores(path) ? NULL : path;
+    return CLV_OK;
+}
+
+/* A name that ends like an image's but is none. */
+static clv_status check_kind(const reading *r, struct archive_entry *entry, const char *path,
+                             clv_error *error)
+{
+    char name[400];
+    const bool link = archive_entry_filetype(entry) == AE_IFLNK || archive_entry_hardlink(entry);
+    if (!link && archive_entry_filetype(entry) == AE_IFREG)
         return CLV_OK;
-    size_t length = strlen(path);
-    if (archive_entry_filetype(entry) == AE_IFDIR) {
+    CLV_FAIL(error, CLV_E_DATA, "%s: %s", clvi_source_name(r->source, path, name, sizeof name),
+             link ? "a link; pack the archive with the files themselves (tar -h "
+                    "--hard-dereference)"
+                  : "not a file");
+}
+
+/* Reads an image, or leaves the entry to be stepped over by the next header. */
+static clv_status take_entry(reading *r, struct archive_entry *entry, clv_error *error)
+{
+    clvi_source *source = r->source;
+    const char *path = NULL;
+    CLV_TRY(take_name(r, entry, &path, error));
+    if (path && archive_entry_filetype(entry) == AE_IFDIR) {
+        size_t length = strlen(path);
         while (length > 0 && path[length - 1] == '/')
             length--;
-        return clvi_source_add_folder(source, path, length, error);
+        CLV_TRY(clvi_source_add_folder(source, path, length, error));
+    } else if (path) {
+        const char *slash = strrchr(path, '/');
+        if (slash)
+            CLV_TRY(clvi_source_add_folder(source, path, (size_t)(slash - path), error));
+        if (clvi_image_name(path)) {
+            CLV_TRY(check_kind(r, entry, path, error));
+            return keep_image(r, path, error);
+        }
     }
-    const char *slash = strrchr(path, '/');
-    if (slash)
-        CLV_TRY(clvi_source_add_folder(source, path, (size_t)(slash - path), error));
-    if (!clvi_image_name(path))
+    const la_int64_t bytes = archive_entry_size(entry);
+    /* Stepping over the entries of a zip inflates nothing. */
+    if ((archive_format(r->archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP)
         return CLV_OK;
-    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
-        CLV_FAIL(error, CLV_E_DATA,
-                 "%s: a link; pack the archive with the files themselves (tar -h "
-                 "--hard-dereference)",
-                 clvi_source_name(source, path, name, sizeof name));
-    return keep_image(r, path, error);
+    return check_inflation(r, bytes > 0 ? (uint64_t)bytes : 0, error);
 }
 
 static clv_status read_entries(reading *r, clv_error *error)
@@ -147,9 +191,16 @@ static clv_status read_entries(reading *r, clv_error *error)
 static clv_status set_formats(const reading *r, clv_error *error)
 {
     struct archive *archive = r->archive;
-    if (archive_read_support_filter_gzip(archive) != ARCHIVE_OK ||
-        archive_read_support_format_tar(archive) != ARCHIVE_OK ||
-        archive_read_support_format_zip(archive) != ARCHIVE_OK)
+    bool ok = archive_read_support_filter_gzip(archive) == ARCHIVE_OK &&
+              archive_read_support_format_tar(archive) == ARCHIVE_OK &&
+              archive_read_support_format_zip(archive) == ARCHIVE_OK;
+    if (archive_bzlib_version())
+        ok = ok && archive_read_support_filter_bzip2(archive) == ARCHIVE_OK;
+    if (archive_liblzma_version())
+        ok = ok && archive_read_support_filter_xz(archive) == ARCHIVE_OK;
+    if (archive_libzstd_version())
+        ok = ok && archive_read_support_filter_zstd(archive) == ARCHIVE_OK;
+    if (!ok)
         CLV_FAIL(error, CLV_E_INTERNAL, "libarchive lacks tar, zip or gzip: %s", reason(archive));
     return CLV_OK;
 }
@@ -158,7 +209,7 @@ static clv_status read_archive(reading *r, clv_error *error)
 {
     CLV_TRY(set_formats(r, error));
     if (archive_read_open_filename(r->archive, r->source->path, 1 << 18) != ARCHIVE_OK)
-        CLV_FAIL(error, CLV_E_DATA, "%s: cannot be read as .tar, .tar.gz or .zip (%s)",
+        CLV_FAIL(error, CLV_E_DATA, "%s: cannot be read as a .tar, packed or not, or a .zip (%s)",
                  r->source->path, reason(r->archive));
     return read_entries(r, error);
 }
@@ -180,7 +231,10 @@ static clv_status read_in_utf8(reading *r, clv_error *error)
 
 clv_status clvi_source_read_archive(clvi_source *source, clv_error *error)
 {
-    reading r = {.source = source, .limit = clvi_physical_bytes() / 2};
+    reading r = {.source = source, .most = SMALL_ARCHIVE};
+    struct stat info;
+    if (stat(source->path, &info) == 0 && info.st_size > 0)
+        r.most += (uint64_t)info.st_size * INFLATION;
     r.archive = archive_read_new();
     if (!r.archive)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory to read it", source->path);

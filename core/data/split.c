@@ -11,7 +11,7 @@ typedef struct classes {
     uint32_t *list;  /* indices of items */
     uint32_t *order; /* [largest class] */
     uint32_t *same;  /* [items]: train images of one class with the same bytes, at their twin */
-    bool *divided;   /* [items]: at the twin, the same bytes stand in several classes */
+    bool *divided;   /* [items]: at the twin, the same bytes stand in several classes, or fixed */
 } classes;
 
 static void free_classes(classes *c)
@@ -44,7 +44,7 @@ static clv_status list_classes(const clvi_split_items *items, classes *c, clv_er
             continue;
         c->list[c->begin[item->label + 1]++] = (uint32_t)i;
         c->same[item->twin]++;
-        if (items->item[item->twin].label != item->label)
+        if (items->item[item->twin].label != item->label || item->fixed)
             c->divided[item->twin] = true;
     }
     return CLV_OK;
@@ -83,17 +83,20 @@ static clv_status drop_identical(const clvi_split_items *items, clvi_split_count
     return CLV_OK;
 }
 
-/* Moves about `fraction` of one class to validation. Identical images move together, and only if
- * there is room for all of them; those that stand in several classes stay in train, for moving
- * them would change another class. */
+/* Moves about `fraction` of one class to validation, of those that may move. Identical images move
+ * together, and only if there is room for all of them; those that stand in several classes stay in
+ * train, for moving them would change another class. */
 static void draw_class(const clvi_split_items *items, classes *c, uint32_t label, double fraction,
                        clvi_philox_key key)
 {
     const uint32_t *list = c->list + c->begin[label];
     const uint32_t count = c->begin[label + 1] - c->begin[label];
-    if (count < 2)
+    uint32_t movable = 0;
+    for (uint32_t i = 0; i < count; i++)
+        movable += !items->item[list[i]].fixed;
+    if (count < 2 || movable == 0)
         return;
-    const double share = fmin(fmax(round(fraction * count), 1.0), count - 1.0);
+    const double share = fmin(fmax(round(fraction * movable), 1.0), count - 1.0);
     uint32_t wanted = (uint32_t)share;
     clvi_philox_shuffle(key, label, count, c->order);
     for (uint32_t i = 0; i < count && wanted > 0; i++) {
@@ -131,7 +134,7 @@ static size_t limit_class(const clvi_split_items *items, classes *c, uint32_t la
 }
 
 clv_status clvi_split_assign(const clvi_split_items *items, const clvi_data_options *options,
-                             bool draw, clvi_split_counts *out, clv_error *error)
+                             clvi_split_counts *out, clv_error *error)
 {
     clvi_split_counts counts = {0};
     for (size_t i = 0; i < items->count && options->keep_duplicates; i++)
@@ -140,7 +143,7 @@ clv_status clvi_split_assign(const clvi_split_items *items, const clvi_data_opti
     classes c = {0};
     const clv_status status = list_classes(items, &c, error);
     for (uint32_t k = 0; status == CLV_OK && k < items->class_count; k++) {
-        if (draw && options->val_fraction > 0.0)
+        if (options->val_fraction > 0.0)
             draw_class(items, &c, k, options->val_fraction,
                        clvi_philox_stream(options->split_seed, "data.validation"));
         if (options->limit_per_class > 0)

@@ -3,25 +3,25 @@
 #ifndef CLVI_SPLIT_H
 #define CLVI_SPLIT_H
 
-#include "data/dataset.h"
-#include "data/source.h"
+#include "data/sources.h"
 
 enum { CLVI_DIGEST_BYTES = 32 }; /* SHA-256 */
 
 #define CLVI_NOWHERE CLVI_SPLIT_COUNT /* an image that is not used */
 
-/* What is known of an image; one for each entry of the source, in its order. */
+/* What is known of an image; one for each image of the sources, in their order. */
 typedef struct clvi_split_item {
     uint32_t label;
     uint32_t twin; /* the first image with the same bytes; itself where there is none */
     uint8_t split; /* clvi_split or CLVI_NOWHERE */
+    bool fixed;    /* its source has a val folder: it is not drawn for validation */
     bool hashed;   /* digest is set; false where no other image has this size */
     uint8_t digest[CLVI_DIGEST_BYTES];
 } clvi_split_item;
 
 /* Fills twin, hashed and digest of all items that are in a split. Reads only files that share
- * their size with another. Errors: those of clvi_source_read. */
-clv_status clvi_split_compare(const clvi_source *source, clvi_split_item *items,
+ * their size with another. Errors: those of clvi_source_read; CLV_E_DATA not if `skip_bad`. */
+clv_status clvi_split_compare(const clvi_sources *sources, bool skip_bad, clvi_split_item *items,
                               clv_error *error) CLV_MUST_CHECK;
 
 typedef struct clvi_split_counts {
@@ -36,9 +36,9 @@ typedef struct clvi_split_items {
 } clvi_split_items;
 
 /* Settles the splits of items whose `split` says the folder they came from: drops images that stand
- * in test (or val) as well, draws validation from train if `draw`, then limits train.
- * Errors: CLV_E_MEMORY. */
+ * in test (or val) as well, draws validation from those of train that are not fixed, then limits
+ * train. Errors: CLV_E_MEMORY. */
 clv_status clvi_split_assign(const clvi_split_items *items, const clvi_data_options *options,
-                             bool draw, clvi_split_counts *out, clv_error *error) CLV_MUST_CHECK;
+                             clvi_split_counts *out, clv_error *error) CLV_MUST_CHECK;
 
 #endif

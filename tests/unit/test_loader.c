@@ -98,10 +98,19 @@ static void expect_batch(const clvi_batch *batch, const uint32_t *order, size_t 
     assert_int_equal(batch->count, count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(batch->indices[i], order[i]);
-        assert_int_equal(batch->ids[i], order[i]);
+        assert_int_equal(batch->ids[i] % IMAGES, order[i]);
         assert_int_equal(batch->labels[i], order[i] >= 50);
         assert_memory_equal(batch->pixels + i * BYTES, made.pixels[order[i]], BYTES);
     }
+}
+
+/* How often the image at `at` of the order stands before it. */
+static uint32_t repeats(const uint32_t *order, size_t at)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < at; i++)
+        count += order[i] == order[at];
+    return count;
 }
 
 static void expect_pass(clvi_loader *loader, const uint32_t *order, size_t count, size_t size)
@@ -109,6 +118,8 @@ static void expect_pass(clvi_loader *loader, const uint32_t *order, size_t count
     for (size_t at = 0; at < count; at += size) {
         const clvi_batch batch = next(loader);
         expect_batch(&batch, order + at, count - at < size ? count - at : size);
+        for (size_t i = 0; i < batch.count; i++)
+            assert_int_equal(batch.ids[i] / IMAGES, repeats(order, at + i));
     }
     for (int i = 0; i < 3; i++) { /* the end stays the end */
         const clvi_batch batch = next(loader);
