@@ -1,5 +1,6 @@
-/* Lifetime-based placement. Batched pieces: a piece of p elements per sample takes ceil(p / unit)
- * units per sample and lies at offset·n, so one placement serves every batch. See plan.h. */
+/* Lifetime-based placement. Sizes and offsets are a·n + b in units of the device's alignment. Two
+ * pieces lie apart for every batch 1 … N when one lies behind the other at n = 1 and at n = N: so
+ * one placement serves every batch. See plan.h. */
 #include "graph/layout.h"
 
 #include "base/process.h"
@@ -12,14 +13,10 @@ enum { GUARD_ELEMENTS = 256 };
 static const uint32_t guard_pattern = 0x7fc0deadu; /* a quiet NaN */
 static const uint32_t poison_pattern = 0x7fc00bad;
 
-typedef struct slab_list {
-    clvi_buf **bufs;
-    size_t count, capacity;
-} slab_list;
-
 struct clvi_slabs {
     clvi_device *device;
-    slab_list lists[2]; /* [0]: what does not grow with the batch, [1]: what does */
+    clvi_buf **bufs;
+    size_t count, capacity;
     const void *user;
 };
 
@@ -37,11 +34,9 @@ void clvi_slabs_destroy(clvi_slabs *slabs)
 {
     if (!slabs)
         return;
-    for (int g = 0; g < 2; g++) {
-        for (size_t i = 0; i < slabs->lists[g].count; i++)
-            clvi_buf_destroy(slabs->lists[g].bufs[i]);
-        clvi_free(slabs->lists[g].bufs);
-    }
+    for (size_t i = 0; i < slabs->count; i++)
+        clvi_buf_destroy(slabs->bufs[i]);
+    clvi_free(slabs->bufs);
     clvi_free(slabs);
 }
 
@@ -55,23 +50,23 @@ bool clvi_slabs_claimed_by(const clvi_slabs *slabs, const void *user)
     return slabs->user == user;
 }
 
-/* Makes slab `index` of a list at least `bytes` large; its content is lost when it grows. */
-static clv_status ensure(clvi_slabs *slabs, int list, size_t index, size_t bytes, clv_error *error)
+/* Makes slab `index` at least `bytes` large; its content is lost when it grows. */
+static clv_status ensure(clvi_slabs *slabs, size_t index, size_t bytes, clv_error *error)
 {
-    slab_list *l = &slabs->lists[list];
-    CLV_TRY(clvi_grow((void **)&l->bufs, &l->capacity, index + 1, sizeof *l->bufs, error));
-    while (l->count <= index)
-        l->bufs[l->count++] = NULL;
-    if (l->bufs[index] && clvi_buf_bytes(l->bufs[index]) >= bytes)
+    CLV_TRY(
+        clvi_grow((void **)&slabs->bufs, &slabs->capacity, index + 1, sizeof *slabs->bufs, error));
+    while (slabs->count <= index)
+        slabs->bufs[slabs->count++] = NULL;
+    if (slabs->bufs[index] && clvi_buf_bytes(slabs->bufs[index]) >= bytes)
         return CLV_OK;
-    clvi_buf_destroy(l->bufs[index]);
-    l->bufs[index] = NULL;
+    clvi_buf_destroy(slabs->bufs[index]);
+    slabs->bufs[index] = NULL;
     slabs->user = NULL;
-    return clvi_buf_create(slabs->device, bytes, list ? "activations" : "workspace", &l->bufs[index],
-                           error);
+    return clvi_buf_create(slabs->device, bytes, "activations", &slabs->bufs[index], error);
 }
 
-void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slabs, int64_t max_batch)
+void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slabs,
+                      int64_t max_batch)
 {
     const char *arena = clvi_env_get(CLVI_ENV_ARENA);
     memset(layout, 0, sizeof *layout);
@@ -91,6 +86,11 @@ void clvi_layout_fini(clvi_layout *layout)
     layout->count = 0;
 }
 
+static uint64_t units_of(const clvi_layout *layout, int64_t elements)
+{
+    return ((uint64_t)elements + layout->unit - 1) / layout->unit;
+}
+
 clv_status clvi_layout_add(clvi_layout *layout, const char *what, clvi_amount amount, int32_t first,
                            int32_t last, int32_t *index, clv_error *error)
 {
@@ -107,52 +107,104 @@ clv_status clvi_layout_add(clvi_layout *layout, const char *what, clvi_amount am
     item->amount = amount;
     item->first = first;
     item->last = last;
-    item->batched = amount.per_sample > 0;
-    /* p·n + c ≤ (p + c)·n: a piece of both sorts counts as batched. */
-    const uint64_t elements = (uint64_t)amount.per_sample + (uint64_t)amount.constant;
-    item->units = (elements + layout->unit - 1) / layout->unit;
+    item->size =
+        (clvi_extent){units_of(layout, amount.per_sample), units_of(layout, amount.constant)};
     *index = (int32_t)layout->count++;
     return CLV_OK;
 }
 
+static uint64_t at_batch(clvi_extent e, int64_t n)
+{
+    return e.per_sample * (uint64_t)n + e.constant;
+}
+
 static uint64_t item_elements(const clvi_layout *layout, const clvi_item *item)
 {
-    return item->units * layout->unit * (item->batched ? (uint64_t)layout->max_batch : 1);
+    return at_batch(item->size, layout->max_batch) * layout->unit;
 }
 
-static int by_offset(const void *a, const void *b)
+static clvi_extent end_of(const clvi_item *item)
 {
-    const clvi_item *x = *(const clvi_item *const *)a, *y = *(const clvi_item *const *)b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
+    return (clvi_extent){item->offset.per_sample + item->size.per_sample,
+                         item->offset.constant + item->size.constant};
 }
 
-/* Larger first; equal sizes in the order of noting, so that the layout is reproducible. */
+/* Larger first. What to sort by the largest batch is kept beside the pointer. */
+typedef struct ranked {
+    clvi_item *item;
+    uint64_t size;
+} ranked;
+
 static int by_size(const void *a, const void *b)
 {
-    const clvi_item *x = *(const clvi_item *const *)a, *y = *(const clvi_item *const *)b;
-    if (x->units != y->units)
-        return x->units > y->units ? -1 : 1;
-    return x < y ? -1 : x > y;
+    const ranked *x = a, *y = b;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return x->item < y->item ? -1 : x->item > y->item; /* reproducible */
 }
 
-/* Lowest offset in slab `slab` at which `item` meets none of the placed pieces that live with it. */
-static uint64_t lowest_gap(clvi_item *const *placed, size_t count, const clvi_item *item,
-                           uint32_t slab, clvi_item **scratch)
+/* A place to try: the beginning of the slab, or the end of a piece. */
+typedef struct candidate {
+    clvi_extent offset;
+    uint64_t at; /* at the largest batch */
+} candidate;
+
+static int by_place(const void *a, const void *b)
 {
-    size_t near = 0;
-    for (size_t i = 0; i < count; i++)
-        if (placed[i]->slab == slab && placed[i]->first <= item->last &&
-            item->first <= placed[i]->last)
-            scratch[near++] = placed[i];
-    qsort(scratch, near, sizeof *scratch, by_offset);
-    uint64_t at = 0;
-    for (size_t i = 0; i < near; i++) {
-        if (scratch[i]->offset >= at + item->units)
-            break;
-        const uint64_t end = scratch[i]->offset + scratch[i]->units;
-        at = end > at ? end : at;
+    const candidate *x = a, *y = b;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* True when `item` at `offset` lies before or behind `other` for every batch. */
+static bool apart(const clvi_layout *layout, const clvi_item *item, clvi_extent offset,
+                  const clvi_item *other)
+{
+    const int64_t n = layout->max_batch;
+    const clvi_extent end = {offset.per_sample + item->size.per_sample,
+                             offset.constant + item->size.constant};
+    const clvi_extent begin = other->offset, far = end_of(other);
+    return (at_batch(end, 1) <= at_batch(begin, 1) && at_batch(end, n) <= at_batch(begin, n)) ||
+           (at_batch(far, 1) <= at_batch(offset, 1) && at_batch(far, n) <= at_batch(offset, n));
+}
+
+/* What the search for a place needs; arrays of layout->count + 1. */
+typedef struct search {
+    ranked *order;
+    clvi_item **near;
+    candidate *candidates;
+} search;
+
+/* Lowest place in slab `slab` at which `item` meets none of the first `count` pieces of the order
+ * that live with it. */
+static clvi_extent lowest_place(const clvi_layout *layout, const search *s, size_t count,
+                                const clvi_item *item, uint32_t slab)
+{
+    size_t near = 0, tries = 0;
+    s->candidates[tries++] = (candidate){{0, 0}, 0};
+    for (size_t i = 0; i < count; i++) {
+        clvi_item *other = s->order[i].item;
+        if (other->slab != slab || other->first > item->last || item->first > other->last)
+            continue;
+        s->near[near++] = other;
+        s->candidates[tries++] =
+            (candidate){end_of(other), at_batch(end_of(other), layout->max_batch)};
     }
-    return at;
+    qsort(s->candidates, tries, sizeof *s->candidates, by_place);
+    for (size_t k = 0; k < tries; k++) {
+        size_t i = 0;
+        while (i < near && apart(layout, item, s->candidates[k].offset, s->near[i]))
+            i++;
+        if (i == near)
+            return s->candidates[k].offset;
+    }
+    /* Behind everything, in each coefficient. */
+    clvi_extent end = {0, 0};
+    for (size_t i = 0; i < near; i++) {
+        const clvi_extent e = end_of(s->near[i]);
+        end.per_sample = e.per_sample > end.per_sample ? e.per_sample : end.per_sample;
+        end.constant = e.constant > end.constant ? e.constant : end.constant;
+    }
+    return end;
 }
 
 /* Up to three of the largest pieces, for the refusal. */
@@ -179,61 +231,70 @@ static clv_status refuse(const clvi_layout *layout, const char *label, uint64_t 
     clvi_text largest = {0};
     name_largest(layout, &largest);
     const int64_t fits = (int64_t)((double)layout->max_batch * (double)available / (double)needed);
-    const clv_status status =
-        clvi_fail(error, CLV_E_MEMORY, CLV_HERE,
-                  "%s with batch %lld needs %.0f MB in one piece where %s gives %.0f MB; largest: %s; "
-                  "train.batch = %lld would fit",
-                  label, (long long)layout->max_batch, (double)needed * 4e-6,
-                  clvi_device_get_info(layout->device)->name, (double)available * 4e-6,
-                  clvi_text_get(&largest), (long long)(fits > 0 ? fits : 1));
+    const clv_status status = clvi_fail(
+        error, CLV_E_MEMORY, CLV_HERE,
+        "%s with batch %lld needs %.0f MB in one piece where %s gives %.0f MB; largest: %s; "
+        "train.batch = %lld would fit",
+        label, (long long)layout->max_batch, (double)needed * 4e-6,
+        clvi_device_get_info(layout->device)->name, (double)available * 4e-6,
+        clvi_text_get(&largest), (long long)(fits > 0 ? fits : 1));
     clvi_text_fini(&largest);
     return status;
 }
 
-/* Places the batched or the other pieces; sizes[slab] receives units in use. */
-static clv_status place_list(clvi_layout *layout, bool batched, const char *label,
-                             clv_error *error)
+/* Gives every piece its slab and offset; *slabs: how many there are. */
+static clv_status place_all(clvi_layout *layout, const search *s, const char *label,
+                            uint32_t *slabs, clv_error *error)
 {
-    const clvi_device_info *info = clvi_device_get_info(layout->device);
-    const uint64_t scale = layout->unit * (batched ? (uint64_t)layout->max_batch : 1);
-    const uint64_t cap = info->max_alloc_bytes / 4 / scale;
-    clv_status status = CLV_OK;
-    clvi_item **order = clvi_calloc(2 * layout->count + 1, sizeof *order);
-    if (!order)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", label);
-    clvi_item **scratch = order + layout->count;
-    size_t count = 0;
-    uint32_t slabs = 0;
+    const uint64_t cap = clvi_device_get_info(layout->device)->max_alloc_bytes / 4 / layout->unit;
     for (size_t i = 0; i < layout->count; i++)
-        if (layout->items[i].batched == batched)
-            order[count++] = &layout->items[i];
-    qsort(order, count, sizeof *order, by_size);
-    for (size_t i = 0; i < count && status == CLV_OK; i++) {
-        clvi_item *item = order[i];
-        if (item->units > cap) {
-            status = refuse(layout, label, item->units * scale, cap * scale, error);
-            break;
-        }
-        uint32_t slab = 0;
-        uint64_t at = 0;
-        for (; slab < slabs; slab++) {
-            at = lowest_gap(order, i, item, slab, scratch);
-            if (at + item->units <= cap)
+        s->order[i] =
+            (ranked){&layout->items[i], at_batch(layout->items[i].size, layout->max_batch)};
+    qsort(s->order, layout->count, sizeof *s->order, by_size);
+    *slabs = 0;
+    for (size_t i = 0; i < layout->count; i++) {
+        clvi_item *item = s->order[i].item;
+        if (s->order[i].size > cap)
+            return refuse(layout, label, s->order[i].size * layout->unit, cap * layout->unit,
+                          error);
+        item->offset = (clvi_extent){0, 0};
+        for (item->slab = 0; item->slab < *slabs; item->slab++) {
+            const clvi_extent place = lowest_place(layout, s, i, item, item->slab);
+            if (at_batch(place, layout->max_batch) + s->order[i].size <= cap) {
+                item->offset = place;
                 break;
+            }
         }
-        if (slab == slabs)
-            slabs++, at = 0;
-        item->slab = slab, item->offset = at;
+        *slabs += item->slab == *slabs;
     }
+    return CLV_OK;
+}
+
+static clv_status place_in_slabs(clvi_layout *layout, const char *label, clv_error *error)
+{
+    const size_t n = layout->count + 1;
+    search s = {.order = clvi_calloc(n, sizeof *s.order),
+                .near = clvi_calloc(n, sizeof *s.near),
+                .candidates = clvi_calloc(n, sizeof *s.candidates)};
+    uint32_t slabs = 0;
+    clv_status status = CLV_OK;
+    if (!s.order || !s.near || !s.candidates)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to plan %s", label);
+    else
+        status = place_all(layout, &s, label, &slabs, error);
     for (uint32_t slab = 0; slab < slabs && status == CLV_OK; slab++) {
         uint64_t units = 0;
-        for (size_t i = 0; i < count; i++)
-            if (order[i]->slab == slab && order[i]->offset + order[i]->units > units)
-                units = order[i]->offset + order[i]->units;
-        layout->bytes += units * scale * 4;
-        status = ensure(layout->slabs, batched, slab, units * scale * 4, error);
+        for (size_t i = 0; i < layout->count; i++) {
+            const uint64_t end = at_batch(end_of(&layout->items[i]), layout->max_batch);
+            if (layout->items[i].slab == slab && end > units)
+                units = end;
+        }
+        layout->bytes += units * layout->unit * 4;
+        status = ensure(layout->slabs, slab, units * layout->unit * 4, error);
     }
-    clvi_free(order);
+    clvi_free(s.order);
+    clvi_free(s.near);
+    clvi_free(s.candidates);
     return status;
 }
 
@@ -255,12 +316,8 @@ static clv_status place_apart(clvi_layout *layout, const char *label, clv_error 
 
 clv_status clvi_layout_place(clvi_layout *layout, const char *label, clv_error *error)
 {
-    clv_status status = CLV_OK;
-    if (layout->guarded)
-        status = place_apart(layout, label, error);
-    else
-        for (int batched = 1; batched >= 0 && status == CLV_OK; batched--)
-            status = place_list(layout, batched, label, error);
+    const clv_status status =
+        layout->guarded ? place_apart(layout, label, error) : place_in_slabs(layout, label, error);
     if (status != CLV_OK)
         clvi_prepend(error, "planning %s with batch %lld", label, (long long)layout->max_batch);
     return status;
@@ -273,8 +330,7 @@ clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n)
     const clvi_item *item = &layout->items[index];
     if (item->own)
         return (clvi_view){item->own, GUARD_ELEMENTS};
-    const uint64_t scale = layout->unit * (item->batched ? (uint64_t)n : 1);
-    return (clvi_view){layout->slabs->lists[item->batched].bufs[item->slab], item->offset * scale};
+    return (clvi_view){layout->slabs->bufs[item->slab], at_batch(item->offset, n) * layout->unit};
 }
 
 clv_status clvi_layout_poison(const clvi_layout *layout, clv_error *error)

@@ -4,14 +4,18 @@
 
 #include "graph/plan.h"
 
+/* A length or place in units of the device's alignment: per_sample·n + constant for a batch of n.
+ */
+typedef struct clvi_extent {
+    uint64_t per_sample, constant;
+} clvi_extent;
+
 /* One piece of memory, alive from step `first` to step `last`, both included. */
 typedef struct clvi_item {
     const char *what;   /* tensor or node, for messages */
     clvi_amount amount; /* elements */
     int32_t first, last;
-    bool batched;    /* lies in the slabs whose offsets grow with the batch */
-    uint64_t units;  /* size in units of alignment (per sample when batched) */
-    uint64_t offset; /* in the same units */
+    clvi_extent size, offset;
     uint32_t slab;
     clvi_buf *own; /* CONCLAVE_ARENA=0 */
 } clvi_item;
@@ -22,8 +26,8 @@ typedef struct clvi_layout {
     clvi_item *items;
     size_t count, capacity;
     int64_t max_batch;
-    uint64_t unit; /* elements */
-    bool guarded;  /* CONCLAVE_ARENA=0 */
+    uint64_t unit;  /* elements */
+    bool guarded;   /* CONCLAVE_ARENA=0 */
     uint64_t bytes; /* in use at max_batch, after placing */
 } clvi_layout;
 
