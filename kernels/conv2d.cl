@@ -8,39 +8,90 @@
 /* One int per row of accumulators. */
 #if CLV_MR <= 8
 #define CONV_LANES 8
+#define CONV_LANE  ((int8)(0, 1, 2, 3, 4, 5, 6, 7))
 #else
 #define CONV_LANES 16
+#define CONV_LANE  ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 #endif
-#define intR   CLV_PASTE(int, CONV_LANES)
-#define uintR  CLV_PASTE(uint, CONV_LANES)
-#define vloadR CLV_PASTE(vload, CONV_LANES)
-#define vstoreR CLV_PASTE(vstore, CONV_LANES)
-#define as_uintR CLV_PASTE(as_uint, CONV_LANES)
+#define intR            CLV_PASTE(int, CONV_LANES)
+#define uintR           CLV_PASTE(uint, CONV_LANES)
+#define vstoreR         CLV_PASTE(vstore, CONV_LANES)
+#define as_uintR        CLV_PASTE(as_uint, CONV_LANES)
+#define convert_intR    CLV_PASTE(convert_int, CONV_LANES)
+#define convert_floatR  CLV_PASTE(convert_float, CONV_LANES)
 
 #define CONV_BIAS  4 /* flags: bits 0 … 1 are the activation's code */
 #define CONV_STATS 8
 
-/* Finishes CLV_NV vectors of one output pixel: + bias, sums for the statistics, activation, store.
- * shift, sum, square: see conv2d_fwd. */
-static void finish_pixel(__global float *restrict y, const float *tile,
-                         __global const float *restrict bias, int columns, int flags,
-                         const floatV *shift, floatV *sum, floatV *square)
+/* Writes a block's `rows` pixels of `columns` channels: act(tile + bias), pixel i at y + outs[i]. */
+static void store_block(__global float *y, const int *outs, floatV *tile,
+                        __global const float *bias, int rows, int columns, int flags)
 {
+    floatV add[CLV_NV];
+    CLV_UNROLL
+    for (int j = 0; j < CLV_NV; j++)
+        add[j] = flags & CONV_BIAS ? clv_load(bias + j * CLV_V, columns - j * CLV_V, 0)
+                                   : (floatV)(0);
+    if ((flags & 3) == CLV_ACT_SILU) {
+        for (int i = 0; i < rows * CLV_NV; i++)
+            tile[i] = clv_act(tile[i] + add[i % CLV_NV], CLV_ACT_SILU);
+        CLV_UNROLL
+        for (int j = 0; j < CLV_NV; j++)
+            add[j] = (floatV)(0);
+    }
+    /* relu, or nothing: a NaN stays one. */
+    const floatV least = (floatV)((flags & 3) == CLV_ACT_RELU ? 0.0f : -INFINITY);
+    if (columns == CLV_NB) {
+        for (int i = 0; i < rows; i++)
+            CLV_UNROLL
+            for (int j = 0; j < CLV_NV; j++) {
+                const floatV v = tile[i * CLV_NV + j] + add[j];
+                vstoreV(v < least ? least : v, j, y + outs[i]);
+            }
+        return;
+    }
+    for (int i = 0; i < rows; i++)
+        CLV_UNROLL
+        for (int j = 0; j < CLV_NV; j++) {
+            const floatV v = tile[i * CLV_NV + j] + add[j];
+            if (j * CLV_V < columns)
+                clv_store(v < least ? least : v, y + outs[i] + j * CLV_V, columns - j * CLV_V);
+        }
+}
+
+/* How often `extent` is passed on the way to t, for t < extent + CONV_LANES (one lane each). */
+static intR times_passed(intR t, int extent)
+{
+    if (extent >= CONV_LANES)
+        return t >= (intR)(extent) ? (intR)(1) : (intR)(0);
+    /* Small numbers: a float division half-way between the integers is exact enough. */
+    return convert_intR((convert_floatR(t) + 0.5f) * (1.0f / extent));
+}
+
+/* The statistics of a group's `pixels` pixels from their sums about `shift`. */
+static void store_stats(__global float *stats, size_t apart, int columns, int pixels,
+                        const floatV *shift, const floatV *sum, const floatV *square)
+{
+    const floatV count = (floatV)(pixels);
     CLV_UNROLL
     for (int j = 0; j < CLV_NV; j++) {
         const int left = columns - j * CLV_V;
-        floatV v = vloadV(j, tile);
-        if (flags & CONV_STATS) {
-            const floatV d = v - shift[j];
-            sum[j] += d;
-            square[j] = fma(d, d, square[j]);
-        }
         if (left <= 0)
-            continue;
-        if (flags & CONV_BIAS)
-            v += clv_load(bias + j * CLV_V, left, 0);
-        clv_store(clv_act(v, flags & 3), y + j * CLV_V, left);
+            break;
+        clv_store(shift[j] + sum[j] / count, stats + j * CLV_V, left);
+        clv_store(square[j] - sum[j] * sum[j] / count, stats + apart + j * CLV_V, left);
     }
+}
+
+/* Asks for the pixels of the picture that output pixel (oy, ox) is the first to need. */
+static void fetch_ahead(__global const float *x, int h, int w, int pixel, int bottom, int right,
+                        int sh, int sw)
+{
+    for (int a = 0; a < sh; a++)
+        for (int b = 0; b < sw; b++)
+            if (bottom - a >= 0 && bottom - a < h && right - b >= 0 && right - b < w)
+                for (int l = 0; l < pixel; l += 16)
+                    CLV_PREFETCH(x + ((bottom - a) * w + right - b) * pixel + l);
 }
 
 /* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :] · w[a, b] + bias), x zero outside the
@@ -54,160 +105,194 @@ static void finish_pixel(__global float *restrict y, const float *tile,
  * woven into one picture.
  * stats (CONV_STATS): for group g of G and channel c: stats[g][c] mean and stats[G + g][c] sum of
  * squared deviations from it, of the group's pixels, before bias and activation. They are summed
- * about the group's first pixel, so that nothing is lost where the mean is large.
+ * about the mean of the group's first pixels, so that little is lost where the mean is large.
  *
- * NDRange: group (g, q): output pixels [g·share, (g + 1)·share) of all n pictures, counted through
- * (share a multiple of CLV_MR), columns [q·CLV_NB, …). `pixels`: n·oh·ow. Overwrites. */
+ * NDRange: group (g, p): the output pixels [g·share, (g + 1)·share) of all n pictures, counted through
+ * (share a multiple of CLV_MR), for one column block q in [p·blocks, (p + 1)·blocks) after the other.
+ * `pixels`: n·oh·ow. Overwrites. */
 CLV_SINGLE __kernel void
 conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict stats,
                 ulong stats_at, __global const float *restrict x, ulong x_at,
                 __global const float *restrict f, ulong f_at, __global const float *restrict bias,
                 ulong bias_at, int pixels, int h, int w, int pixel, int run, int kh, int kw, int sh,
                 int sw, int pt, int pl, int oh, int ow, int co, int y_image, int y_row, int y_pixel,
-                int flags, int share)
+                int flags, int blocks, int share)
 {
-    const int q = (int)get_group_id(1), columns = min(co - q * CLV_NB, CLV_NB);
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
+    const int q0 = (int)get_group_id(1) * blocks, all = (co + CLV_NB - 1) / CLV_NB;
     const size_t panel = (size_t)kh * kw * run * CLV_NB;
-    __global const float *zeros = f + f_at + panel * get_num_groups(1);
+    __global const float *zeros = f + f_at + panel * all;
     x += x_at;
-    f += f_at + panel * q;
-    y += y_at + q * CLV_NB;
-    bias += bias_at + q * CLV_NB;
-    floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
-    CLV_UNROLL
-    for (int j = 0; j < CLV_NV; j++)
-        shift[j] = sum[j] = square[j] = (floatV)(0);
-    /* The next pixel: column, row, and where its picture begins in x and y. */
-    int ox = begin % ow, oy = begin / ow % oh;
-    int in = begin / ow / oh * (h * w * pixel), out = begin / ow / oh * y_image;
-    for (int p = begin; p < end; p += CLV_MR) {
-        const int rows = min(CLV_MR, end - p);
-        int ys[CONV_LANES], xs[CONV_LANES], ats[CONV_LANES], outs[CLV_MR];
-        float tile[CLV_MR * CLV_NB];
-        for (int i = 0; i < CLV_MR; i++) {
-            ys[i] = i < rows ? oy * sh - pt : -0x40000000; /* outside, whatever the tap */
-            xs[i] = ox * sw - pl;
-            ats[i] = in + ((oy * sh - pt) * w + ox * sw - pl) * pixel;
-            outs[i] = out + oy * y_row + ox * y_pixel;
-            if (++ox == ow) {
-                ox = 0;
+    bias += bias_at;
+    stats += stats_at + (size_t)get_group_id(0) * co;
+    for (int q = q0; q < min(all, q0 + blocks); q++) {
+        const int columns = min(co - q * CLV_NB, CLV_NB);
+        floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
+        CLV_UNROLL
+        for (int j = 0; j < CLV_NV; j++)
+            shift[j] = sum[j] = square[j] = (floatV)(0);
+        /* The next pixel: column, row, and where its picture begins in x and y. */
+        int ox = begin % ow, oy = begin / ow % oh;
+        int in = begin / ow / oh * (h * w * pixel), out = begin / ow / oh * y_image;
+        for (int p = begin; p < end; p += CLV_MR) {
+            const int rows = min(CLV_MR, end - p);
+            int outs[CONV_LANES];
+            floatV tile[CLV_MR * CLV_NV];
+            const intR xs = CONV_LANE + ox, downs = times_passed(xs, ow), ys = downs + oy;
+            const intR images = times_passed(ys, oh);
+            /* Where each pixel's first tap lies; rows that are too many lie outside for all taps. */
+            const intR left = (xs - downs * ow) * sw - pl, row = (ys - images * oh) * sh - pt;
+            const intR at = in + images * (h * w * pixel) + (row * w + left) * pixel;
+            const intR top = CONV_LANE < (intR)(rows) ? row : (intR)(-0x40000000);
+            vstoreR(out + images * y_image + (ys - images * oh) * y_row +
+                        (xs - downs * ow) * y_pixel,
+                    0, outs);
+            for (ox += CLV_MR; ox >= ow; ox -= ow)
                 if (++oy == oh) {
                     oy = 0;
                     in += h * w * pixel;
                     out += y_image;
                 }
-            }
-        }
-        const intR top = vloadR(0, ys), left = vloadR(0, xs), at = vloadR(0, ats);
-        floatV acc[CLV_MR][CLV_NV];
-        CLV_WIDE_ZERO(acc, CLV_MR);
-        __global const float *packed = f;
-        for (int a = 0; a < kh; a++)
-            for (int b = 0; b < kw; b++) {
-                __global const float *line[CLV_MR];
-                int offset[CONV_LANES];
-                const intR inside = (as_uintR(top + a) < (uintR)(h)) &
-                                    (as_uintR(left + b) < (uintR)(w));
-                vstoreR(inside ? at + (a * w + b) * pixel : (intR)(-1), 0, offset);
-                CLV_UNROLL
-                for (int i = 0; i < CLV_MR; i++)
-                    line[i] = offset[i] < 0 ? zeros : x + offset[i];
-                for (int l = 0; l < run; l++, packed += CLV_NB) {
+            if (q == q0 && pixel >= 16 && p + CLV_MR < end)
+                for (int i = 0, ahead = ox; i < CLV_MR && ahead < ow; i++, ahead++)
+                    fetch_ahead(x + in, h, w, pixel, oy * sh - pt + kh - 1,
+                                ahead * sw - pl + kw - 1, min(sh, kh), min(sw, kw));
+            floatV acc[CLV_MR][CLV_NV];
+            CLV_WIDE_ZERO(acc, CLV_MR);
+            __global const float *packed = f + f_at + panel * q;
+            for (int a = 0; a < kh; a++)
+                for (int b = 0; b < kw; b++) {
+                    __global const float *line[CLV_MR];
+                    int offset[CONV_LANES];
+                    const intR inside = (as_uintR(top + a) < (uintR)(h)) &
+                                        (as_uintR(left + b) < (uintR)(w));
+                    vstoreR(inside ? at + (a * w + b) * pixel : (intR)(-1), 0, offset);
+                    CLV_UNROLL
+                    for (int i = 0; i < CLV_MR; i++)
+                        line[i] = offset[i] < 0 ? zeros : x + offset[i];
+                    for (int l = 0; l < run; l++, packed += CLV_NB) {
 #define CONV_SCALAR(i) line[i][l]
-                    CLV_WIDE_STEP(acc, CLV_MR, packed, CONV_SCALAR);
+                        CLV_WIDE_STEP(acc, CLV_MR, packed, CONV_SCALAR);
+                    }
                 }
+            CLV_WIDE_SPILL(tile, acc, CLV_MR);
+            if (flags & CONV_STATS) {
+                for (int i = 0; p == begin && i < rows; i++)
+                    CLV_UNROLL
+                    for (int j = 0; j < CLV_NV; j++)
+                        shift[j] += tile[i * CLV_NV + j] / (floatV)(rows);
+                for (int i = 0; i < rows; i++)
+                    CLV_UNROLL
+                    for (int j = 0; j < CLV_NV; j++) {
+                        const floatV d = tile[i * CLV_NV + j] - shift[j];
+                        sum[j] += d;
+                        square[j] = fma(d, d, square[j]);
+                    }
             }
-        CLV_WIDE_SPILL(tile, acc, CLV_MR);
-        if (p == begin)
-            CLV_UNROLL
-            for (int j = 0; j < CLV_NV; j++)
-                shift[j] = vloadV(j, tile);
-        for (int i = 0; i < rows; i++)
-            finish_pixel(y + outs[i], tile + i * CLV_NB, bias, columns, flags, shift, sum, square);
-    }
-    if (flags & CONV_STATS) {
-        const floatV count = (floatV)(end - begin);
-        stats += stats_at + (size_t)get_group_id(0) * co + q * CLV_NB;
-        CLV_UNROLL
-        for (int j = 0; j < CLV_NV; j++) {
-            const int left = columns - j * CLV_V;
-            if (left <= 0)
-                break;
-            clv_store(shift[j] + sum[j] / count, stats + j * CLV_V, left);
-            clv_store(square[j] - sum[j] * sum[j] / count,
-                      stats + (size_t)get_num_groups(0) * co + j * CLV_V, left);
+            store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
         }
+        if (flags & CONV_STATS)
+            store_stats(stats + q * CLV_NB, get_num_groups(0) * co, columns, end - begin, shift, sum,
+                        square);
+    }
+}
+
+/* Output pixels of a pass of conv2d_bwd_param_wide: their CLV_NB columns of dz, 128 B each at 32
+ * floats, stay in a level-1 cache together with what is read of x. */
+#define PARAM_PIECE 128
+
+/* part[c][k] = or += Σ x[from[e] + c] · panel[with[e]][k], e < count, for all c < run and the
+ * `columns` columns; part's rows are co elements apart. */
+static void param_channels(__global float *part, __global const float *x,
+                           const floatV *panel, const int *from, const int *with, int count,
+                           int run, int co, int columns, int add)
+{
+    for (int c0 = 0; c0 < run; c0 += CLV_PR) {
+        const int c = max(0, min(c0, run - CLV_PR));
+        floatV acc[CLV_PR][CLV_NV], tile[CLV_PR * CLV_NV];
+        CLV_WIDE_ZERO(acc, CLV_PR);
+        for (int e = 0; e < count; e++) {
+            __global const float *in = x + from[e] + c;
+            const floatV *row = panel + with[e] * CLV_NV;
+#define PARAM_SCALAR(r) in[r]
+#define PARAM_COLUMN(j) row[j]
+            CLV_WIDE_STEP_(acc, CLV_PR, PARAM_COLUMN, PARAM_SCALAR);
+        }
+        CLV_WIDE_SPILL(tile, acc, CLV_PR);
+        for (int r = c0 - c; r < min(run, CLV_PR); r++)
+            for (int j = 0; j * CLV_V < columns; j++) {
+                __global float *to = part + (size_t)(c + r) * co + j * CLV_V;
+                const int left = columns - j * CLV_V;
+                floatV v = tile[r * CLV_NV + j];
+                if (add)
+                    v += clv_load(to, left, 0);
+                clv_store(v, to, left);
+            }
     }
 }
 
 /* Part of the gradient to the weights, from a chunk of the output's pixels:
  *     part[g][a][b][c][k] = Σ x[n, i·sh - pt + a, j·sw - pl + b, c] · dz[n, i, j, k]
  * over the pixels (n, i, j) in [g·chunk, (g + 1)·chunk) of all n pictures, counted through.
- * x: as in conv2d_fwd_wide (c < run); dz [pixels, co], rows dz_pixel elements apart, the last one
- * readable up to a multiple of CLV_NB (or co >= CLV_NB); where run < CLV_PR, x is readable CLV_PR - run
- * elements beyond its end. Blocks of accumulators that would reach beyond run or co begin earlier
- * instead and do not store what is another block's.
- * The accumulators pass through `part` every `piece` pixels, so that these stay in the nearest cache
- * while all taps and channels go over them.
- * NDRange: group (g, q, a): chunk, columns [q·CLV_NB, …), filter row. Overwrites. */
-CLV_SINGLE __kernel void
-conv2d_bwd_param_wide(__global float *restrict part, ulong part_at, __global const float *restrict x,
-                      ulong x_at, __global const float *restrict dz, ulong dz_at, int pixels, int h,
-                      int w, int pixel, int run, int kh, int kw, int sh, int sw, int pt, int pl,
-                      int oh, int ow, int co, int dz_pixel, int chunk, int piece)
+ * x: as in conv2d_fwd_wide (c < run); where run < CLV_PR, readable CLV_PR - run elements beyond its
+ * end. dz [pixels, co]. Blocks of rows that would reach beyond run begin earlier instead and do not
+ * store what is another block's.
+ * In passes over pieces of the chunk: dz is packed once, and for each tap the pixels are listed for
+ * which it lies inside the picture; then all channels go over them. The accumulators pass through
+ * `part` between the pieces.
+ * NDRange: group (g, q, s): chunk, columns [q·CLV_NB, …), filter rows a in [s·span, (s + 1)·span).
+ * Overwrites. */
+CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ulong part_at,
+                                               __global const float *restrict x, ulong x_at,
+                                               __global const float *restrict dz, ulong dz_at,
+                                               int pixels, int h, int w, int pixel, int run, int kh,
+                                               int kw, int sh, int sw, int pt, int pl, int oh,
+                                               int ow, int co, int span, int chunk)
 {
-    const int a = (int)get_group_id(2), begin = CLV_BEGIN(chunk), end = CLV_END(pixels, chunk);
-    const int first = max(0, min((int)get_group_id(1) * CLV_NB, co - CLV_NB));
-    const int columns = min(co, CLV_NB), rows = min(run, CLV_PR);
-    const int skip = (int)get_group_id(1) * CLV_NB - first;
-    part += part_at + ((size_t)get_group_id(0) * kh + a) * kw * run * co + first;
+    floatV panel[PARAM_PIECE * CLV_NV];
+    const int begin = CLV_BEGIN(chunk), end = CLV_END(pixels, chunk);
+    const int first = (int)get_group_id(1) * CLV_NB, columns = min(co - first, CLV_NB);
+    const int a0 = (int)get_group_id(2) * span;
+    part += part_at + (size_t)get_group_id(0) * kh * kw * run * co + first;
     x += x_at;
     dz += dz_at + first;
-    for (int start = begin; start < end; start += piece) {
-        const int stop = min(end, start + piece);
-        for (int b = 0; b < kw; b++) {
-            /* Columns of the output whose tap (a, b) lies inside the picture: [from, to). */
-            const int from = max(0, (pl - b + sw - 1) / sw);
-            const int to = min(ow, (w - 1 + pl - b + sw) / sw);
-            for (int c0 = 0; c0 < run; c0 += CLV_PR) {
-                const int c = max(0, min(c0, run - CLV_PR));
-                __global float *mine = part + ((size_t)b * run + c) * co;
-                floatV acc[CLV_PR][CLV_NV];
-                CLV_WIDE_ZERO(acc, CLV_PR);
-                int ox = start % ow, oy = start / ow % oh, image = start / ow / oh;
-                for (int p = start; p < stop;) {
-                    const int length = min(ow - ox, stop - p), iy = oy * sh - pt + a;
-                    const int lo = max(ox, from), hi = min(ox + length, to);
-                    if (iy >= 0 && iy < h && lo < hi) {
-                        __global const float *in =
-                            x + ((image * h + iy) * w + lo * sw - pl + b) * pixel + c;
-                        __global const float *out = dz + (size_t)(p + lo - ox) * dz_pixel;
-                        for (int i = lo; i < hi; i++, in += sw * pixel, out += dz_pixel) {
-#define PARAM_SCALAR(r) in[r]
-                            CLV_WIDE_STEP(acc, CLV_PR, out, PARAM_SCALAR);
+    for (int start = begin; start < end; start += PARAM_PIECE) {
+        const int count = min(end - start, PARAM_PIECE);
+        for (int p = 0; p < count; p++)
+            CLV_UNROLL
+            for (int j = 0; j < CLV_NV; j++)
+                panel[p * CLV_NV + j] =
+                    clv_load(dz + (size_t)(start + p) * co + j * CLV_V, columns - j * CLV_V, 0);
+        const int ox = start % ow, oy = start / ow % oh;
+        const int in = start / ow / oh * (h * w * pixel);
+        for (int a = a0; a < min(kh, a0 + span); a++)
+            for (int b = 0; b < kw; b++) {
+                int from[PARAM_PIECE + CONV_LANES], with[PARAM_PIECE + CONV_LANES];
+                /* The columns of the output whose tap lies inside the picture. */
+                const int lo = max(0, (pl - b + sw - 1) / sw);
+                const int hi = min(ow, (w - 1 + pl - b + sw) / sw);
+                int taps = 0, column = ox, row = oy, picture = in;
+                for (int p = 0; p < count;) {
+                    const int length = min(ow - column, count - p), y = row * sh - pt + a;
+                    const int left = max(column, lo), n = min(column + length, hi) - left;
+                    if (y >= 0 && y < h && n > 0) {
+                        const int first = picture + (y * w + left * sw - pl + b) * pixel;
+                        for (int i = 0; i < n; i += CONV_LANES) {
+                            vstoreR(first + (CONV_LANE + i) * (sw * pixel), 0, from + taps + i);
+                            vstoreR(CONV_LANE + (p + left - column + i), 0, with + taps + i);
                         }
+                        taps += n;
                     }
                     p += length;
-                    ox = 0;
-                    if (++oy == oh) {
-                        oy = 0;
-                        image++;
+                    column = 0;
+                    if (++row == oh) {
+                        row = 0;
+                        picture += h * w * pixel;
                     }
                 }
-                /* What lies before row c0 or the group's own columns, others store. */
-                float tile[CLV_PR * CLV_NB + CLV_V];
-                CLV_WIDE_SPILL(tile, acc, CLV_PR);
-                for (int r = c0 - c; r < rows; r++)
-                    for (int j = skip; j < columns; j += CLV_V) {
-                        __global float *to_part = mine + (size_t)r * co + j;
-                        floatV v = vloadV(0, tile + r * CLV_NB + j);
-                        if (start != begin)
-                            v += clv_load(to_part, columns - j, 0);
-                        clv_store(v, to_part, columns - j);
-                    }
+                param_channels(part + (size_t)(a * kw + b) * run * co, x, panel, from, with, taps,
+                               run, co, columns, start != begin);
             }
-        }
     }
 }
 

@@ -52,15 +52,15 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
 #define GEMM_ACCUMULATE 2 /* + c */
 
 /* Columns [q·CLV_NB, …) of one row to memory: v = tile (+ bias) (+ what is there). */
-static void finish_row(__global float *restrict c, const float *tile,
-                       __global const float *restrict bias, int columns, int flags)
+static void finish_row(__global float *c, const floatV *tile,
+                       __global const float *bias, int columns, int flags)
 {
     CLV_UNROLL
     for (int j = 0; j < CLV_NV; j++) {
         const int left = columns - j * CLV_V;
         if (left <= 0)
             break;
-        floatV v = vloadV(j, tile);
+        floatV v = tile[j];
         if (flags & GEMM_BIAS)
             v += clv_load(bias + j * CLV_V, left, 0);
         if (flags & GEMM_ACCUMULATE)
@@ -69,44 +69,71 @@ static void finish_row(__global float *restrict c, const float *tile,
     }
 }
 
-/* A block of columns of a group's rows [begin, end), for the l in [l0, l0 + deep): see gemm_wide. */
-static void wide_rows(__global float *restrict c, __global const float *restrict a,
-                      __global const float *restrict b, __global const float *restrict bias,
-                      int begin, int end, int deep, int ldc, int a_row, int a_column, int b_row,
-                      int columns, int flags)
+/* to[j·rows + i] = from[i·row + j], i < rows, j < columns: a transpose by squares of CLV_V.
+ * NDRange: group (g, h): i in [h·share, …) and j in [g·share, …), share a multiple of CLV_V.
+ * Overwrites. */
+CLV_SINGLE __kernel void gemm_transpose(__global float *restrict to, ulong to_at,
+                                        __global const float *restrict from, ulong from_at, int rows,
+                                        int columns, int row, int share)
+{
+    const int i_end = min(rows, ((int)get_group_id(1) + 1) * share);
+    const int j_end = CLV_END(columns, share);
+    to += to_at;
+    from += from_at;
+    for (int i0 = (int)get_group_id(1) * share; i0 < i_end; i0 += CLV_V)
+        for (int j0 = CLV_BEGIN(share); j0 < j_end; j0 += CLV_V) {
+            float square[CLV_V * CLV_V];
+            for (int i = 0; i < min(i_end - i0, CLV_V); i++)
+                vstoreV(clv_load(from + (size_t)(i0 + i) * row + j0, j_end - j0, 0), i, square);
+            for (int j = 0; j < min(j_end - j0, CLV_V); j++) {
+                float line[CLV_V];
+                CLV_UNROLL
+                for (int i = 0; i < CLV_V; i++)
+                    line[i] = square[i * CLV_V + j];
+                clv_store(vloadV(0, line), to + (size_t)(j0 + j) * rows + i0, i_end - i0);
+            }
+        }
+}
+
+/* A block of columns of a group's rows [begin, end), for `deep` terms of the sums: see gemm_wide. */
+static void wide_rows(__global float *c, __global const float *a,
+                      __global const float *b, __global const float *bias,
+                      int begin, int end, int deep, int ldc, int lda, int b_row, int columns,
+                      int flags)
 {
     for (int i0 = begin; i0 < end; i0 += CLV_MR) {
-        floatV acc[CLV_MR][CLV_NV];
-        float tile[CLV_MR * CLV_NB];
+        floatV acc[CLV_MR][CLV_NV], tile[CLV_MR * CLV_NV];
         __global const float *line[CLV_MR], *packed = b;
         const int rows = min(CLV_MR, end - i0);
         CLV_WIDE_ZERO(acc, CLV_MR);
         CLV_UNROLL
         for (int i = 0; i < CLV_MR; i++) /* rows beyond the last repeat it and are not stored */
-            line[i] = a + (size_t)min(i0 + i, end - 1) * a_row;
-        for (int l = 0, at = 0; l < deep; l++, at += a_column, packed += b_row) {
-#define GEMM_SCALAR(i) line[i][at]
+            line[i] = a + (size_t)min(i0 + i, end - 1) * lda;
+        CLV_UNROLL_BY(2)
+        for (int l = 0; l < deep; l++, packed += b_row) {
+#define GEMM_SCALAR(i) line[i][l]
+            CLV_PREFETCH(packed + 16 * b_row);
+            CLV_PREFETCH(packed + 16 * b_row + 16);
             CLV_WIDE_STEP(acc, CLV_MR, packed, GEMM_SCALAR);
         }
         CLV_WIDE_SPILL(tile, acc, CLV_MR);
         for (int i = 0; i < rows; i++)
-            finish_row(c + (size_t)(i0 + i) * ldc, tile + i * CLV_NB, bias, columns, flags);
+            finish_row(c + (size_t)(i0 + i) * ldc, tile + i * CLV_NV, bias, columns, flags);
     }
 }
 
-/* c[m, n] = Σ_l a[i·a_row + l·a_column] · b[q·b_block + l·b_row + j] (+ bias) (+ c), c's rows ldc
- * apart. b is packed (b_row = CLV_NB) or any matrix whose n is a multiple of CLV_NB. The sum over l
- * is cut into pieces of `depth` that stay in the cache, and a group takes the l in [s·span,
- * (s + 1)·span): with more than one s, c is a stack of partial sums, c_part apart.
+/* c[m, n] = Σ_l a[i·lda + l] · b[q·b_block + l·b_row + j] (+ bias) (+ c), c's rows ldc apart. b is
+ * packed (b_row = CLV_NB) or any matrix whose n is a multiple of CLV_NB. The sum over l is cut into
+ * pieces of `depth` that stay in the cache, and a group takes the l in [s·span, (s + 1)·span): with
+ * more than one s, c is a stack of partial sums, c_part apart.
  * NDRange: group (p, g, s): column blocks q in [p·blocks, (p + 1)·blocks), rows [g·share,
  * (g + 1)·share). */
 CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
                                    __global const float *restrict a, ulong a_at,
                                    __global const float *restrict b, ulong b_at,
                                    __global const float *restrict bias, ulong bias_at, int m, int n,
-                                   int k, int ldc, int a_row, int a_column, int b_block, int b_row,
-                                   int c_part, int span, int depth, int flags, int blocks,
-                                   int share)
+                                   int k, int ldc, int lda, int b_block, int b_row, int c_part,
+                                   int span, int depth, int flags, int blocks, int share)
 {
     const int s = (int)get_group_id(2), stop = min(k, s * span + span);
     const int begin = (int)get_group_id(1) * share, end = min(m, begin + share);
@@ -120,9 +147,8 @@ CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
         /* Bias and old content join the sum with its first piece. */
         const int join = l == s * span ? flags : GEMM_ACCUMULATE;
         for (int q = q0; q < q1; q++)
-            wide_rows(c + q * CLV_NB, a + (size_t)l * a_column,
-                      b + (size_t)q * b_block + (size_t)l * b_row, bias + q * CLV_NB, begin, end,
-                      min(depth, stop - l), ldc, a_row, a_column, b_row,
+            wide_rows(c + q * CLV_NB, a + l, b + (size_t)q * b_block + (size_t)l * b_row,
+                      bias + q * CLV_NB, begin, end, min(depth, stop - l), ldc, lda, b_row,
                       min(n - q * CLV_NB, CLV_NB), join);
     }
 }

@@ -90,6 +90,7 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
     if (n < 1 || n > plan->max_batch)
         CLV_FAIL(error, CLV_E_INTERNAL, "%s: a batch of %lld where 1 to %lld were planned",
                  plan->graph->label, (long long)n, (long long)plan->max_batch);
+    CLV_TRY(clvi_layout_set_batch(&plan->layout, n, error));
     plan->n = n;
     plan->random = random ? *random : (clvi_run_random){0};
     const uint64_t version = clvi_store_version(plan->store);
@@ -116,8 +117,7 @@ static clv_status add_into(const clvi_plan *plan, clv_tensor tensor, clvi_view t
                            clvi_view part, clv_error *error)
 {
     const clv_shape *shape = &plan->graph->tensors[tensor].shape;
-    const int64_t elements =
-        clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
+    const int64_t elements = clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
     return clvi_add_into(plan->device, total, part, elements, error);
 }
 

@@ -40,6 +40,14 @@ void clvi_slabs_destroy(clvi_slabs *slabs)
     clvi_free(slabs);
 }
 
+uint64_t clvi_slabs_bytes(const clvi_slabs *slabs)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < slabs->count; i++)
+        sum += slabs->bufs[i] ? clvi_buf_bytes(slabs->bufs[i]) : 0;
+    return sum;
+}
+
 void clvi_slabs_claim(clvi_slabs *slabs, const void *user)
 {
     slabs->user = user;
@@ -72,7 +80,7 @@ void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slab
     memset(layout, 0, sizeof *layout);
     layout->device = device;
     layout->slabs = slabs;
-    layout->max_batch = max_batch;
+    layout->max_batch = layout->n = max_batch;
     layout->unit = clvi_device_get_info(device)->align_bytes / 4;
     layout->guarded = arena && strcmp(arena, "0") == 0;
 }
@@ -129,7 +137,8 @@ static clvi_extent end_of(const clvi_item *item)
                          item->offset.constant + item->size.constant};
 }
 
-/* Larger first. What to sort by the largest batch is kept beside the pointer. */
+/* Pieces that may not move with the batch first: below them lie only such. Then larger ones first.
+ * The size at the largest batch is kept beside the pointer. */
 typedef struct ranked {
     clvi_item *item;
     uint64_t size;
@@ -138,6 +147,8 @@ typedef struct ranked {
 static int by_size(const void *a, const void *b)
 {
     const ranked *x = a, *y = b;
+    if (x->item->fixed != y->item->fixed)
+        return x->item->fixed ? -1 : 1;
     if (x->size != y->size)
         return x->size > y->size ? -1 : 1;
     return x->item < y->item ? -1 : x->item > y->item; /* reproducible */
@@ -333,7 +344,22 @@ clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n)
     return (clvi_view){layout->slabs->bufs[item->slab], at_batch(item->offset, n) * layout->unit};
 }
 
-clv_status clvi_layout_poison(const clvi_layout *layout, clv_error *error)
+clv_status clvi_layout_set_batch(clvi_layout *layout, int64_t n, clv_error *error)
+{
+    for (size_t i = 0; layout->guarded && n != layout->n && i < layout->count; i++) {
+        const clvi_item *item = &layout->items[i];
+        if (item->size.per_sample == 0)
+            continue;
+        const uint64_t from = GUARD_ELEMENTS + at_batch(item->size, n) * layout->unit;
+        const uint64_t to = 2 * GUARD_ELEMENTS + item_elements(layout, item);
+        CLV_TRY(
+            clvi_fill(layout->device, item->own, from * 4, (to - from) * 4, guard_pattern, error));
+    }
+    layout->n = n;
+    return CLV_OK;
+}
+
+clv_status clvi_layout_poison(clvi_layout *layout, clv_error *error)
 {
     for (size_t i = 0; i < layout->count; i++) {
         const clvi_item *item = &layout->items[i];
@@ -341,6 +367,7 @@ clv_status clvi_layout_poison(const clvi_layout *layout, clv_error *error)
         CLV_TRY(clvi_fill(layout->device, view.buf, view.offset * 4,
                           item_elements(layout, item) * 4, poison_pattern, error));
     }
+    layout->n = layout->max_batch; /* the guard bands behind smaller batches are gone */
     return CLV_OK;
 }
 
@@ -350,7 +377,8 @@ clv_status clvi_layout_check_guards(const clvi_layout *layout, clv_error *error)
         const clvi_item *item = &layout->items[i];
         uint32_t band[GUARD_ELEMENTS];
         for (int behind = 0; item->own && behind < 2; behind++) {
-            const uint64_t at = behind ? GUARD_ELEMENTS + item_elements(layout, item) : 0;
+            const uint64_t size = at_batch(item->size, layout->n) * layout->unit;
+            const uint64_t at = behind ? GUARD_ELEMENTS + size : 0;
             CLV_TRY(clvi_download(layout->device, item->own, at * 4, band, sizeof band, error));
             for (int k = 0; k < GUARD_ELEMENTS; k++)
                 if (band[k] != guard_pattern)

@@ -16,6 +16,7 @@ typedef struct clvi_item {
     clvi_amount amount; /* elements */
     int32_t first, last;
     clvi_extent size, offset;
+    bool fixed; /* keeps its content from one batch to a smaller one: the offset has no n in it */
     uint32_t slab;
     clvi_buf *own; /* CONCLAVE_ARENA=0 */
 } clvi_item;
@@ -25,10 +26,10 @@ typedef struct clvi_layout {
     clvi_slabs *slabs;
     clvi_item *items;
     size_t count, capacity;
-    int64_t max_batch;
-    uint64_t unit;  /* elements */
-    bool guarded;   /* CONCLAVE_ARENA=0 */
-    uint64_t bytes; /* in use at max_batch, after placing */
+    int64_t max_batch, n; /* n: of the last run, where the guard bands stand */
+    uint64_t unit;        /* elements */
+    bool guarded;         /* CONCLAVE_ARENA=0 */
+    uint64_t bytes;       /* in use at max_batch, after placing */
 } clvi_layout;
 
 void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slabs,
@@ -41,9 +42,11 @@ clv_status clvi_layout_add(clvi_layout *layout, const char *what, clvi_amount am
  * Errors: CLV_E_MEMORY naming the largest pieces and the batch that would fit. */
 clv_status clvi_layout_place(clvi_layout *layout, const char *label,
                              clv_error *error) CLV_MUST_CHECK;
+/* CONCLAVE_ARENA=0: puts the guard bands behind what a batch of n may use. Before each forward. */
+clv_status clvi_layout_set_batch(clvi_layout *layout, int64_t n, clv_error *error) CLV_MUST_CHECK;
 /* Where a piece lies for a batch of n. Index -1: an absent view. */
 clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n);
-clv_status clvi_layout_poison(const clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_layout_poison(clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_layout_check_guards(const clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
 
 /* The slabs remember who wrote into them last: prepared weights of another plan are gone then. */

@@ -10,12 +10,12 @@ typedef struct analysis {
     clvi_plan *plan;
     const clv_graph *graph;
     const clvi_plan_desc *desc;
-    clvi_needs *needs;  /* per step */
-    bool *wanted;       /* tensor is a wanted output */
-    bool *needs_grad;   /* something trainable lies above it */
-    bool *has_grad;     /* a gradient arrives at it */
-    int32_t *last_use;  /* last step in time that reads its value */
-    int32_t steps;      /* F */
+    clvi_needs *needs; /* per step */
+    bool *wanted;      /* tensor is a wanted output */
+    bool *needs_grad;  /* something trainable lies above it */
+    bool *has_grad;    /* a gradient arrives at it */
+    int32_t *last_use; /* last step in time that reads its value */
+    int32_t steps;     /* F */
 } analysis;
 
 static clv_tensor root_of(const analysis *a, clv_tensor t)
@@ -192,10 +192,12 @@ static clv_status add_values(analysis *a, int32_t s, clv_error *error)
     CLV_TRY(clvi_layout_add(&plan->layout, node->name, needs->forward_workspace, s, s,
                             &step->forward_workspace, error));
     CLV_TRY(clvi_layout_add(&plan->layout, node->name, needs->prepared, train ? s : 0,
-                            !train                                           ? end
+                            !train                                            ? end
                             : needs->prepared_in_backward && step->wants_grad ? back
-                                                                             : s,
+                                                                              : s,
                             &step->prepared, error));
+    if (!train && step->prepared >= 0)
+        plan->layout.items[step->prepared].fixed = true;
     return CLV_OK;
 }
 
@@ -222,12 +224,13 @@ static clv_status add_gradients(analysis *a, int32_t s, bool *written, clv_error
         const clvi_amount amount = amount_of(&a->graph->tensors[in].shape);
         const char *name = a->graph->tensors[in].name;
         if (written[in]) {
-            CLV_TRY(clvi_layout_add(&plan->layout, name, amount, now, now, &step->addend[i], error));
+            CLV_TRY(
+                clvi_layout_add(&plan->layout, name, amount, now, now, &step->addend[i], error));
             continue;
         }
         written[in] = true;
         if (a->graph->tensors[in].kind != CLVI_TENSOR_ACTIVATION)
-            continue; /* the store's, or bound from outside */
+            continue;         /* the store's, or bound from outside */
         int32_t producer = s; /* in time: until backward of the step that made it */
         while (producer > 0 &&
                plan->steps[producer].node != (uint32_t)a->graph->tensors[in].producer)

@@ -166,7 +166,8 @@ static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed,
     clvi_text_printf(&stream, "init/%s", s->name);
     clv_status status = CLV_OK;
     if (!values || stream.failed) {
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
+        status =
+            clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
     } else {
         if (s->init == CLV_INIT_UNIFORM || s->init == CLV_INIT_NORMAL)
             draw(s, seed, stream.data, values);

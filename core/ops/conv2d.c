@@ -15,18 +15,11 @@ static clv_status shape(clvi_shape_request *r, clv_error *error)
     return CLV_OK;
 }
 
-/* Whether dz is another tensor than the gradient to y. */
-static bool own_dz(const clvi_wide *wide, const clvi_conv *c, const clvi_conv_attrs *a)
+/* Elements of dz, the gradient to the convolution's sum, per sample: without an activation it is the
+ * gradient to y itself. */
+static int64_t dz_elements(const clvi_conv *c, const clvi_conv_attrs *a)
 {
-    return a->activation != CLVI_ACT_NONE || clvi_conv_slack(wide, c) > 0;
-}
-
-/* Elements of dz for n pictures with what may be read beyond it. */
-static clvi_amount dz_amount(const clvi_wide *wide, const clvi_conv *c, const clvi_conv_attrs *a)
-{
-    if (!own_dz(wide, c, a))
-        return (clvi_amount){0, 0};
-    return (clvi_amount){c->oh * c->ow * c->co, clvi_conv_slack(wide, c)};
+    return a->activation != CLVI_ACT_NONE ? c->oh * c->ow * c->co : 0;
 }
 
 static bool saves_sum(const clvi_conv_attrs *a, uint32_t wants_grad)
@@ -52,12 +45,11 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
     if (saves_sum(a, wants_grad))
         out->saved[0] = (clvi_amount){c.oh * c.ow * c.co, 0};
-    const clvi_amount dz = dz_amount(&wide, &c, a);
     clvi_amount rest = clvi_conv_backward_workspace(&wide, &c);
     const int64_t sums = clvi_act_workspace(c.co);
     rest.constant = rest.constant > sums ? rest.constant : sums;
-    out->backward_workspace =
-        (clvi_amount){dz.per_sample + rest.per_sample, dz.constant + rest.constant};
+    rest.per_sample += dz_elements(&c, a);
+    out->backward_workspace = rest;
 }
 
 static clv_status prepare(const clvi_run *run, clv_error *error)
@@ -86,14 +78,12 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
-    const clvi_wide wide = clvi_wide_of(run->device);
     const clvi_conv_attrs *a = run->node->attrs;
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
-    const clvi_amount dz = dz_amount(&wide, &c, a);
     clvi_view rest = run->workspace;
-    rest.offset += (uint64_t)(dz.per_sample * run->n + dz.constant);
+    rest.offset += (uint64_t)(dz_elements(&c, a) * run->n);
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
-    const bool own = own_dz(&wide, &c, a) && products;
+    const bool own = dz_elements(&c, a) > 0 && products;
     const clvi_act_grads act = {.dy = run->grad_out[0],
                                 .value = a->activation == CLVI_ACT_SILU ? run->saved[0]
                                                                         : run->out[0],

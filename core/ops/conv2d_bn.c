@@ -25,12 +25,6 @@ static clvi_amount stats_amount(const clvi_wide *wide, const clvi_conv *one)
     return (clvi_amount){s.groups * clvi_norm_stats(one->co), clvi_norm_stats(one->co)};
 }
 
-/* The gradient to the convolution's result. */
-static clvi_amount dz_amount(const clvi_wide *wide, const clvi_conv *one)
-{
-    return (clvi_amount){one->oh * one->ow * one->co, clvi_conv_slack(wide, one)};
-}
-
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
@@ -55,10 +49,9 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
         out->backward_inputs |= 1u << 0;
     const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.co);
     const clvi_amount conv = clvi_conv_backward_workspace(&wide, &c);
-    const clvi_amount both = {
+    out->backward_workspace = (clvi_amount){
         norm.per_sample > conv.per_sample ? norm.per_sample : conv.per_sample,
         norm.constant > conv.constant ? norm.constant : conv.constant};
-    out->backward_workspace = sum_of(dz_amount(&wide, &c), both);
 }
 
 static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
@@ -119,25 +112,24 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
 }
 
+/* The gradient to the convolution's result takes the result's place: nothing reads that afterwards,
+ * and memory that was just read is cheaper to write than any other. */
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
-    const clvi_wide wide = clvi_wide_of(run->device);
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     const clvi_norm norm = norm_of(run, &c);
-    const clvi_amount dz = dz_amount(&wide, &c);
-    const clvi_view rest = view_at(run->workspace, dz.per_sample * run->n + dz.constant);
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
     const clvi_norm_grads to_norm = {.z = run->saved[0],
                                      .dy = run->grad_out[0],
-                                     .dz = products ? run->workspace : (clvi_view){0},
+                                     .dz = products ? run->saved[0] : (clvi_view){0},
                                      .dgamma = run->grad_in[2],
                                      .dbeta = run->grad_in[3],
-                                     .workspace = rest};
+                                     .workspace = run->workspace};
     CLV_TRY(clvi_norm_backward(run->device, &norm, &to_norm, error));
     const clvi_conv_grads grads = {.x = run->in[0],
                                    .weights = run->in[1],
-                                   .dz = run->workspace,
-                                   .workspace = rest,
+                                   .dz = run->saved[0],
+                                   .workspace = run->workspace,
                                    .dx = run->grad_in[0],
                                    .dweights = run->grad_in[1]};
     return products ? clvi_conv_backward(run->device, &c, &grads, error) : CLV_OK;

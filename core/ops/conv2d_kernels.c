@@ -8,8 +8,9 @@ enum {
     FLAT_CHANNELS = 8,        /* below: taps side by side are one, in a copy with margins */
     GROUP_WORK = 1 << 20,     /* multiply-adds of a work-group: some 10 µs */
     PARAM_GROUPS = 64,        /* work-groups of a weight gradient, where the pictures give them */
+    PARAM_SPLIT = 1 << 17,    /* weights above which work-groups share their rows, too */
     PARAM_LEAST = 256,        /* output pixels of each at least */
-    PARAM_PIECE = 128,        /* output pixels per pass: 128 B each of dz stay in a level-1 cache */
+    CACHED_WEIGHTS = 1 << 17, /* elements: half of a 1 MiB level-2 cache */
     FLAG_BIAS = 4, FLAG_STATS = 8 /* kernels/conv2d.cl */
 };
 
@@ -197,10 +198,20 @@ static int64_t wide_share(const clvi_wide *wide, const clvi_conv *c)
     return (blocks > least ? blocks : least) * wide->rows;
 }
 
+/* Column blocks of a work-group. Where all packed weights fit a level-2 cache, one group takes them
+ * all over its pixels, which then come from memory once. */
+static int64_t wide_blocks(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t all = clvi_div_up(c->co, wide->columns);
+    const int64_t block = c->kh * c->kw * c->ci * wide->columns;
+    return all * block <= CACHED_WEIGHTS ? all : 1;
+}
+
 static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
                               const picture *p, const wide_call *call, clv_error *error)
 {
     const int64_t share = wide_share(wide, c), pixels = clvi_conv_pixels(c);
+    const int64_t blocks = wide_blocks(wide, c);
     clvi_launch l;
     clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", wide->options);
     clvi_arg_view(&l, call->y);
@@ -226,9 +237,10 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
     clvi_arg_int(&l, (int32_t)call->y_row);
     clvi_arg_int(&l, (int32_t)call->y_pixel);
     clvi_arg_int(&l, call->flags);
+    clvi_arg_int(&l, (int32_t)blocks);
     clvi_arg_int(&l, (int32_t)share);
-    return clvi_launch_run(&l, (size_t)clvi_div_up(pixels, share),
-                           (size_t)clvi_div_up(c->co, wide->columns), 1, error);
+    const int64_t column_groups = clvi_div_up(clvi_div_up(c->co, wide->columns), blocks);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(pixels, share), (size_t)column_groups, 1, error);
 }
 
 int64_t clvi_conv_packed(const clvi_wide *wide, const clvi_conv *c)
@@ -386,7 +398,7 @@ static clv_status backward_data(clvi_device *device, const clvi_wide *wide, cons
 
 /* How the output's pixels are cut for the weight gradient. */
 typedef struct chunks {
-    int64_t count, pixels, piece;
+    int64_t count, pixels;
 } chunks;
 
 static int64_t weights_of(const clvi_conv *c)
@@ -394,26 +406,26 @@ static int64_t weights_of(const clvi_conv *c)
     return c->kh * c->kw * c->ci * c->co;
 }
 
+/* Filter rows of a work-group: all, so that it packs dz once for them, unless that makes many copies
+ * of many weights. */
+static int64_t param_span(const clvi_conv *c)
+{
+    return weights_of(c) <= PARAM_SPLIT ? c->kh : 1;
+}
+
 static int64_t most_chunks(const clvi_wide *wide, const clvi_conv *c)
 {
-    const int64_t groups = clvi_div_up(c->co, wide->columns) * c->kh;
+    const int64_t groups = clvi_div_up(c->co, wide->columns) * c->kh / param_span(c);
     return groups < PARAM_GROUPS ? clvi_div_up(PARAM_GROUPS, groups) : 1;
 }
 
 static chunks chunks_of(const clvi_wide *wide, const clvi_conv *c)
 {
     const int64_t pixels = clvi_conv_pixels(c), most = most_chunks(wide, c);
-    chunks r = {.count = clvi_div_up(pixels, PARAM_LEAST), .piece = PARAM_PIECE};
-    if (r.count > most)
-        r.count = most;
-    r.pixels = clvi_div_up(pixels, r.count);
-    /* Whole rows, where rows are short. */
-    if (c->ow <= PARAM_PIECE) {
-        r.piece = clvi_div_up(PARAM_PIECE, c->ow) * c->ow;
-        r.pixels = clvi_div_up(r.pixels, c->ow) * c->ow;
-    }
-    r.count = clvi_div_up(pixels, r.pixels);
-    return r;
+    int64_t count = clvi_div_up(pixels, PARAM_LEAST);
+    count = count < most ? count : most;
+    const int64_t chunk = clvi_div_up(pixels, count);
+    return (chunks){.count = clvi_div_up(pixels, chunk), .pixels = chunk};
 }
 
 /* `workspace`: the parts, then the picture with margins where there is one. */
@@ -447,19 +459,13 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
     clvi_arg_int(&l, (int32_t)c.oh);
     clvi_arg_int(&l, (int32_t)c.ow);
     clvi_arg_int(&l, (int32_t)c.co);
-    clvi_arg_int(&l, (int32_t)c.co);
+    clvi_arg_int(&l, (int32_t)param_span(&c));
     clvi_arg_int(&l, (int32_t)k.pixels);
-    clvi_arg_int(&l, (int32_t)k.piece);
     CLV_TRY(clvi_launch_run(&l, (size_t)k.count, (size_t)clvi_div_up(c.co, wide->columns),
-                            (size_t)c.kh, error));
+                            (size_t)(c.kh / param_span(&c)), error));
     if (k.count == 1)
         return CLV_OK;
     return clvi_sum_parts(device, g->dweights, workspace, k.count, weights_of(&c), error);
-}
-
-int64_t clvi_conv_slack(const clvi_wide *wide, const clvi_conv *c)
-{
-    return c->co < wide->columns ? wide->columns : 0;
 }
 
 clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *c)

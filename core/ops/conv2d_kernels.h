@@ -55,10 +55,9 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv,
 
 /* ---- Backward ------------------------------------------------------------------------------------- */
 
-/* dz, the gradient to the convolution's sum, must be readable this many elements beyond its end. */
-int64_t clvi_conv_slack(const clvi_wide *wide, const clvi_conv *conv);
 /* Elements of workspace of the two gradients together, for any n. */
 clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *conv);
+/* dz [n, oh, ow, co]: the gradient to the convolution's sum. */
 typedef struct clvi_conv_grads {
     clvi_view x, weights, dz, workspace;
     clvi_view dx, dweights; /* buf NULL: not wanted */

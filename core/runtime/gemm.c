@@ -13,7 +13,8 @@ enum {
     DEPTH = 512,        /* of the sum per pass */
     LEAST_SPAN = 256,   /* a part of a sum that is cut in parts is at least so long */
     MOST_PARTS = 32,
-    PACK_ELEMENTS = 8192 /* per group that packs */
+    PACK_ELEMENTS = 8192, /* per group that packs */
+    TRANSPOSE_SHARE = 64 /* rows and columns per group that transposes */
 };
 
 /* Flags of kernels/gemm.cl. */
@@ -26,8 +27,8 @@ clvi_wide clvi_wide_of(const clvi_device *device)
                    .param_rows = clvi_tuning_int(device, "param_mr")};
     const int nv = clvi_tuning_int(device, "gemm_nv");
     w.columns = nv * w.vector;
-    snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d", w.rows, nv,
-             w.param_rows);
+    snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d -DCLV_FETCH=%d",
+             w.rows, nv, w.param_rows, clvi_tuning_int(device, "fetch"));
     return w;
 }
 
@@ -70,6 +71,7 @@ clv_status clvi_pack(clvi_device *device, const clvi_packing *p, clv_error *erro
 typedef struct cut {
     bool pack;            /* b is packed into the workspace first */
     int64_t packed;       /* elements of it */
+    int64_t transposed;   /* elements of a, where it is transposed first */
     int64_t rows, blocks; /* of a group: rows of c (a multiple of wide.rows), column blocks */
     int64_t row_groups, block_groups;
     int64_t parts, span; /* k is cut into `parts` spans, summed afterwards */
@@ -84,6 +86,7 @@ static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
     if (!g->transpose_b && g->n % wide->columns == 0 && g->m <= 4 * (int64_t)wide->rows)
         c.pack = false;
     c.packed = c.pack ? clvi_packed_elements(wide, g->k, g->n, 0) : 0;
+    c.transposed = g->transpose_a ? g->m * g->k : 0;
     c.rows = clvi_div_up(g->m < CHUNK_ROWS ? g->m : CHUNK_ROWS, wide->rows) * wide->rows;
     c.blocks = blocks < CHUNK_BLOCKS ? blocks : CHUNK_BLOCKS;
     while (clvi_div_up(g->m, c.rows) * clvi_div_up(blocks, c.blocks) < WANTED_GROUPS &&
@@ -166,29 +169,51 @@ static clv_status pack_b(clvi_device *device, const clvi_gemm *g, clv_error *err
     return clvi_pack(device, &p, error);
 }
 
+/* The kernel walks along the rows of a: down its columns every step would be another line of memory.
+ */
+static clv_status transpose_a(clvi_device *device, const clvi_wide *wide, const clvi_gemm *g,
+                              clvi_view to, clv_error *error)
+{
+    const int64_t longer = g->m > g->k ? g->m : g->k;
+    int64_t share = TRANSPOSE_SHARE;
+    while (clvi_div_up(longer, share) > MOST_GROUPS)
+        share *= 2;
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "gemm", "gemm_transpose", wide->options);
+    clvi_arg_view(&l, to);
+    clvi_arg_view(&l, g->a);
+    clvi_arg_int(&l, (int32_t)g->k);
+    clvi_arg_int(&l, (int32_t)g->m);
+    clvi_arg_int(&l, (int32_t)(g->lda > 0 ? g->lda : g->m));
+    clvi_arg_int(&l, (int32_t)share);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(g->m, share), (size_t)clvi_div_up(g->k, share), 1,
+                           error);
+}
+
 static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error *error)
 {
     const clvi_wide wide = clvi_wide_of(device);
     const cut c = cut_product(&wide, g);
-    const int64_t lda = g->lda > 0 ? g->lda : g->transpose_a ? g->m : g->k;
+    const int64_t lda = g->transpose_a ? g->k : g->lda > 0 ? g->lda : g->k;
     const int64_t ldb = g->ldb > 0 ? g->ldb : g->n;
     const int64_t ldc = g->ldc > 0 ? g->ldc : g->n;
     const bool whole = c.parts == 1;
-    const clvi_view part = at(g->workspace, c.packed);
+    const clvi_view turned = at(g->workspace, c.packed), part = at(turned, c.transposed);
     if (c.pack)
         CLV_TRY(pack_b(device, g, error));
+    if (g->transpose_a)
+        CLV_TRY(transpose_a(device, &wide, g, turned, error));
     clvi_launch l;
     clvi_launch_begin(&l, device, "gemm", "gemm_wide", wide.options);
     clvi_arg_view(&l, whole ? g->c : part);
-    clvi_arg_view(&l, g->a);
+    clvi_arg_view(&l, g->transpose_a ? turned : g->a);
     clvi_arg_view(&l, c.pack ? g->workspace : g->b);
     clvi_arg_view(&l, g->bias);
     clvi_arg_int(&l, (int32_t)g->m);
     clvi_arg_int(&l, (int32_t)g->n);
     clvi_arg_int(&l, (int32_t)g->k);
     clvi_arg_int(&l, (int32_t)(whole ? ldc : g->n));
-    clvi_arg_int(&l, g->transpose_a ? 1 : (int32_t)lda);
-    clvi_arg_int(&l, g->transpose_a ? (int32_t)lda : 1);
+    clvi_arg_int(&l, (int32_t)lda);
     clvi_arg_int(&l, c.pack ? (int32_t)(g->k * wide.columns) : wide.columns);
     clvi_arg_int(&l, c.pack ? wide.columns : (int32_t)ldb);
     clvi_arg_int(&l, (int32_t)(whole ? 0 : g->m * g->n));
@@ -212,7 +237,7 @@ uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm)
         return clvi_clblast_workspace(device, gemm);
     const clvi_wide wide = clvi_wide_of(device);
     const cut c = cut_product(&wide, gemm);
-    return (uint64_t)(c.packed + (c.parts > 1 ? c.parts * gemm->m * gemm->n : 0));
+    return (uint64_t)(c.packed + c.transposed + (c.parts > 1 ? c.parts * gemm->m * gemm->n : 0));
 }
 
 /* CLBlast copies what its blocks do not divide: all three matrices with every extent rounded up to a
@@ -235,12 +260,12 @@ clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_
     if (k_varies) { /* the longer the sum, the more parts */
         g.k = (int64_t)MOST_PARTS * LEAST_SPAN;
         const cut c = cut_product(&wide, &g);
-        return (clvi_gemm_bound){clvi_packed_elements(&wide, 1, g.n, 0),
+        return (clvi_gemm_bound){clvi_packed_elements(&wide, 1, g.n, 0) + (g.transpose_a ? g.m : 0),
                                  c.parts > 1 ? c.parts * g.m * g.n : 0};
     }
     g.m = 1; /* the fewer rows, the more parts */
     const cut c = cut_product(&wide, &g);
-    return (clvi_gemm_bound){c.parts > 1 ? c.parts * g.n : 0,
+    return (clvi_gemm_bound){(c.parts > 1 ? c.parts * g.n : 0) + (g.transpose_a ? g.k : 0),
                              clvi_packed_elements(&wide, g.k, g.n, 0)};
 }
 

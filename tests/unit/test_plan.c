@@ -227,6 +227,43 @@ static void test_plans_take_turns(void **state)
     clvi_slabs_destroy(slabs);
 }
 
+/* A picture of one column: its filters are packed for inference. */
+static clv_tensor column(clv_builder *b, clv_tensor x)
+{
+    static const int64_t picture[] = {WIDTH, 1, 1};
+    clv_attr shape = clv_attr_int("shape", 0);
+    shape.type = CLV_ATTR_INTS, shape.ints = picture, shape.int_count = 3;
+    const clv_conv2d_desc one = {.filters = 8, .kernel = 3}, two = {.filters = 1, .kernel = 3};
+    x = clv_op(b, "reshape", "picture", &x, 1, &shape, 1);
+    x = clv_conv2d_bn(b, "conv1", "norm", x, &one);
+    return clv_flatten(b, "flat", clv_conv2d(b, "conv2", x, &two));
+}
+
+/* What inference prepares once stays where it is while the batch changes. */
+static void test_prepared_stays(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {1, MOST, 3, 1, MOST - 1};
+    float x[MOST * WIDTH], all[MOST * WIDTH], some[MOST * WIDTH];
+    for (int64_t i = 0; i < MOST * WIDTH; i++)
+        x[i] = sample(i);
+    net t;
+    net_open(&t, column);
+    net_plan(&t, CLV_MODE_INFER, MOST);
+    net_run(&t, MOST, x, all, NULL);
+    for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+        const size_t bytes = (size_t)batches[k] * WIDTH * 4;
+        OK(clvi_upload(device, t.x, 0, x, bytes, error));
+        OK(clvi_plan_forward(t.plan, batches[k], NULL, error));
+        const clvi_view out = clvi_plan_output(t.plan, 0, batches[k]);
+        OK(clvi_download(device, out.buf, out.offset * 4, some, bytes, error));
+        OK(clvi_plan_check_guards(t.plan, error));
+        for (int64_t i = 0; i < batches[k] * WIDTH; i++)
+            assert_float_equal(some[i], all[i], 1e-5);
+    }
+    net_close(&t);
+}
+
 /* Frozen parameters get no gradient, and what lies below them no backward. */
 static bool only_second(void *user, const char *name)
 {
@@ -305,7 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients_meet),   cmocka_unit_test(test_memory_is_shared),
         cmocka_unit_test(test_plans_take_turns), cmocka_unit_test(test_backward_stops),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_prepared_stays),
     };
     clv_error error = CLV_ERROR_INIT;
     const clvi_device_options options = {.select = "auto"};
