@@ -1,8 +1,8 @@
 /* Batch normalisation over the last axis' channels with an activation (Ioffe and Szegedy 2015):
  *     y = act(p), p = (z - mean)·invstd·gamma + beta, invstd = 1/√(var + eps).
- * z [pixels, c]. Sums run over groups of pixels first and over the groups afterwards, in an order that
- * depends on the shapes only. Host side: core/ops/batch_norm_kernels.c.
- * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. Outputs are overwritten.
+ * z [pixels, c]. Sums run over groups of pixels first and over the groups afterwards, in an order
+ * that depends on the shapes only. Host side: core/ops/batch_norm_kernels.c. NDRange of every
+ * kernel: groups of one work-item, 0 bytes of local memory. Outputs are overwritten.
  */
 #include "activation.clh"
 
@@ -31,9 +31,9 @@ CLV_SINGLE __kernel void batch_norm_stats(__global float *restrict stats, ulong 
     }
 }
 
-/* From the groups' statistics (`groups` of them, `share` pixels each, the last one what is left) the
- * batch's: saved[0][c] mean, saved[1][c] invstd. Running statistics take a share of `momentum`, the
- * variance with pixels - 1 as PyTorch; not at all where pixels is 1 (running_mean NULL).
+/* From the groups' statistics (`groups` of them, `share` pixels each, the last one what is left)
+ * the batch's: saved[0][c] mean, saved[1][c] invstd. Running statistics take a share of `momentum`,
+ * the variance with pixels - 1 as PyTorch; not at all where pixels is 1 (running_mean NULL).
  * NDRange: group g takes the channels [g·CLV_V, (g + 1)·CLV_V). */
 CLV_SINGLE __kernel void batch_norm_finish(__global float *restrict saved, ulong saved_at,
                                            __global float *restrict running_mean, ulong mean_at,
@@ -71,9 +71,9 @@ CLV_SINGLE __kernel void batch_norm_finish(__global float *restrict saved, ulong
     clv_store(fma((floatV)(momentum), var - old_var, old_var), running_var, left);
 }
 
-/* For inference, from the running statistics: fold[0][c] mean, fold[1][c] invstd, fold[2][c] scale =
- * gamma·invstd, fold[3][c] offset = beta - mean·scale, so that p = z·scale + offset.
- * NDRange: as batch_norm_finish. */
+/* For inference, from the running statistics: fold[0][c] mean, fold[1][c] invstd, fold[2][c] scale
+ * = gamma·invstd, fold[3][c] offset = beta - mean·scale, so that p = z·scale + offset. NDRange: as
+ * batch_norm_finish. */
 CLV_SINGLE __kernel void batch_norm_fold(__global float *restrict fold, ulong fold_at,
                                          __global const float *restrict gamma, ulong gamma_at,
                                          __global const float *restrict beta, ulong beta_at,
@@ -143,8 +143,7 @@ CLV_SINGLE __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulon
         for (int r = begin; r < end; r++) {
             const size_t at = (size_t)r * c + j;
             const floatV n = (clv_load(z + at, left, 0) - mean) * invstd;
-            const floatV dp =
-                clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
+            const floatV dp = clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
             sum += dp;
             product = fma(dp, n, product);
         }
@@ -153,8 +152,8 @@ CLV_SINGLE __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulon
     }
 }
 
-/* total[0][c], total[1][c]: the sums of batch_norm_bwd_sums over the groups, in their order; also to
- * dbeta and dgamma (NULL: not wanted). NDRange: as batch_norm_finish. */
+/* total[0][c], total[1][c]: the sums of batch_norm_bwd_sums over the groups, in their order; also
+ * to dbeta and dgamma (NULL: not wanted). NDRange: as batch_norm_finish. */
 CLV_SINGLE __kernel void batch_norm_bwd_finish(__global float *restrict total, ulong total_at,
                                                __global float *restrict dgamma, ulong dgamma_at,
                                                __global float *restrict dbeta, ulong dbeta_at,
@@ -176,8 +175,8 @@ CLV_SINGLE __kernel void batch_norm_bwd_finish(__global float *restrict total, u
         clv_store(product, dgamma + dgamma_at + j, left);
 }
 
-/* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again. dz may be the very
- * memory of dy or z. NDRange: group g takes `share` pixels. */
+/* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again. dz may be the
+ * very memory of dy or z. NDRange: group g takes `share` pixels. */
 CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                                              __global const float *z, ulong z_at,
                                              __global const float *dy, ulong dy_at,
@@ -205,8 +204,7 @@ CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
         for (int r = begin; r < end; r++) {
             const size_t at = (size_t)r * c + j;
             const floatV n = (clv_load(z + at, left, 0) - mean) * invstd;
-            const floatV dp =
-                clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
+            const floatV dp = clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
             clv_store(outer * (dp - fma(n, product, sum)), dz + at, left);
         }
     }

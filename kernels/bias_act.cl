@@ -1,6 +1,7 @@
 /* What conv2d and dense do besides multiplying: activation on its own, where training needs the sum
  * before it, and the way back through activation and bias.
- * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. Outputs are overwritten.
+ * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. Outputs are
+ * overwritten.
  */
 #include "activation.clh"
 #include "elementwise.clh"

@@ -13,25 +13,26 @@
 #define CONV_LANES 16
 #define CONV_LANE  ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 #endif
-#define intR            CLV_PASTE(int, CONV_LANES)
-#define uintR           CLV_PASTE(uint, CONV_LANES)
-#define vstoreR         CLV_PASTE(vstore, CONV_LANES)
-#define as_uintR        CLV_PASTE(as_uint, CONV_LANES)
-#define convert_intR    CLV_PASTE(convert_int, CONV_LANES)
-#define convert_floatR  CLV_PASTE(convert_float, CONV_LANES)
+#define intR           CLV_PASTE(int, CONV_LANES)
+#define uintR          CLV_PASTE(uint, CONV_LANES)
+#define vstoreR        CLV_PASTE(vstore, CONV_LANES)
+#define as_uintR       CLV_PASTE(as_uint, CONV_LANES)
+#define convert_intR   CLV_PASTE(convert_int, CONV_LANES)
+#define convert_floatR CLV_PASTE(convert_float, CONV_LANES)
 
 #define CONV_BIAS  4 /* flags: bits 0 … 1 are the activation's code */
 #define CONV_STATS 8
 
-/* Writes a block's `rows` pixels of `columns` channels: act(tile + bias), pixel i at y + outs[i]. */
+/* Writes a block's `rows` pixels of `columns` channels: act(tile + bias), pixel i at y + outs[i].
+ */
 static void store_block(__global float *y, const int *outs, floatV *tile,
                         __global const float *bias, int rows, int columns, int flags)
 {
     floatV add[CLV_NV];
     CLV_UNROLL
     for (int j = 0; j < CLV_NV; j++)
-        add[j] = flags & CONV_BIAS ? clv_load(bias + j * CLV_V, columns - j * CLV_V, 0)
-                                   : (floatV)(0);
+        add[j] =
+            flags & CONV_BIAS ? clv_load(bias + j * CLV_V, columns - j * CLV_V, 0) : (floatV)(0);
     if ((flags & 3) == CLV_ACT_SILU) {
         for (int i = 0; i < rows * CLV_NV; i++)
             tile[i] = clv_act(tile[i] + add[i % CLV_NV], CLV_ACT_SILU);
@@ -44,19 +45,19 @@ static void store_block(__global float *y, const int *outs, floatV *tile,
     if (columns == CLV_NB) {
         for (int i = 0; i < rows; i++)
             CLV_UNROLL
-            for (int j = 0; j < CLV_NV; j++) {
-                const floatV v = tile[i * CLV_NV + j] + add[j];
-                vstoreV(v < least ? least : v, j, y + outs[i]);
-            }
+        for (int j = 0; j < CLV_NV; j++) {
+            const floatV v = tile[i * CLV_NV + j] + add[j];
+            vstoreV(v < least ? least : v, j, y + outs[i]);
+        }
         return;
     }
     for (int i = 0; i < rows; i++)
         CLV_UNROLL
-        for (int j = 0; j < CLV_NV; j++) {
-            const floatV v = tile[i * CLV_NV + j] + add[j];
-            if (j * CLV_V < columns)
-                clv_store(v < least ? least : v, y + outs[i] + j * CLV_V, columns - j * CLV_V);
-        }
+    for (int j = 0; j < CLV_NV; j++) {
+        const floatV v = tile[i * CLV_NV + j] + add[j];
+        if (j * CLV_V < columns)
+            clv_store(v < least ? least : v, y + outs[i] + j * CLV_V, columns - j * CLV_V);
+    }
 }
 
 /* How often `extent` is passed on the way to t, for t < extent + CONV_LANES (one lane each). */
@@ -97,9 +98,9 @@ static void fetch_ahead(__global const float *x, int h, int w, int pixel, int bo
 /* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :] · w[a, b] + bias), x zero outside the
  * picture; i < oh, j < ow, a < kh, b < kw.
  *
- * x: h × w pixels of `pixel` elements; of each, `run` elements from its begin on take part. With run >
- * pixel a tap (a, b) reads over the neighbours to the right: rows of few channels are convolved as
- * kw·ci "channels" of one wide tap, in a copy of the picture with a margin of zeros.
+ * x: h × w pixels of `pixel` elements; of each, `run` elements from its begin on take part. With
+ * run > pixel a tap (a, b) reads over the neighbours to the right: rows of few channels are
+ * convolved as kw·ci "channels" of one wide tap, in a copy of the picture with a margin of zeros.
  * w: packed by gemm_pack as [ceil(co / CLV_NB)][kh][kw][run][CLV_NB], then `run` zeros (x outside).
  * y: picture y_image, row y_row, pixel y_pixel elements apart: the phases of a strided gradient are
  * woven into one picture.
@@ -107,9 +108,9 @@ static void fetch_ahead(__global const float *x, int h, int w, int pixel, int bo
  * squared deviations from it, of the group's pixels, before bias and activation. They are summed
  * about the mean of the group's first pixels, so that little is lost where the mean is large.
  *
- * NDRange: group (g, p): the output pixels [g·share, (g + 1)·share) of all n pictures, counted through
- * (share a multiple of CLV_MR), for one column block q in [p·blocks, (p + 1)·blocks) after the other.
- * `pixels`: n·oh·ow. Overwrites. */
+ * NDRange: group (g, p): the output pixels [g·share, (g + 1)·share) of all n pictures, counted
+ * through (share a multiple of CLV_MR), for one column block q in [p·blocks, (p + 1)·blocks) after
+ * the other. `pixels`: n·oh·ow. Overwrites. */
 CLV_SINGLE __kernel void
 conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict stats,
                 ulong stats_at, __global const float *restrict x, ulong x_at,
@@ -140,7 +141,8 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
             floatV tile[CLV_MR * CLV_NV];
             const intR xs = CONV_LANE + ox, downs = times_passed(xs, ow), ys = downs + oy;
             const intR images = times_passed(ys, oh);
-            /* Where each pixel's first tap lies; rows that are too many lie outside for all taps. */
+            /* Where each pixel's first tap lies; rows that are too many lie outside for all taps.
+             */
             const intR left = (xs - downs * ow) * sw - pl, row = (ys - images * oh) * sh - pt;
             const intR at = in + images * (h * w * pixel) + (row * w + left) * pixel;
             const intR top = CONV_LANE < (intR)(rows) ? row : (intR)(-0x40000000);
@@ -164,8 +166,8 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
                 for (int b = 0; b < kw; b++) {
                     __global const float *line[CLV_MR];
                     int offset[CONV_LANES];
-                    const intR inside = (as_uintR(top + a) < (uintR)(h)) &
-                                        (as_uintR(left + b) < (uintR)(w));
+                    const intR inside =
+                        (as_uintR(top + a) < (uintR)(h)) & (as_uintR(left + b) < (uintR)(w));
                     vstoreR(inside ? at + (a * w + b) * pixel : (intR)(-1), 0, offset);
                     CLV_UNROLL
                     for (int i = 0; i < CLV_MR; i++)
@@ -179,21 +181,21 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
             if (flags & CONV_STATS) {
                 for (int i = 0; p == begin && i < rows; i++)
                     CLV_UNROLL
-                    for (int j = 0; j < CLV_NV; j++)
-                        shift[j] += tile[i * CLV_NV + j] / (floatV)(rows);
+                for (int j = 0; j < CLV_NV; j++)
+                    shift[j] += tile[i * CLV_NV + j] / (floatV)(rows);
                 for (int i = 0; i < rows; i++)
                     CLV_UNROLL
-                    for (int j = 0; j < CLV_NV; j++) {
-                        const floatV d = tile[i * CLV_NV + j] - shift[j];
-                        sum[j] += d;
-                        square[j] = fma(d, d, square[j]);
-                    }
+                for (int j = 0; j < CLV_NV; j++) {
+                    const floatV d = tile[i * CLV_NV + j] - shift[j];
+                    sum[j] += d;
+                    square[j] = fma(d, d, square[j]);
+                }
             }
             store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
         }
         if (flags & CONV_STATS)
-            store_stats(stats + q * CLV_NB, get_num_groups(0) * co, columns, end - begin, shift, sum,
-                        square);
+            store_stats(stats + q * CLV_NB, get_num_groups(0) * co, columns, end - begin, shift,
+                        sum, square);
     }
 }
 
@@ -203,9 +205,9 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
 
 /* part[c][k] = or += Σ x[from[e] + c] · panel[with[e]][k], e < count, for all c < run and the
  * `columns` columns; part's rows are co elements apart. */
-static void param_channels(__global float *part, __global const float *x,
-                           const floatV *panel, const int *from, const int *with, int count,
-                           int run, int co, int columns, int add)
+static void param_channels(__global float *part, __global const float *x, const floatV *panel,
+                           const int *from, const int *with, int count, int run, int co,
+                           int columns, int add)
 {
     for (int c0 = 0; c0 < run; c0 += CLV_PR) {
         const int c = max(0, min(c0, run - CLV_PR));
@@ -260,9 +262,9 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
         const int count = min(end - start, PARAM_PIECE);
         for (int p = 0; p < count; p++)
             CLV_UNROLL
-            for (int j = 0; j < CLV_NV; j++)
-                panel[p * CLV_NV + j] =
-                    clv_load(dz + (size_t)(start + p) * co + j * CLV_V, columns - j * CLV_V, 0);
+        for (int j = 0; j < CLV_NV; j++)
+            panel[p * CLV_NV + j] =
+                clv_load(dz + (size_t)(start + p) * co + j * CLV_V, columns - j * CLV_V, 0);
         const int ox = start % ow, oy = start / ow % oh;
         const int in = start / ow / oh * (h * w * pixel);
         for (int a = a0; a < min(kh, a0 + span); a++)
@@ -297,12 +299,12 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
 }
 
 /* Copies n pictures [h, w, c] into [ph, pw, c] with `top` rows and `left` columns of zeros before
- * and as many as it takes after, or cut there; then `rest` zeros. NDRange: group g copies rows [g·share,
- * (g + 1)·share) of the n·ph. Overwrites. */
+ * and as many as it takes after, or cut there; then `rest` zeros. NDRange: group g copies rows
+ * [g·share, (g + 1)·share) of the n·ph. Overwrites. */
 CLV_SINGLE __kernel void conv2d_pad(__global float *restrict to, ulong to_at,
-                                    __global const float *restrict from, ulong from_at, int n, int h,
-                                    int w, int c, int ph, int pw, int top, int left, int rest,
-                                    int share)
+                                    __global const float *restrict from, ulong from_at, int n,
+                                    int h, int w, int c, int ph, int pw, int top, int left,
+                                    int rest, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(n * ph, share);
     const int before = left * c, width = pw * c, inner = min(w, pw - left) * c;

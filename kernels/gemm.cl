@@ -28,8 +28,8 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
         if (columns == CLV_NB && column == 1 && !scale) {
             for (; r < stop; r++)
                 CLV_UNROLL
-                for (int j = 0; j < CLV_NV; j++)
-                    vstoreV(vloadV(j, tap + (size_t)(r - t * k) * row), j, to + (size_t)r * CLV_NB);
+            for (int j = 0; j < CLV_NV; j++)
+                vstoreV(vloadV(j, tap + (size_t)(r - t * k) * row), j, to + (size_t)r * CLV_NB);
             continue;
         }
         for (; r < stop; r++) {
@@ -52,8 +52,8 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
 #define GEMM_ACCUMULATE 2 /* + c */
 
 /* Columns [q·CLV_NB, …) of one row to memory: v = tile (+ bias) (+ what is there). */
-static void finish_row(__global float *c, const floatV *tile,
-                       __global const float *bias, int columns, int flags)
+static void finish_row(__global float *c, const floatV *tile, __global const float *bias,
+                       int columns, int flags)
 {
     CLV_UNROLL
     for (int j = 0; j < CLV_NV; j++) {
@@ -73,8 +73,8 @@ static void finish_row(__global float *c, const floatV *tile,
  * NDRange: group (g, h): i in [h·share, …) and j in [g·share, …), share a multiple of CLV_V.
  * Overwrites. */
 CLV_SINGLE __kernel void gemm_transpose(__global float *restrict to, ulong to_at,
-                                        __global const float *restrict from, ulong from_at, int rows,
-                                        int columns, int row, int share)
+                                        __global const float *restrict from, ulong from_at,
+                                        int rows, int columns, int row, int share)
 {
     const int i_end = min(rows, ((int)get_group_id(1) + 1) * share);
     const int j_end = CLV_END(columns, share);
@@ -95,11 +95,11 @@ CLV_SINGLE __kernel void gemm_transpose(__global float *restrict to, ulong to_at
         }
 }
 
-/* A block of columns of a group's rows [begin, end), for `deep` terms of the sums: see gemm_wide. */
-static void wide_rows(__global float *c, __global const float *a,
-                      __global const float *b, __global const float *bias,
-                      int begin, int end, int deep, int ldc, int lda, int b_row, int columns,
-                      int flags)
+/* A block of columns of a group's rows [begin, end), for `deep` terms of the sums: see gemm_wide.
+ */
+static void wide_rows(__global float *c, __global const float *a, __global const float *b,
+                      __global const float *bias, int begin, int end, int deep, int ldc, int lda,
+                      int b_row, int columns, int flags)
 {
     for (int i0 = begin; i0 < end; i0 += CLV_MR) {
         floatV acc[CLV_MR][CLV_NV], tile[CLV_MR * CLV_NV];

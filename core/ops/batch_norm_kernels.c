@@ -106,8 +106,8 @@ clv_status clvi_norm_apply(clvi_device *device, const clvi_norm *norm, clvi_view
     return run_over_pixels(&l, norm, error);
 }
 
-clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm,
-                              const clvi_norm_grads *g, clv_error *error)
+clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const clvi_norm_grads *g,
+                              clv_error *error)
 {
     const clvi_norm_groups groups = clvi_norm_groups_of(norm->pixels, norm->channels);
     const clvi_view total = row_of(g->workspace, 2 * (int64_t)groups.count, norm->channels);

@@ -1,7 +1,7 @@
-/* conv2d: y = act(x * weights + bias). Inputs: x [N, H, W, C] f32, weights [kh, kw, C, filters], bias
- * [filters] (optional). Output: y [N, H', W', filters]. Attributes: strides, padding on each side,
- * activation. relu goes back by y, silu by the sum before it, which training saves.
- * Kernels: kernels/conv2d.cl, kernels/bias_act.cl. Reference: tests/ref/conv2d_ref.c. */
+/* conv2d: y = act(x * weights + bias). Inputs: x [N, H, W, C] f32, weights [kh, kw, C, filters],
+ * bias [filters] (optional). Output: y [N, H', W', filters]. Attributes: strides, padding on each
+ * side, activation. relu goes back by y, silu by the sum before it, which training saves. Kernels:
+ * kernels/conv2d.cl, kernels/bias_act.cl. Reference: tests/ref/conv2d_ref.c. */
 #include "ops/activate.h"
 #include "ops/conv2d_kernels.h"
 
@@ -15,8 +15,8 @@ static clv_status shape(clvi_shape_request *r, clv_error *error)
     return CLV_OK;
 }
 
-/* Elements of dz, the gradient to the convolution's sum, per sample: without an activation it is the
- * gradient to y itself. */
+/* Elements of dz, the gradient to the convolution's sum, per sample: without an activation it is
+ * the gradient to y itself. */
 static int64_t dz_elements(const clvi_conv *c, const clvi_conv_attrs *a)
 {
     return a->activation != CLVI_ACT_NONE ? c->oh * c->ow * c->co : 0;
@@ -85,8 +85,8 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
     const bool own = dz_elements(&c, a) > 0 && products;
     const clvi_act_grads act = {.dy = run->grad_out[0],
-                                .value = a->activation == CLVI_ACT_SILU ? run->saved[0]
-                                                                        : run->out[0],
+                                .value =
+                                    a->activation == CLVI_ACT_SILU ? run->saved[0] : run->out[0],
                                 .dz = own ? run->workspace : (clvi_view){0},
                                 .dbias = run->grad_in[2],
                                 .workspace = rest,

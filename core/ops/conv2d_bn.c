@@ -49,9 +49,9 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
         out->backward_inputs |= 1u << 0;
     const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.co);
     const clvi_amount conv = clvi_conv_backward_workspace(&wide, &c);
-    out->backward_workspace = (clvi_amount){
-        norm.per_sample > conv.per_sample ? norm.per_sample : conv.per_sample,
-        norm.constant > conv.constant ? norm.constant : conv.constant};
+    out->backward_workspace =
+        (clvi_amount){norm.per_sample > conv.per_sample ? norm.per_sample : conv.per_sample,
+                      norm.constant > conv.constant ? norm.constant : conv.constant};
 }
 
 static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
@@ -107,8 +107,8 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     call.y = run->saved[0];
     call.stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
     CLV_TRY(clvi_conv_forward(run->device, &c, &call, error));
-    CLV_TRY(clvi_norm_finish(run->device, &norm, call.stats,
-                             (clvi_norm_groups){s.groups, s.share}, error));
+    CLV_TRY(clvi_norm_finish(run->device, &norm, call.stats, (clvi_norm_groups){s.groups, s.share},
+                             error));
     return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
 }
 

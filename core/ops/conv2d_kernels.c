@@ -11,12 +11,16 @@ enum {
     PARAM_SPLIT = 1 << 17,    /* weights above which work-groups share their rows, too */
     PARAM_LEAST = 256,        /* output pixels of each at least */
     CACHED_WEIGHTS = 1 << 17, /* elements: half of a 1 MiB level-2 cache */
-    FLAG_BIAS = 4, FLAG_STATS = 8 /* kernels/conv2d.cl */
+    FLAG_BIAS = 4,
+    FLAG_STATS = 8 /* kernels/conv2d.cl */
 };
 
 #define MAX_EXTENT 1e6
 #define ATTR(field, default_, low)                                                                 \
-    {#field, CLV_ATTR_INT, offsetof(clvi_conv_attrs, field), default_, low, MAX_EXTENT, NULL, false}
+    {                                                                                              \
+#field, CLV_ATTR_INT, offsetof(clvi_conv_attrs, field), default_, low, MAX_EXTENT, NULL,   \
+            false                                                                                  \
+    }
 
 const clvi_attr_spec clvi_conv_attr_specs[CLVI_CONV_BN_ATTRS] = {
     ATTR(stride_h, 1, 1),
@@ -31,7 +35,7 @@ const clvi_attr_spec clvi_conv_attr_specs[CLVI_CONV_BN_ATTRS] = {
     {"momentum", CLV_ATTR_REAL, offsetof(clvi_conv_attrs, momentum), 0.1, 0, 1, NULL, false},
 };
 
-/* ---- Shapes --------------------------------------------------------------------------------------- */
+/* ---- Shapes ---------------------------------------------------------------------------------- */
 
 clv_status clvi_conv_shape(clvi_shape_request *r, const char *op, clv_error *error)
 {
@@ -57,8 +61,8 @@ clv_status clvi_conv_shape(clvi_shape_request *r, const char *op, clv_error *err
                         "padding; make the picture or the padding larger",
                         (long long)w->dims[0], (long long)w->dims[1], (long long)x->dims[1],
                         (long long)x->dims[2]);
-    r->outputs[0] = CLVI_SHAPE(CLV_F32, CLV_BATCH, h / a->stride_h + 1, v / a->stride_w + 1,
-                               w->dims[3]);
+    r->outputs[0] =
+        CLVI_SHAPE(CLV_F32, CLV_BATCH, h / a->stride_h + 1, v / a->stride_w + 1, w->dims[3]);
     return CLV_OK;
 }
 
@@ -94,10 +98,10 @@ static clvi_view view_at(clvi_view view, int64_t elements)
     return view;
 }
 
-/* ---- The picture as the kernels see it ------------------------------------------------------------- */
+/* ---- The picture as the kernels see it ------------------------------------------------------- */
 
-/* Few channels: the kw·ci values under a row of the filter are taken as one tap, which needs margins
- * of real zeros; and the weight gradient may read a little beyond the end. */
+/* Few channels: the kw·ci values under a row of the filter are taken as one tap, which needs
+ * margins of real zeros; and the weight gradient may read a little beyond the end. */
 static bool is_flat(const clvi_wide *wide, const clvi_conv *c)
 {
     return (c->ci < FLAT_CHANNELS && c->kw > 1) || c->kw * c->ci < wide->param_rows;
@@ -179,7 +183,7 @@ static clvi_conv straighten(const clvi_conv *c)
     return s;
 }
 
-/* ---- Forward -------------------------------------------------------------------------------------- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 /* A launch of conv2d_fwd_wide beyond its geometry. */
 typedef struct wide_call {
@@ -278,8 +282,8 @@ clvi_amount clvi_conv_forward_workspace(const clvi_wide *wide, const clvi_conv *
     return flat_amount(wide, c);
 }
 
-clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv,
-                             const clvi_conv_call *call, clv_error *error)
+clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
+                             clv_error *error)
 {
     const clvi_wide wide = clvi_wide_of(device);
     const bool flat = is_flat(&wide, conv);
@@ -300,12 +304,12 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv,
     return launch_wide(device, &wide, &c, &p, &w, error);
 }
 
-/* ---- Gradient to the input ------------------------------------------------------------------------- */
+/* ---- Gradient to the input ------------------------------------------------------------------- */
 
 /* With strides, the pixels of dx fall into sh·sw phases; those of one phase are a convolution of dz
  * with every sh-th row and sw-th column of the filter, flipped. In one axis: phase p, the pixels
- * y = first + stride·j, j < count, meet the rows p + stride·t, t < taps, of the filter; the pixel of
- * dz at tap t is j + base - t. */
+ * y = first + stride·j, j < count, meet the rows p + stride·t, t < taps, of the filter; the pixel
+ * of dz at tap t is j + base - t. */
 typedef struct phase {
     int64_t first, count, taps, base;
 } phase;
@@ -321,8 +325,7 @@ static phase phase_of(int64_t p, int64_t stride, int64_t pad, int64_t kernel, in
 }
 
 static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
-                                 const clvi_conv_grads *g, const int64_t at[2], clvi_view packed,
-                                 clv_error *error)
+                                 const clvi_conv_grads *g, const int64_t at[2], clv_error *error)
 {
     const phase y = phase_of(at[0], c->sh, c->pt, c->kh, c->h);
     const phase x = phase_of(at[1], c->sw, c->pl, c->kw, c->w);
@@ -331,7 +334,7 @@ static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, con
     const int64_t tap = c->ci * c->co;
     const int64_t last = (at[0] + c->sh * (y.taps - 1)) * c->kw + at[1] + c->sw * (x.taps - 1);
     const bool empty = y.taps == 0 || x.taps == 0; /* these pixels took part in nothing: zero */
-    const clvi_packing pack = {.to = packed,
+    const clvi_packing pack = {.to = g->workspace,
                                .from = view_at(g->weights, empty ? 0 : last * tap),
                                .n = (int32_t)c->ci,
                                .k = (int32_t)c->co,
@@ -366,7 +369,7 @@ static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, con
                        .pt = (int32_t)phase_conv.pt,
                        .pl = (int32_t)phase_conv.pl};
     const wide_call call = {.x = g->dz,
-                            .packed = packed,
+                            .packed = g->workspace,
                             .y = view_at(g->dx, (y.first * c->w + x.first) * c->ci),
                             .y_image = c->h * c->w * c->ci,
                             .y_row = c->sh * c->w * c->ci,
@@ -382,19 +385,19 @@ static int64_t backward_packed(const clvi_wide *wide, const clvi_conv *c)
 }
 
 static clv_status backward_data(clvi_device *device, const clvi_wide *wide, const clvi_conv *conv,
-                                const clvi_conv_grads *g, clvi_view workspace, clv_error *error)
+                                const clvi_conv_grads *g, clv_error *error)
 {
     const clvi_conv c = straighten(conv);
     for (int64_t y = 0; y < c.sh; y++)
         for (int64_t x = 0; x < c.sw; x++) {
             /* In order on one queue: all phases may pack into the same place. */
             const int64_t at[2] = {y, x};
-            CLV_TRY(backward_phase(device, wide, &c, g, at, workspace, error));
+            CLV_TRY(backward_phase(device, wide, &c, g, at, error));
         }
     return CLV_OK;
 }
 
-/* ---- Gradient to the weights ----------------------------------------------------------------------- */
+/* ---- Gradient to the weights ----------------------------------------------------------------- */
 
 /* How the output's pixels are cut for the weight gradient. */
 typedef struct chunks {
@@ -406,8 +409,8 @@ static int64_t weights_of(const clvi_conv *c)
     return c->kh * c->kw * c->ci * c->co;
 }
 
-/* Filter rows of a work-group: all, so that it packs dz once for them, unless that makes many copies
- * of many weights. */
+/* Filter rows of a work-group: all, so that it packs dz once for them, unless that makes many
+ * copies of many weights. */
 static int64_t param_span(const clvi_conv *c)
 {
     return weights_of(c) <= PARAM_SPLIT ? c->kh : 1;
@@ -428,21 +431,21 @@ static chunks chunks_of(const clvi_wide *wide, const clvi_conv *c)
     return (chunks){.count = clvi_div_up(pixels, chunk), .pixels = chunk};
 }
 
-/* `workspace`: the parts, then the picture with margins where there is one. */
+/* In the workspace: the parts, then the picture with margins where there is one. */
 static clv_status backward_param(clvi_device *device, const clvi_wide *wide, const clvi_conv *conv,
-                                 const clvi_conv_grads *g, clvi_view workspace, clv_error *error)
+                                 const clvi_conv_grads *g, clv_error *error)
 {
     const bool flat = is_flat(wide, conv);
     const clvi_conv c = flat ? *conv : straighten(conv);
     const chunks k = chunks_of(wide, &c);
     const picture p = picture_of(wide, &c);
     const int64_t parts = most_chunks(wide, conv) > 1 ? most_chunks(wide, conv) : 0;
-    const clvi_view margins = view_at(workspace, parts * weights_of(&c));
+    const clvi_view margins = view_at(g->workspace, parts * weights_of(&c));
     if (flat)
         CLV_TRY(pad(device, wide, conv, g->x, margins, error));
     clvi_launch l;
     clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_param_wide", wide->options);
-    clvi_arg_view(&l, k.count > 1 ? workspace : g->dweights);
+    clvi_arg_view(&l, k.count > 1 ? g->workspace : g->dweights);
     clvi_arg_view(&l, flat ? margins : g->x);
     clvi_arg_view(&l, g->dz);
     clvi_arg_int(&l, (int32_t)clvi_conv_pixels(&c));
@@ -465,7 +468,7 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
                             (size_t)(c.kh / param_span(&c)), error));
     if (k.count == 1)
         return CLV_OK;
-    return clvi_sum_parts(device, g->dweights, workspace, k.count, weights_of(&c), error);
+    return clvi_sum_parts(device, g->dweights, g->workspace, k.count, weights_of(&c), error);
 }
 
 clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *c)
@@ -482,8 +485,8 @@ clv_status clvi_conv_backward(clvi_device *device, const clvi_conv *conv,
 {
     const clvi_wide wide = clvi_wide_of(device);
     if (grads->dweights.buf)
-        CLV_TRY(backward_param(device, &wide, conv, grads, grads->workspace, error));
+        CLV_TRY(backward_param(device, &wide, conv, grads, error));
     if (grads->dx.buf)
-        CLV_TRY(backward_data(device, &wide, conv, grads, grads->workspace, error));
+        CLV_TRY(backward_data(device, &wide, conv, grads, error));
     return CLV_OK;
 }

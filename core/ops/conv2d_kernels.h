@@ -8,7 +8,7 @@
 
 typedef struct clvi_conv_attrs {
     int64_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right;
-    int64_t activation; /* clvi_activation */
+    int64_t activation;   /* clvi_activation */
     double eps, momentum; /* conv2d_bn only */
 } clvi_conv_attrs;
 
@@ -30,7 +30,7 @@ typedef struct clvi_conv {
 clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n);
 int64_t clvi_conv_pixels(const clvi_conv *conv); /* of the output, all pictures */
 
-/* ---- Forward -------------------------------------------------------------------------------------- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 /* Elements of the packed weights. */
 int64_t clvi_conv_packed(const clvi_wide *wide, const clvi_conv *conv);
@@ -50,10 +50,10 @@ typedef struct clvi_conv_call {
     clvi_view stats; /* [2, groups, co]; buf NULL: not wanted */
     int64_t activation;
 } clvi_conv_call;
-clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv,
-                             const clvi_conv_call *call, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
+                             clv_error *error) CLV_MUST_CHECK;
 
-/* ---- Backward ------------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 /* Elements of workspace of the two gradients together, for any n. */
 clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *conv);

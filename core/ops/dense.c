@@ -94,7 +94,8 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
     if (saves_sum(node, wants_grad))
         out->saved[0] = (clvi_amount){units, 0};
-    clvi_amount rest = with_product((clvi_amount){0, clvi_act_workspace(units)}, device, &dx, false);
+    clvi_amount rest =
+        with_product((clvi_amount){0, clvi_act_workspace(units)}, device, &dx, false);
     rest = with_product(rest, device, &dw, true);
     /* dz, and so that what follows it keeps the alignment that CLBlast asks for. */
     rest.per_sample += dz_elements(node, units);
@@ -125,8 +126,8 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     rest.offset = (rest.offset + (uint64_t)own + ALIGN - 1) / ALIGN * ALIGN;
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
     const clvi_act_grads act = {.dy = run->grad_out[0],
-                                .value = a->activation == CLVI_ACT_SILU ? run->saved[0]
-                                                                        : run->out[0],
+                                .value =
+                                    a->activation == CLVI_ACT_SILU ? run->saved[0] : run->out[0],
                                 .dz = own > 0 && products ? run->workspace : (clvi_view){0},
                                 .dbias = run->grad_in[2],
                                 .workspace = rest,

@@ -14,7 +14,7 @@ enum {
     LEAST_SPAN = 256,   /* a part of a sum that is cut in parts is at least so long */
     MOST_PARTS = 32,
     PACK_ELEMENTS = 8192, /* per group that packs */
-    TRANSPOSE_SHARE = 64 /* rows and columns per group that transposes */
+    TRANSPOSE_SHARE = 64  /* rows and columns per group that transposes */
 };
 
 /* Flags of kernels/gemm.cl. */
@@ -27,8 +27,8 @@ clvi_wide clvi_wide_of(const clvi_device *device)
                    .param_rows = clvi_tuning_int(device, "param_mr")};
     const int nv = clvi_tuning_int(device, "gemm_nv");
     w.columns = nv * w.vector;
-    snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d -DCLV_FETCH=%d",
-             w.rows, nv, w.param_rows, clvi_tuning_int(device, "fetch"));
+    snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d", w.rows, nv,
+             w.param_rows);
     return w;
 }
 
@@ -169,7 +169,8 @@ static clv_status pack_b(clvi_device *device, const clvi_gemm *g, clv_error *err
     return clvi_pack(device, &p, error);
 }
 
-/* The kernel walks along the rows of a: down its columns every step would be another line of memory.
+/* The kernel walks along the rows of a: down its columns every step would be another line of
+ * memory.
  */
 static clv_status transpose_a(clvi_device *device, const clvi_wide *wide, const clvi_gemm *g,
                               clvi_view to, clv_error *error)
@@ -186,8 +187,8 @@ static clv_status transpose_a(clvi_device *device, const clvi_wide *wide, const 
     clvi_arg_int(&l, (int32_t)g->m);
     clvi_arg_int(&l, (int32_t)(g->lda > 0 ? g->lda : g->m));
     clvi_arg_int(&l, (int32_t)share);
-    return clvi_launch_run(&l, (size_t)clvi_div_up(g->m, share), (size_t)clvi_div_up(g->k, share), 1,
-                           error);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(g->m, share), (size_t)clvi_div_up(g->k, share),
+                           1, error);
 }
 
 static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error *error)
@@ -240,8 +241,8 @@ uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm)
     return (uint64_t)(c.packed + c.transposed + (c.parts > 1 ? c.parts * gemm->m * gemm->n : 0));
 }
 
-/* CLBlast copies what its blocks do not divide: all three matrices with every extent rounded up to a
- * multiple of its largest block, 128. */
+/* CLBlast copies what its blocks do not divide: all three matrices with every extent rounded up to
+ * a multiple of its largest block, 128. */
 static clvi_gemm_bound clblast_bound(const clvi_gemm *g, bool k_varies)
 {
     const int64_t block = 128;

@@ -19,8 +19,8 @@ typedef struct clvi_gemm {
 
 /* Elements of workspace that the product of these shapes needs on this device (may be 0). */
 uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm);
-/* Elements of workspace that are enough whatever m (or k, where k_varies) is: per_unit·m + constant.
- * That extent of `gemm` does not count. */
+/* Elements of workspace that are enough whatever m (or k, where k_varies) is: per_unit·m +
+ * constant. That extent of `gemm` does not count. */
 typedef struct clvi_gemm_bound {
     int64_t per_unit, constant;
 } clvi_gemm_bound;

@@ -10,7 +10,7 @@ typedef struct clvi_wide {
     int32_t rows;       /* rows of accumulators */
     int32_t param_rows; /* the same where rows are input channels */
     int32_t columns;    /* columns of a block: a multiple of vector */
-    char options[96];   /* the kernels' -D options */
+    char options[64];   /* the kernels' -D options */
 } clvi_wide;
 
 clvi_wide clvi_wide_of(const clvi_device *device);

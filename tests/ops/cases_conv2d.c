@@ -46,6 +46,8 @@ static const op_case cases[] = {
     CONV("5 by 5, stride 2", 1, 9, 9, 2, 32, 5, 2, 2, "silu", 0),
     CONV("kernel larger than the picture", 2, 3, 2, 3, 5, 5, 1, 2, "none", 0),
     CONV("rows of 33 pixels", 1, 3, 33, 3, 16, 3, 1, 1, "none", 0),
+    CONV("many weights", 2, 4, 5, 130, 129, 3, 1, 1, "none", 0),
+    CONV("several chunks of pixels", 3, 20, 21, 8, 5, 3, 1, 1, "none", 0),
     CONV("one filter", 3, 6, 6, 9, 1, 3, 1, 1, "none", 0),
     {.name = "oblong kernel, strides and padding apart",
      .n = 2,

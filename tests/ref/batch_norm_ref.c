@@ -39,8 +39,7 @@ void batch_norm_ref(ref_call *c)
         }
         for (int64_t i = k; i < x->elements; i += channels) {
             const double normal = (x->data[i] - mean) / sqrt(var + eps);
-            c->out[0].data[i] =
-                ref_act(normal * c->in[1].data[k] + c->in[2].data[k], activation);
+            c->out[0].data[i] = ref_act(normal * c->in[1].data[k] + c->in[2].data[k], activation);
         }
     }
 }

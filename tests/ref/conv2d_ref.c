@@ -1,5 +1,5 @@
-/* conv2d: every output is a sum over the filter's window, zero outside the picture, + bias, then the
- * activation. x [n, h, w, c], weights [kh, kw, c, f], bias [f] (optional), y [n, oh, ow, f]. */
+/* conv2d: every output is a sum over the filter's window, zero outside the picture, + bias, then
+ * the activation. x [n, h, w, c], weights [kh, kw, c, f], bias [f] (optional), y [n, oh, ow, f]. */
 #include "ref.h"
 
 void conv2d_ref(ref_call *c);
