@@ -3,12 +3,13 @@
  * NDRange: groups of one work-item; 0 bytes of local memory. Outputs are overwritten. */
 #include "vector.clh"
 
-/* A whole number that grows as x does: the bits of a positive float do, those of a negative one fall. */
+/* A whole number that grows as x does: the bits of a positive float do, those of a negative one
+ * fall. */
 static uintV key_of(floatV x)
 {
     x = x == 0 ? (floatV)(0) : x; /* -0 equals 0 */
-    const uintV bits = as_uintV(x);
-    const uintV key = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+    const intV bits = as_intV(x);
+    const uintV key = as_uintV(bits ^ ((bits >> 31) | (intV)(INT_MIN)));
     return x != x ? (uintV)(0xFFFFFFFFu) : key;
 }
 
@@ -18,9 +19,9 @@ static uintV load_key(__global const float *x, int left)
 }
 
 /* y = x where it is one of its column's m largest, else 0. cut [2, columns]: the key of the m-th
- * largest and the last row with that key that is kept, for backward. The key is found bit by bit from
- * the top: the largest one that at least m rows reach. x, y [n, columns], 1 <= m <= n. Group g: a
- * share of the blocks of CLV_V columns. */
+ * largest and the last row with that key that is kept, for backward. The key is found bit by bit
+ * from the top: the largest one that at least m rows reach. x, y [n, columns], 1 <= m <= n. Group
+ * g: a share of the blocks of CLV_V columns. */
 CLV_SINGLE __kernel void column_topk_fwd(__global float *restrict y, ulong y_at,
                                          __global uint *restrict cut, ulong cut_at,
                                          __global const float *restrict x, ulong x_at, int n,
@@ -46,8 +47,8 @@ CLV_SINGLE __kernel void column_topk_fwd(__global float *restrict y, ulong y_at,
             const intV tie = (here == key) & (ties > 0);
             ties += tie;
             last = tie ? (intV)(r) : last;
-            clv_store((here > key) | tie ? v : (floatV)(0),
-                      y + y_at + (size_t)r * columns + c, left);
+            clv_store((here > key) | tie ? v : (floatV)(0), y + y_at + (size_t)r * columns + c,
+                      left);
         }
         uint keys[CLV_V];
         int lasts[CLV_V];
@@ -60,8 +61,8 @@ CLV_SINGLE __kernel void column_topk_fwd(__global float *restrict y, ulong y_at,
     }
 }
 
-/* gx = gy where x was kept, else 0. gx, gy, x [n, columns], cut as column_topk_fwd left it; gx may be
- * the very memory of gy. Group g: a share of the rows. */
+/* gx = gy where x was kept, else 0. gx, gy, x [n, columns], cut as column_topk_fwd left it; gx may
+ * be the very memory of gy. Group g: a share of the rows. */
 CLV_SINGLE __kernel void column_topk_bwd(__global float *gx, ulong gx_at, __global const float *gy,
                                          ulong gy_at, __global const float *x, ulong x_at,
                                          __global const uint *cut, ulong cut_at, int n, int columns,
@@ -81,6 +82,7 @@ CLV_SINGLE __kernel void column_topk_bwd(__global float *gx, ulong gx_at, __glob
             }
             const uintV key = vloadV(0, keys);
             const intV kept = (here > key) | ((here == key) & ((intV)(r) <= vloadV(0, lasts)));
-            clv_store(kept ? clv_load(gy + gy_at + at, left, 0) : (floatV)(0), gx + gx_at + at, left);
+            clv_store(kept ? clv_load(gy + gy_at + at, left, 0) : (floatV)(0), gx + gx_at + at,
+                      left);
         }
 }

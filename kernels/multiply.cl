@@ -14,7 +14,8 @@ CLV_SINGLE __kernel void multiply_fwd(__global float *y, ulong y_at, __global co
     clv_store(clv_load(a + i, left, 0) * clv_load(b + i, left, 0), y + i, left);
 }
 
-/* ga = gy·b, gb = gy·a; either may be NULL, and either may be the very memory of gy. All [total]. */
+/* ga = gy·b, gb = gy·a; either may be NULL, and either may be the very memory of gy. All [total].
+ */
 CLV_SINGLE __kernel void multiply_bwd(__global float *ga, ulong ga_at, __global float *gb,
                                       ulong gb_at, __global const float *gy, ulong gy_at,
                                       __global const float *a, ulong a_at, __global const float *b,
@@ -52,9 +53,9 @@ CLV_SINGLE __kernel void multiply_channels_fwd(__global float *y, ulong y_at,
     }
 }
 
-/* ga[s, p, :] = gy[s, p, :]·b[s, :] and part[s, g, :] = Σ_p gy[s, p, :]·a[s, p, :] over the pixels p
- * of chunk g, in ascending order; either may be NULL, ga may be the very memory of gy. A pixel after
- * another, so that memory is read as it lies; the sums of a chunk stay in the nearest cache.
+/* ga[s, p, :] = gy[s, p, :]·b[s, :] and part[s, g, :] = Σ_p gy[s, p, :]·a[s, p, :] over the pixels
+ * p of chunk g, in ascending order; either may be NULL, ga may be the very memory of gy. A pixel
+ * after another, so that memory is read as it lies; the sums of a chunk stay in the nearest cache.
  * ga, gy, a [n, pixels, c], b [n, c], part [n, chunks, c]. Group (g, s): chunk and sample. */
 CLV_SINGLE __kernel void multiply_channels_bwd(__global float *ga, ulong ga_at,
                                                __global float *restrict part, ulong part_at,
@@ -84,8 +85,8 @@ CLV_SINGLE __kernel void multiply_channels_bwd(__global float *ga, ulong ga_at,
     }
 }
 
-/* gb[s, :] = Σ_g part[s, g, :], in ascending order. part [n, chunks, c], gb [n, c]. Group g: a share
- * of the n samples. */
+/* gb[s, :] = Σ_g part[s, g, :], in ascending order. part [n, chunks, c], gb [n, c]. Group g: a
+ * share of the n samples. */
 CLV_SINGLE __kernel void multiply_channels_sum(__global float *restrict gb, ulong gb_at,
                                                __global const float *restrict part, ulong part_at,
                                                int n, int chunks, int c, int share)

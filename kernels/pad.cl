@@ -15,8 +15,8 @@ static void zero_row(__global float *to, int count)
         clv_store((floatV)(0), to + i, count - i);
 }
 
-/* y[s, i, j, :] = x[s, i - top, j - left, :], 0 outside. x [n, h, w, c], y [n, oh, ow, c]. Group g: a
- * share of the n·oh rows of y. */
+/* y[s, i, j, :] = x[s, i - top, j - left, :], 0 outside. x [n, h, w, c], y [n, oh, ow, c]. Group g:
+ * a share of the n·oh rows of y. */
 CLV_SINGLE __kernel void pad_fwd(__global float *restrict y, ulong y_at,
                                  __global const float *restrict x, ulong x_at, int n, int h, int w,
                                  int c, int top, int left, int oh, int ow, int share)

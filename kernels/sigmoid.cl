@@ -24,6 +24,6 @@ CLV_SINGLE __kernel void sigmoid_bwd(__global float *gx, ulong gx_at, __global c
     CLV_EACH(i, left, total, share)
     {
         const floatV s = clv_load(y + i, left, 0);
-        clv_store(clv_load(gy + i, left, 0) * (s - s * s), gx + i, left);
+        clv_store(clv_load(gy + i, left, 0) * (s * ((floatV)(1) - s)), gx + i, left);
     }
 }

@@ -25,8 +25,7 @@ static void next_largest(__global const float *z, int columns, float *key, int *
     for (int c = 0; c < columns; c += CLV_V) {
         const floatV v = key_of(clv_load(z + c, columns - c, 0));
         const intV here = lanes(c);
-        const intV open =
-            (here < columns) & ((v < *key) | ((v == *key) & (here > (intV)(*at))));
+        const intV open = (here < columns) & ((v < *key) | ((v == *key) & (here > (intV)(*at))));
         const intV wins = open & ((v > best) | (place == INT_MAX));
         best = wins ? v : best;
         place = wins ? here : place;
@@ -42,8 +41,8 @@ static void next_largest(__global const float *z, int columns, float *key, int *
     *at = index[winner];
 }
 
-/* y_j = exp(z_j - m)/S for the k largest z of a row, exactly 0 for the others; m = max z, S the sum of
- * exp(z - m) over the chosen (before = 0) or over all (before = 1). y, z [rows, columns]. */
+/* y_j = exp(z_j - m)/S for the k largest z of a row, exactly 0 for the others; m = max z, S the sum
+ * of exp(z - m) over the chosen (before = 0) or over all (before = 1). y, z [rows, columns]. */
 CLV_SINGLE __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
                                        __global const float *restrict z, ulong z_at, int rows,
                                        int columns, int k, int before, int share)
@@ -61,8 +60,7 @@ CLV_SINGLE __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
         floatV sum = (floatV)(0);
         for (int c = 0; c < columns; c += CLV_V) {
             const floatV v = clv_load(in + c, columns - c, -INFINITY), ranked = key_of(v);
-            const intV chosen =
-                (ranked > key) | ((ranked == key) & (lanes(c) <= (intV)(at)));
+            const intV chosen = (ranked > key) | ((ranked == key) & (lanes(c) <= (intV)(at)));
             const floatV e = exp(v - top);
             sum += before || columns == k ? e : (chosen ? e : (floatV)(0));
             clv_store(chosen ? e : (floatV)(0), out + c, columns - c);
@@ -76,7 +74,8 @@ CLV_SINGLE __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
 }
 
 /* gz_j = y_j gy_j - q_j Σ_i y_i gy_i, where q is y (before = 0) or the softmax of the whole row
- * (before = 1; z is read only then). gz, gy, y, z [rows, columns]; gz may be the very memory of gy. */
+ * (before = 1; z is read only then). gz, gy, y, z [rows, columns]; gz may be the very memory of gy.
+ */
 CLV_SINGLE __kernel void topk_mask_bwd(__global float *gz, ulong gz_at, __global const float *gy,
                                        ulong gy_at, __global const float *y, ulong y_at,
                                        __global const float *z, ulong z_at, int rows, int columns,

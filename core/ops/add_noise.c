@@ -1,8 +1,8 @@
 /* add_noise: the noise of a noisy gate (Shazeer et al. 2017, arXiv 1701.06538). Inputs: z, s f32 of
- * equal shape, led by the batch. Output: y, as z: in training z + ε·(softplus(s) + floor), ε normal;
- * in inference z. Attribute: floor (default 0.01). ε depends on the run's key and epoch, the sample's
- * id, the node's index and the element (kernels/add_noise.cl), so backward draws it again.
- * Reference: tests/ref/add_noise_ref.c. */
+ * equal shape, led by the batch. Output: y, as z: in training z + ε·(softplus(s) + floor), ε
+ * normal; in inference z. Attribute: floor (default 0.01). ε depends on the run's key and epoch,
+ * the sample's id, the node's index and the element (kernels/add_noise.cl), so backward draws it
+ * again. Reference: tests/ref/add_noise_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 
@@ -27,10 +27,9 @@ static clv_status shape(clvi_shape_request *r, clv_error *error)
         same = z->dims[i] == s->dims[i];
     if (!same || !clvi_shape_batched(z)) {
         char left[64], right[64];
-        CLVI_SHAPE_FAIL(error, "add_noise", r,
-                        "the inputs are %s and %s; they must be [N, …] f32 and equal",
-                        clvi_shape_text(z, left, sizeof left),
-                        clvi_shape_text(s, right, sizeof right));
+        CLVI_SHAPE_FAIL(
+            error, "add_noise", r, "the inputs are %s and %s; they must be [N, …] f32 and equal",
+            clvi_shape_text(z, left, sizeof left), clvi_shape_text(s, right, sizeof right));
     }
     r->outputs[0] = *z;
     return CLV_OK;
@@ -58,7 +57,8 @@ static clvi_share add_arguments(clvi_launch *l, const clvi_run *run, size_t *sam
     clvi_arg_uint(l, run->random.key[1]);
     clvi_arg_uint(l, run->random.epoch);
     clvi_arg_uint(l, run->node_index);
-    *samples = clvi_share_of(run->n, share.groups > 1 ? CLVI_SHARE_ELEMENTS : 64 + 8 * each, 1).groups;
+    *samples =
+        clvi_share_of(run->n, share.groups > 1 ? CLVI_SHARE_ELEMENTS : 64 + 8 * each, 1).groups;
     return share;
 }
 

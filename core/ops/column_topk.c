@@ -1,8 +1,8 @@
 /* column_topk: each column keeps its best rows (expert choice, Zhou et al. 2022, arXiv 2202.09368).
- * Input: x [N, K] f32, led by the batch. Output: y = x on the m = ⌈k·n/K⌉ largest of each column (n:
- * the batch that runs), exactly 0 elsewhere; ties go to the lowest row. Attribute: k, the mean number
- * of columns that keep a row, 0 < k ≤ K. Which are kept has no gradient.
- * Kernels: kernels/column_topk.cl. Reference: tests/ref/column_topk_ref.c. */
+ * Input: x [N, K] f32, led by the batch. Output: y = x on the m = ⌈k·n/K⌉ largest of each column
+ * (n: the batch that runs), exactly 0 elsewhere; ties go to the lowest row. Attribute: k, the mean
+ * number of columns that keep a row, 0 < k ≤ K. Which are kept has no gradient. Kernels:
+ * kernels/column_topk.cl. Reference: tests/ref/column_topk_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 
@@ -54,8 +54,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     int64_t m = (int64_t)ceil(a->k * (double)run->n / (double)columns - 1e-9);
     m = m < 1 ? 1 : m > run->n ? run->n : m;
     const int vector = clvi_tuning_int(run->device, "vector");
-    const clvi_share share =
-        clvi_share_of((columns + vector - 1) / vector, CLVI_SHARE_ELEMENTS, 1);
+    const clvi_share share = clvi_share_of((columns + vector - 1) / vector, CLVI_SHARE_ELEMENTS, 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "column_topk", "column_topk_fwd", "");
     clvi_arg_view(&l, run->out[0]);

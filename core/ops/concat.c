@@ -1,6 +1,6 @@
-/* concat: inputs side by side along the last axis. Inputs: 2 … 8 tensors [N, …, Cᵢ] f32, equal but for
- * the last extent. Output: y [N, …, ΣCᵢ]. Gradients are the columns of grad y.
- * Kernels: kernels/concat.cl. Reference: tests/ref/concat_ref.c. */
+/* concat: inputs side by side along the last axis. Inputs: 2 … 8 tensors [N, …, Cᵢ] f32, equal but
+ * for the last extent. Output: y [N, …, ΣCᵢ]. Gradients are the columns of grad y. Kernels:
+ * kernels/concat.cl. Reference: tests/ref/concat_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 
@@ -15,11 +15,12 @@ static clv_status shape(clvi_shape_request *r, clv_error *error)
             fits = x->dims[axis] == first->dims[axis];
         if (!fits) {
             char left[64], right[64];
-            CLVI_SHAPE_FAIL(error, "concat", r,
-                            "inputs 0 and %d are %s and %s; they must be [N, …, C] f32 and equal but "
-                            "for the last extent",
-                            i, clvi_shape_text(first, left, sizeof left),
-                            clvi_shape_text(x, right, sizeof right));
+            CLVI_SHAPE_FAIL(
+                error, "concat", r,
+                "inputs 0 and %d are %s and %s; they must be [N, …, C] f32 and equal but "
+                "for the last extent",
+                i, clvi_shape_text(first, left, sizeof left),
+                clvi_shape_text(x, right, sizeof right));
         }
         if (i > 0)
             y.dims[y.rank - 1] += x->dims[x->rank - 1];
@@ -57,7 +58,8 @@ static clv_status copy_all(const clvi_run *run, bool backward, clv_error *error)
         const clv_shape *x = clvi_in_shape(run->graph, run->node, i);
         const int64_t columns = x->dims[x->rank - 1];
         if (!backward)
-            CLV_TRY(copy(run, joined, run->in[i], columns, (const int64_t[]){whole, columns}, error));
+            CLV_TRY(
+                copy(run, joined, run->in[i], columns, (const int64_t[]){whole, columns}, error));
         else if (run->wants_grad >> i & 1)
             CLV_TRY(copy(run, run->grad_in[i], joined, columns, (const int64_t[]){columns, whole},
                          error));

@@ -1,7 +1,8 @@
-/* drop_path: stochastic depth. In training each sample is kept with probability 1 - rate and divided
- * by it, or is zero; in inference y = x. Input: x f32, led by the batch. Output: y, as x. Attribute:
- * rate, in [0, 1). What is kept depends on the run's key and epoch, the sample's id and the node's
- * index (kernels/drop_path.cl), so backward draws it again. Reference: tests/ref/drop_path_ref.c. */
+/* drop_path: stochastic depth. In training each sample is kept with probability 1 - rate and
+ * divided by it, or is zero; in inference y = x. Input: x f32, led by the batch. Output: y, as x.
+ * Attribute: rate, in [0, 1). What is kept depends on the run's key and epoch, the sample's id and
+ * the node's index (kernels/drop_path.cl), so backward draws it again. Reference:
+ * tests/ref/drop_path_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 

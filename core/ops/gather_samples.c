@@ -1,7 +1,7 @@
-/* gather_samples: y[r] = x[index[r]] for r < count, zero for the others. Inputs: x [N, …] f32, index
- * [N] i32, count [1] i32 (read on the device). Output: y, as x. An index outside 0 … N - 1 gives
- * zeros. The gradient is scatter_samples with the same list.
- * Kernels: kernels/gather_samples.cl. Reference: tests/ref/gather_samples_ref.c. */
+/* gather_samples: y[r] = x[index[r]] for r < count, zero for the others. Inputs: x [N, …] f32,
+ * index [N] i32, count [1] i32 (read on the device). Output: y, as x. An index outside 0 … N - 1
+ * gives zeros. The gradient is scatter_samples with the same list. Kernels:
+ * kernels/gather_samples.cl. Reference: tests/ref/gather_samples_ref.c. */
 #include "ops/sample_rows.h"
 
 static clv_status shape(clvi_shape_request *r, clv_error *error)

@@ -1,7 +1,7 @@
-/* multiply: y = a·b. Inputs: a, b f32 of equal shape; or a [N, H, W, C] and b [N, C] or [N, 1, 1, C],
- * one factor per sample and channel (squeeze-excite, Hu et al. 2018). Output: y, as a. The gradient
- * of such a b sums over pixels: in chunks whose size depends on the shape only, then over the chunks
- * in order. Kernels: kernels/multiply.cl. Reference: tests/ref/multiply_ref.c. */
+/* multiply: y = a·b. Inputs: a, b f32 of equal shape; or a [N, H, W, C] and b [N, C] or [N, 1, 1,
+ * C], one factor per sample and channel (squeeze-excite, Hu et al. 2018). Output: y, as a. The
+ * gradient of such a b sums over pixels: in chunks whose size depends on the shape only, then over
+ * the chunks in order. Kernels: kernels/multiply.cl. Reference: tests/ref/multiply_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 
@@ -30,11 +30,11 @@ static clv_status shape(clvi_shape_request *r, clv_error *error)
     const clv_shape *a = r->inputs[0], *b = r->inputs[1];
     if (a->dtype != CLV_F32 || b->dtype != CLV_F32 || (!equal(a, b) && !per_channel(a, b))) {
         char left[64], right[64];
-        CLVI_SHAPE_FAIL(error, "multiply", r,
-                        "the inputs are %s and %s; they must be f32 and equal, or the second [N, C] "
-                        "or [N, 1, 1, C] for a first [N, H, W, C]",
-                        clvi_shape_text(a, left, sizeof left),
-                        clvi_shape_text(b, right, sizeof right));
+        CLVI_SHAPE_FAIL(
+            error, "multiply", r,
+            "the inputs are %s and %s; they must be f32 and equal, or the second [N, C] "
+            "or [N, 1, 1, C] for a first [N, H, W, C]",
+            clvi_shape_text(a, left, sizeof left), clvi_shape_text(b, right, sizeof right));
     }
     r->outputs[0] = *a;
     return CLV_OK;
@@ -83,8 +83,8 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const sizes s = sizes_of(run->graph, run->node, run->n);
     const int64_t total = clvi_out_total(run);
-    const clvi_share share =
-        s.flat ? clvi_share_of(total, 3, CLVI_FLAT_STEP) : clvi_share_of(s.n * s.pixels, 2 * s.c, 1);
+    const clvi_share share = s.flat ? clvi_share_of(total, 3, CLVI_FLAT_STEP)
+                                    : clvi_share_of(s.n * s.pixels, 2 * s.c, 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "multiply",
                       s.flat ? "multiply_fwd" : "multiply_channels_fwd", "");

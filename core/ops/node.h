@@ -58,6 +58,7 @@ typedef struct clvi_graph_output {
 struct clv_graph {
     clvi_arena *arena;
     const char *label; /* for messages: "expert.a (plugin cnn)" */
+    const struct clvi_op_set *more_ops; /* beside the built-in ones; NULL: none */
     clvi_tensor *tensors;
     size_t tensor_count, tensor_capacity;
     clvi_node *nodes;

@@ -29,6 +29,7 @@ typedef struct clvi_attr_spec {
 
 /* While shapes are inferred. Everything but `outputs` is given. */
 typedef struct clvi_shape_request {
+    const struct clvi_op *op;
     const char *node; /* scoped name for messages */
     const void *attrs;
     int32_t input_count;
@@ -45,12 +46,14 @@ typedef struct clvi_amount {
 typedef struct clvi_needs {
     uint32_t backward_inputs;  /* inputs whose values backward reads */
     uint32_t backward_outputs; /* outputs whose values backward reads */
-    clvi_amount saved[CLVI_MAX_SAVED]; /* written by forward, read by backward */
+    clvi_amount saved[CLVI_MAX_SAVED]; /* written by forward, read (and maybe spoilt) by backward */
     clvi_amount forward_workspace, backward_workspace; /* garbage before and after the call */
     clvi_amount prepared; /* written by op->prepare from variables only (packed or folded weights) */
     bool prepared_in_backward; /* backward reads it too */
     uint32_t grad_in_place;  /* grad_in[i] may be the very memory of grad_out[0] (same size) */
     uint32_t forward_in_place; /* out[0] may be the very memory of in[i] (same size) */
+    /* Why the node cannot be planned (an op of a plugin), in the graph's arena; NULL: it can. */
+    const char *refused;
 } clvi_needs;
 
 /* Random numbers of one run; see base/philox.h. A dropout op uses counter
@@ -99,7 +102,13 @@ typedef struct clvi_op {
     int64_t (*macs)(const clv_graph *graph, const clvi_node *node);
 } clvi_op;
 
-/* The op of a name, or NULL. */
+/* Ops beside the built-in ones: those that plugins opened together have registered. */
+typedef struct clvi_op_set {
+    const clvi_op **ops;
+    size_t count, capacity;
+} clvi_op_set;
+
+/* The built-in op of a name, or NULL. */
 const clvi_op *clvi_op_find(const char *name);
 size_t clvi_op_count(void);
 const clvi_op *clvi_op_at(size_t index);

@@ -8,7 +8,8 @@
 clv_status clvi_sample_rows_shape(clvi_shape_request *request, const char *op,
                                   clv_error *error) CLV_MUST_CHECK;
 
-/* Launches `op`'s kernel with the run's list: `to` from `from`, both [n, …] as the run's input 0. */
+/* Launches `op`'s kernel with the run's list: `to` from `from`, both [n, …] as the run's input 0.
+ */
 clv_status clvi_sample_rows_launch(const clvi_run *run, const char *op, clvi_view to,
                                    clvi_view from, clv_error *error) CLV_MUST_CHECK;
 

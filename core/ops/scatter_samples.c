@@ -1,7 +1,8 @@
-/* scatter_samples: y[index[r]] = x[r] for r < count, zero elsewhere; a destination named twice gets the
- * sum in the order of the list. Inputs: x [N, …] f32, index [N] i32, count [1] i32 (read on the
+/* scatter_samples: y[index[r]] = x[r] for r < count, zero elsewhere; a destination named twice gets
+ * the sum in the order of the list. Inputs: x [N, …] f32, index [N] i32, count [1] i32 (read on the
  * device). Output: y, as x. An index outside 0 … N - 1 goes nowhere. The gradient is gather_samples
- * with the same list. Kernels: kernels/scatter_samples.cl. Reference: tests/ref/scatter_samples_ref.c. */
+ * with the same list. Kernels: kernels/scatter_samples.cl. Reference:
+ * tests/ref/scatter_samples_ref.c. */
 #include "ops/sample_rows.h"
 
 static clv_status shape(clvi_shape_request *r, clv_error *error)
@@ -23,8 +24,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
-    return clvi_sample_rows_launch(run, "gather_samples", run->grad_in[0], run->grad_out[0],
-                                   error);
+    return clvi_sample_rows_launch(run, "gather_samples", run->grad_in[0], run->grad_out[0], error);
 }
 
 const clvi_op clvi_op_scatter_samples = {

@@ -1,6 +1,5 @@
-/* sigmoid: y = 1/(1 + exp(-x)). Inputs: x f32 of any shape. Output: y, as x. Backward reads y only, so
- * that x need not be kept.
- * Kernels: kernels/sigmoid.cl. Reference: tests/ref/sigmoid_ref.c. */
+/* sigmoid: y = 1/(1 + exp(-x)). Inputs: x f32 of any shape. Output: y, as x. Backward reads y only,
+ * so that x need not be kept. Kernels: kernels/sigmoid.cl. Reference: tests/ref/sigmoid_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 

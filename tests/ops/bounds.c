@@ -28,6 +28,21 @@ static const op_bounds table[] = {
      "mean and variance are sums over the batch; x - mean and the gradient's means cancel"},
     {"conv2d_bn", 100 * ULP, 100 * ULP, 300 * ULP, 300 * ULP,
      "conv2d's error, divided by a standard deviation, then batch_norm's"},
+    {"depthwise_conv2d", 20 * ULP, 20 * ULP, 40 * ULP, 20 * ULP,
+     "sums of up to 49 products; of the filter's gradient up to thousands"},
+    {"sigmoid", 0, 10 * ULP, 60 * ULP, 10 * ULP,
+     "exp within 3 ulp (OpenCL), sum, division; 1 - y is what rounding of y leaves where y is near 1, "
+     "and the gradients there are small"},
+    {"multiply", 0, ULP, 20 * ULP, 4 * ULP, "one rounding; the gradient of factors sums over pixels"},
+    {"concat", 0, 0, 0, 0, "copies"},
+    {"pad", 0, 0, 0, 0, "copies or zeros"},
+    {"drop_path", 0, 2 * ULP, 0, 2 * ULP, "1/(1 - rate) and one product are rounded"},
+    {"gather_samples", 0, 0, 2 * ULP, 2 * ULP, "copies; the gradient adds up to 5 repetitions"},
+    {"scatter_samples", 2 * ULP, 2 * ULP, 0, 0, "adds up to 5 repetitions; the gradient copies"},
+    {"topk_mask", 2 * ULP, 30 * ULP, 40 * ULP, 30 * ULP, "as softmax"},
+    {"column_topk", 0, 0, 0, 0, "copies or zeros"},
+    {"add_noise", 4 * ULP, 4 * ULP, 4 * ULP, 20 * ULP,
+     "log within 3 ulp, its root, cospi and sinpi within 4 ulp, log1p and exp"},
 };
 
 const op_bounds *op_bounds_find(const char *op)

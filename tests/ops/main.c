@@ -1,4 +1,5 @@
-/* Runs the cases of one operation: test_ops OP. Exit status 77: there is no device. */
+/* Runs the cases of one operation: test_ops OP [clblast]. With clblast, CLBlast is the provider of
+ * matrix products, whatever the device. Exit status 77: there is no device. */
 #include "bounds.h"
 #include "op_test.h"
 #include "unit/test_device.h"
@@ -23,11 +24,13 @@ static void run_case(void **state)
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc == 2 && i < sizeof op_suites / sizeof *op_suites; i++)
+    const bool clblast = argc == 3 && strcmp(argv[2], "clblast") == 0;
+    for (size_t i = 0; (argc == 2 || clblast) && i < sizeof op_suites / sizeof *op_suites; i++)
         if (strcmp(op_suites[i]->op, argv[1]) == 0)
             running = op_suites[i];
     if (running == NULL) {
-        fprintf(stderr, "usage: test_ops OP; OP is a line of core/ops/ops.list that has cases\n");
+        fprintf(stderr,
+                "usage: test_ops OP [clblast]; OP is a line of core/ops/ops.list that has cases\n");
         return 2;
     }
     if (op_bounds_find(running->op) == NULL) {
@@ -35,7 +38,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     int status = 0;
-    device = test_device_open(&status);
+    device = test_device_open_gemm(clblast ? CLVI_GEMM_CLBLAST : CLVI_GEMM_AUTO, &status);
     if (device == NULL)
         return status;
     struct CMUnitTest *tests = calloc(running->case_count, sizeof *tests);

@@ -92,6 +92,10 @@ void op_data_init(op_data *data, const op_suite *suite, const op_case *test)
             data->each[i] *= input->dims[axis];
         const int64_t elements = op_data_elements(data, i, test->n);
         data->values[i] = allocate(elements, sizeof(float));
+        if (test->values[i] != NULL) {
+            memcpy(data->values[i], test->values[i], (size_t)elements * sizeof(float));
+            continue;
+        }
         for (int64_t k = 0; k < elements; k++)
             data->values[i][k] = draw(data, input);
         if (input->fill == OP_ORDER)

@@ -392,25 +392,28 @@ static void run_batch(rig *r, ref_call *call, int64_t n, bool first)
     answer_fini(&again);
 }
 
-static void op_call_random_grad(ref_call *call, op_data *data)
+static void op_call_grad(ref_call *call, op_data *data)
 {
-    for (int o = 0; o < call->output_count; o++)
+    for (int o = 0; o < call->output_count; o++) {
+        const float *given = data->test->grad_out[o];
         for (int64_t k = 0; k < call->out[o].elements; k++)
-            call->grad_out[o].data[k] = (double)(float)op_data_normal(data);
+            call->grad_out[o].data[k] =
+                given != NULL ? (double)given[k] : (double)(float)op_data_normal(data);
+    }
 }
 
 /* The whole batch and half of it; calls[0] and calls[1] live from rig to rig. */
 static void run_rig(rig *r, ref_call calls[2], bool first)
 {
     const int64_t n = r->data->test->n;
-    const int64_t batches[2] = {n, n / 2};
+    const int64_t batches[2] = {n, (r->data->test->flags & OP_WHOLE) != 0 ? 0 : n / 2};
     build(r);
     bind_inputs(r);
     for (int b = 0; b < 2 && batches[b] > 0; b++) {
         if (calls[b].in[0].data == NULL) {
             op_call_init(&calls[b], r->data, r->output_shapes, r->output_count, batches[b],
                          r->mode == CLV_MODE_TRAIN);
-            op_call_random_grad(&calls[b], r->data);
+            op_call_grad(&calls[b], r->data);
         }
         run_batch(r, &calls[b], batches[b], first);
     }

@@ -44,6 +44,7 @@ typedef struct op_input {
 enum {
     OP_NO_DIFFERENCES = 1, /* the derivative does not exist there (ties): reference only */
     OP_KINKS = 2,          /* differences that straddle a kink are left out, at most 5 % of them */
+    OP_WHOLE = 4,          /* the reference knows the whole batch only, not half of it */
 };
 
 enum { OP_MAX_ATTRS = 10 };
@@ -54,6 +55,9 @@ typedef struct op_case {
     op_input inputs[REF_MAX_INPUTS];
     clv_attr attrs[OP_MAX_ATTRS]; /* up to the first without a name */
     uint32_t flags;
+    /* Given data instead of drawn, NULL where not: of inputs (`fill` says the type only), and
+     * gradients of outputs. */
+    const float *values[REF_MAX_INPUTS], *grad_out[REF_MAX_OUTPUTS];
 } op_case;
 
 /* Attributes in a case's initialiser. */

@@ -31,6 +31,9 @@ static const sabotage acts[] = {
     {"max_pool2d", "max_pool2d.cl", "place == here", "place <= here"},
     {"avg_pool2d", "avg_pool2d.cl", "begin + kernel_size", "begin + kernel_size + 1"},
     {"cross_entropy", "cross_entropy.cl", "out[label] -=", "out[label] +="},
+    {"multiply", "multiply.cl", "fma(v, clv_load(a", "fma(-v, clv_load(a"},
+    {"topk_mask", "topk_mask.cl", "v > best", "v < best"},
+    {"column_topk", "column_topk.cl", "ties > 0", "ties >= 0"},
     {"dropout", "philox.clh", "(p1 >> 32) ^ k.x", "(p1 >> 32) ^ k.y"},
 };
 

@@ -47,13 +47,4 @@ const char *ref_text(const ref_call *call, const char *name, const char *fallbac
 double ref_act(double x, const char *name);
 double ref_act_slope(double x, const char *name);
 
-/* out[0] = in[0] convolved with the weights in[1], without bias and activation. */
-void ref_convolve(ref_call *call);
-
-/* out[0], in place: batch normalisation over its last axis and activation; gamma, beta, running
- * mean and running variance are in[first] … in[first + 3]. Training uses the batch's m values per
- * channel and moves the running statistics as PyTorch does (variance with m - 1); m = 1 leaves
- * them. */
-void ref_normalise(ref_call *call, int first);
-
 #endif

@@ -211,11 +211,11 @@ static inline void clv_output(clv_builder *b, const char *role, clv_tensor tenso
 
 /* A convolution. Zero means the default. */
 typedef struct clv_conv2d_desc {
-    int64_t filters;        /* output channels */
+    int64_t filters;        /* output channels; clv_depthwise_conv2d has those of its input */
     int64_t kernel;         /* height = width */
     int64_t stride;         /* default 1 */
     int64_t pad;            /* on every side; -1: none; default (kernel - 1) / 2 */
-    bool no_bias;           /* clv_conv2d only; clv_conv2d_bn never has one */
+    bool no_bias;           /* clv_conv2d_bn never has one */
     const char *activation; /* "none" (default), "relu", "silu": after bias or normalisation */
     double eps, momentum;   /* of the batch norm; defaults 1e-5, 0.1 (PyTorch's) */
 } clv_conv2d_desc;
@@ -268,6 +268,28 @@ static inline clv_tensor clv_conv2d(clv_builder *b, const char *name, clv_tensor
     }
     clv_scope_end(b);
     return clv_op(b, "conv2d", name, inputs, desc->no_bias ? 2 : 3, attrs,
+                  clv_conv2d_attrs(desc, false, attrs));
+}
+
+/* Each channel convolved with a filter of its own: y = activation(conv(x) + bias); parameters
+ * NAME.weight [kernel, kernel, channels], NAME.bias. He normal over the inputs of a unit. */
+static inline clv_tensor clv_depthwise_conv2d(clv_builder *b, const char *name, clv_tensor x,
+                                              const clv_conv2d_desc *desc)
+{
+    const clv_shape s = clv_shape_of(b, x);
+    const int64_t channels = s.rank == 4 ? s.dims[3] : 1;
+    const double fan_in = (double)(desc->kernel * desc->kernel);
+    const clv_variable_desc w = clv_variable("weight", CLV_INIT_NORMAL, sqrt(2.0 / fan_in), 3,
+                                             desc->kernel, desc->kernel, channels, 0);
+    clv_variable_desc v = clv_variable("bias", CLV_INIT_ZEROS, 0, 1, channels, 0, 0, 0);
+    clv_attr attrs[CLV_CONV2D_ATTRS];
+    clv_tensor inputs[3];
+    v.flags = CLV_PARAMETER_NO_DECAY;
+    clv_scope(b, name);
+    inputs[0] = x, inputs[1] = clv_parameter(b, &w);
+    inputs[2] = desc->no_bias ? CLV_NO_TENSOR : clv_parameter(b, &v);
+    clv_scope_end(b);
+    return clv_op(b, "depthwise_conv2d", name, inputs, desc->no_bias ? 2 : 3, attrs,
                   clv_conv2d_attrs(desc, false, attrs));
 }
 
@@ -379,6 +401,12 @@ static inline clv_tensor clv_silu(clv_builder *b, const char *name, clv_tensor x
     return clv_op(b, "silu", name, &x, 1, NULL, 0);
 }
 
+/* 1/(1 + exp(-x)). */
+static inline clv_tensor clv_sigmoid(clv_builder *b, const char *name, clv_tensor x)
+{
+    return clv_op(b, "sigmoid", name, &x, 1, NULL, 0);
+}
+
 /* Softmax over the last axis of [N, C]. */
 static inline clv_tensor clv_softmax(clv_builder *b, const char *name, clv_tensor x)
 {
@@ -390,6 +418,31 @@ static inline clv_tensor clv_add(clv_builder *b, const char *name, clv_tensor x,
 {
     const clv_tensor inputs[2] = {x, y};
     return clv_op(b, "add", name, inputs, 2, NULL, 0);
+}
+
+/* a·b: equal shapes, or y [N, C] or [N, 1, 1, C] for x [N, H, W, C], a factor per channel. */
+static inline clv_tensor clv_multiply(clv_builder *b, const char *name, clv_tensor x, clv_tensor y)
+{
+    const clv_tensor inputs[2] = {x, y};
+    return clv_op(b, "multiply", name, inputs, 2, NULL, 0);
+}
+
+/* 2 … 8 tensors side by side along the last axis; their other extents are equal. */
+static inline clv_tensor clv_concat(clv_builder *b, const char *name, const clv_tensor *inputs,
+                                    uint32_t count)
+{
+    return clv_op(b, "concat", name, inputs, count, NULL, 0);
+}
+
+/* Zeros around pictures [N, H, W, C]. */
+static inline clv_tensor clv_pad(clv_builder *b, const char *name, clv_tensor x,
+                                 const int64_t top_left_bottom_right[4])
+{
+    const clv_attr attrs[] = {clv_attr_int("top", top_left_bottom_right[0]),
+                              clv_attr_int("left", top_left_bottom_right[1]),
+                              clv_attr_int("bottom", top_left_bottom_right[2]),
+                              clv_attr_int("right", top_left_bottom_right[3])};
+    return clv_op(b, "pad", name, &x, 1, attrs, 4);
 }
 
 /* [N, units] of one value; of x only the batch N counts. */
@@ -405,6 +458,41 @@ static inline clv_tensor clv_dropout(clv_builder *b, const char *name, clv_tenso
 {
     const clv_attr attrs[] = {clv_attr_real("rate", rate)};
     return clv_op(b, "dropout", name, &x, 1, attrs, 1);
+}
+
+/* Stochastic depth: in training a sample becomes zero with probability `rate`, else it is scaled by
+ * 1/(1 - rate). */
+static inline clv_tensor clv_drop_path(clv_builder *b, const char *name, clv_tensor x, double rate)
+{
+    const clv_attr attrs[] = {clv_attr_real("rate", rate)};
+    return clv_op(b, "drop_path", name, &x, 1, attrs, 1);
+}
+
+/* ---- Routing --------------------------------------------------------------------------------------- */
+
+/* In training z + ε·(softplus(s) + 0.01), ε normal; else z. z, s of equal shape (Shazeer et al. 2017). */
+static inline clv_tensor clv_add_noise(clv_builder *b, const char *name, clv_tensor z, clv_tensor s)
+{
+    const clv_tensor inputs[2] = {z, s};
+    return clv_op(b, "add_noise", name, inputs, 2, NULL, 0);
+}
+
+/* Weights from logits z [N, K]: the softmax over the k largest of a sample, exactly 0 for the others;
+ * before: over all K instead, so that the weights sum to less than 1. Ties: the lowest index. */
+static inline clv_tensor clv_topk_mask(clv_builder *b, const char *name, clv_tensor z, int64_t k,
+                                       bool before)
+{
+    const clv_attr attrs[] = {clv_attr_int("k", k),
+                              clv_attr_text("normalise", before ? "before" : "after")};
+    return clv_op(b, "topk_mask", name, &z, 1, attrs, 2);
+}
+
+/* x [N, K] on the ⌈k·n/K⌉ largest of each column, exactly 0 elsewhere: each expert chooses its samples
+ * of a batch of n. Ties: the lowest sample. */
+static inline clv_tensor clv_column_topk(clv_builder *b, const char *name, clv_tensor x, double k)
+{
+    const clv_attr attrs[] = {clv_attr_real("k", k)};
+    return clv_op(b, "column_topk", name, &x, 1, attrs, 1);
 }
 
 #ifdef __cplusplus

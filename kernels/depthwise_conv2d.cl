@@ -1,0 +1,392 @@
+/* Depthwise convolution of NHWC pictures: each channel with a filter of its own; and its gradients.
+ * A work-item takes whole rows; of a row CLV_V channels at a time, of these DW_BLOCK neighbouring
+ * pixels in registers, so that a pixel which several taps read is loaded once.
+ * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. All sums run in an
+ * order that depends on the shapes only. Outputs are overwritten. */
+#include "activation.clh"
+
+/* Height and width of the filter and stride, where they are known while compiling; 0: any. Where
+ * they are known there are at least CLV_V channels, and the last vector begins at c - CLV_V: it
+ * repeats some of what the one before it did instead of being a part of a vector. */
+#ifndef DW_K
+#define DW_K 0
+#endif
+#ifndef DW_S
+#define DW_S 0
+#endif
+
+#if DW_K > 0
+#define DW_CHANNEL(k, c)     min((k), (c)-CLV_V)
+#define DW_LOAD(p, left)     vloadV(0, (p))
+#define DW_STORE(v, p, left) vstoreV((v), 0, (p))
+#else
+#define DW_CHANNEL(k, c)     (k)
+#define DW_LOAD(p, left)     clv_load((p), (left), 0)
+#define DW_STORE(v, p, left) clv_store((v), (p), (left))
+#endif
+
+/* Output pixels of a block: with what they read they fit 32 registers of 16 floats, or 16 of fewer.
+ */
+#if CLV_V >= 16 && DW_S == 2
+#define DW_BLOCK 6
+#elif CLV_V >= 16
+#define DW_BLOCK 8
+#elif DW_S == 2
+#define DW_BLOCK 3
+#else
+#define DW_BLOCK 4
+#endif
+
+/* Output pixels that the gradient to the filter takes at a time, and channels of a work-group
+ * there. */
+#define DW_PIXELS   4
+#define DW_CHANNELS (4 * CLV_V)
+
+/* Unrolled, what follows would be most of the program. */
+#define DW_ROLLED _Pragma("clang loop unroll(disable)")
+
+/* Input pixels of a row under so many outputs. */
+#define DW_SPAN(outputs) (((outputs)-1) * DW_S + DW_K)
+
+/* What CLV_V channels of a row of outputs read: out[i] = Σ in[a][i·step + at + b]·f[a][b] over the
+ * `rows` rows a and `taps` columns b of the filter; pixels outside 0 … w - 1 are zero. */
+typedef struct line {
+    __global const float *in; /* the first row's pixel 0, at the first of the channels */
+    __global const float *f;  /* the first tap */
+    int in_row, f_row, f_tap; /* elements between neighbours; the filter may run backwards */
+    int rows, taps, step;
+    int w, c;
+    int left; /* channels from here on */
+} line;
+
+/* Pixel x of a row of w (its pixel 0 at p), zeros outside: without a branch, for a whole vector of
+ * channels; and with any number of them. */
+static floatV pixel_or_zero(__global const float *p, int x, int w, int c)
+{
+    const floatV v = vloadV(0, p + clamp(x, 0, w - 1) * c);
+    return select((floatV)(0), v, (intV)(x >= 0 && x < w ? -1 : 0));
+}
+
+static floatV part_or_zero(__global const float *p, int x, int w, int c, int left)
+{
+    return x >= 0 && x < w ? clv_load(p + x * c, left, 0) : (floatV)(0);
+}
+
+/* acc[i] += out[i] for the DW_BLOCK outputs from pixel `at` on, any filter. inside: no pixel is
+ * outside of the row. */
+static void add_any(const line *l, int at, bool inside, floatV acc[DW_BLOCK])
+{
+    for (int a = 0; a < l->rows; a++)
+        for (int b = 0; b < l->taps; b++) {
+            __global const float *row = l->in + (long)a * l->in_row;
+            const floatV weight = DW_LOAD(l->f + a * l->f_row + b * l->f_tap, l->left);
+#if DW_K == 0
+            if (l->left < CLV_V) {
+                float v[DW_BLOCK * CLV_V];
+                DW_ROLLED
+                for (int i = 0; i < DW_BLOCK; i++)
+                    vstoreV(part_or_zero(row, at + i * l->step + b, l->w, l->c, l->left), i, v);
+                CLV_UNROLL
+                for (int i = 0; i < DW_BLOCK; i++)
+                    acc[i] = fma(vloadV(i, v), weight, acc[i]);
+                continue;
+            }
+#endif
+            if (inside) {
+                CLV_UNROLL
+                for (int i = 0; i < DW_BLOCK; i++)
+                    acc[i] = fma(vloadV(0, row + (at + i * l->step + b) * l->c), weight, acc[i]);
+                continue;
+            }
+            CLV_UNROLL
+            for (int i = 0; i < DW_BLOCK; i++)
+                acc[i] = fma(pixel_or_zero(row, at + i * l->step + b, l->w, l->c), weight, acc[i]);
+        }
+}
+
+#if DW_K > 0
+/* The same for a filter of width DW_K and step DW_S: a pixel is loaded once for all its taps. */
+static void add_known(const line *l, int at, bool inside, floatV acc[DW_BLOCK])
+{
+    for (int a = 0; a < l->rows; a++) {
+        __global const float *row = l->in + (long)a * l->in_row, *f = l->f + a * l->f_row;
+        floatV v[DW_SPAN(DW_BLOCK)];
+        if (inside) {
+            CLV_UNROLL
+            for (int j = 0; j < DW_SPAN(DW_BLOCK); j++)
+                v[j] = vloadV(0, row + (at + j) * l->c);
+        } else {
+            CLV_UNROLL
+            for (int j = 0; j < DW_SPAN(DW_BLOCK); j++)
+                v[j] = pixel_or_zero(row, at + j, l->w, l->c);
+        }
+        CLV_UNROLL
+        for (int b = 0; b < DW_K; b++) {
+            const floatV weight = vloadV(0, f + b * l->f_tap);
+            CLV_UNROLL
+            for (int i = 0; i < DW_BLOCK; i++)
+                acc[i] = fma(v[i * DW_S + b], weight, acc[i]);
+        }
+    }
+}
+#endif
+
+/* One row of `count` outputs, `y_step` elements apart, from pixel `at` on: y = act(start + out),
+ * and start + out to `sum` where it is not NULL. known: the filter is DW_K wide with step DW_S. */
+static void convolve_row(const line *l, int at, bool known, floatV start, __global float *y,
+                         __global float *sum, int y_step, int count, int act)
+{
+    const int span = (DW_BLOCK - 1) * l->step + l->taps;
+    for (int first = 0; first < count; first += DW_BLOCK, at += DW_BLOCK * l->step) {
+        const int outputs = min(DW_BLOCK, count - first);
+        const bool inside = at >= 0 && at + span <= l->w;
+        floatV acc[DW_BLOCK];
+        CLV_UNROLL
+        for (int i = 0; i < DW_BLOCK; i++)
+            acc[i] = start;
+#if DW_K > 0
+        if (known)
+            add_known(l, at, inside, acc);
+        else
+#endif
+            add_any(l, at, inside, acc);
+        float tile[DW_BLOCK * CLV_V];
+        CLV_UNROLL
+        for (int i = 0; i < DW_BLOCK; i++)
+            vstoreV(acc[i], i, tile);
+        DW_ROLLED
+        for (int i = 0; i < outputs; i++) {
+            const size_t to = (size_t)(first + i) * y_step;
+            const floatV v = vloadV(i, tile);
+            if (sum)
+                DW_STORE(v, sum + to, l->left);
+            DW_STORE(clv_act(v, act), y + to, l->left);
+        }
+    }
+}
+
+/* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :]·f[a, b, :] + bias), x zero outside
+ * the picture. x [n, h, w, c], f [kh, kw, c], bias [c] or NULL, y [n, oh, ow, c]; sum, as y: what
+ * act is taken of, NULL where it is not wanted. Group g: a share of the n·oh rows of y. */
+CLV_SINGLE __kernel void depthwise_conv2d_fwd(
+    __global float *restrict y, ulong y_at, __global float *restrict sum, ulong sum_at,
+    __global const float *restrict x, ulong x_at, __global const float *restrict f, ulong f_at,
+    __global const float *restrict bias, ulong bias_at, int n, int h, int w, int c, int kh, int kw,
+    int sh, int sw, int pt, int pl, int oh, int ow, int act, int share)
+{
+    line l;
+    l.in_row = w * c;
+    l.f_row = kw * c;
+    l.f_tap = c;
+    l.taps = kw;
+    l.step = sw;
+    l.w = w;
+    l.c = c;
+    for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
+        const int top = r % oh * sh - pt, a = max(0, -top);
+        l.rows = max(0, min(kh, h - top) - a);
+        const size_t from = ((size_t)(r / oh) * h + (l.rows > 0 ? top + a : 0)) * w * c;
+        for (int k0 = 0; k0 < c; k0 += CLV_V) {
+            const int k = DW_CHANNEL(k0, c);
+            const size_t to = (size_t)r * ow * c + k;
+            l.in = x + x_at + from + k;
+            l.f = f + f_at + (l.rows > 0 ? a * l.f_row : 0) + k;
+            l.left = c - k;
+            const floatV start = bias ? DW_LOAD(bias + bias_at + k, l.left) : (floatV)(0);
+            convolve_row(&l, -pl, DW_K > 0, start, y + y_at + to, sum ? sum + sum_at + to : 0, c,
+                         ow, act);
+        }
+    }
+}
+
+/* gx[n, i, j, :] = Σ dz[n, (i + pt - a)/sh, (j + pl - b)/sw, :]·f[a, b, :] over the taps for which
+ * the divisions leave no remainder. With j + pl = q·sw + p a pixel meets the taps b = p + t·sw, at
+ * column q - t of dz: for each p a convolution of step 1 with part of the filter, backwards; rows
+ * alike. gx [n, h, w, c], dz [n, oh, ow, c], f [kh, kw, c]. Group g: a share of the n·h rows of gx.
+ */
+CLV_SINGLE __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, ulong gx_at,
+                                                   __global const float *restrict dz, ulong dz_at,
+                                                   __global const float *restrict f, ulong f_at,
+                                                   int n, int h, int w, int c, int kh, int kw,
+                                                   int sh, int sw, int pt, int pl, int oh, int ow,
+                                                   int share)
+{
+    line l;
+    l.in_row = ow * c;
+    l.f_row = -sh * kw * c;
+    l.f_tap = -sw * c;
+    l.step = 1;
+    l.w = ow;
+    l.c = c;
+    for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
+        /* Rows q - t of dz for t in [t0, t1]. */
+        const int q = (r % h + pt) / sh, p = (r % h + pt) % sh;
+        const int t0 = max(0, q - oh + 1), t1 = min(q, (kh - p + sh - 1) / sh - 1);
+        l.rows = max(0, t1 - t0 + 1);
+        const size_t from = ((size_t)(r / h) * oh + (l.rows > 0 ? q - t1 : 0)) * ow * c;
+        const int f_top = l.rows > 0 ? (p + t1 * sh) * kw * c : 0;
+        for (int phase = 0; phase < sw; phase++) {
+            const int j = (phase + sw - pl % sw) % sw; /* first pixel with this p */
+            const int pixels = (w - j + sw - 1) / sw;
+            l.taps = max(0, (kw - phase + sw - 1) / sw);
+            const int f_left = l.taps > 0 ? phase + (l.taps - 1) * sw : 0;
+            const int at = (j + pl) / sw - l.taps + 1;
+            for (int k0 = 0; k0 < c && j < w; k0 += CLV_V) {
+                const int k = DW_CHANNEL(k0, c);
+                l.in = dz + dz_at + from + k;
+                l.f = f + f_at + f_top + f_left * c + k;
+                l.left = c - k;
+                convolve_row(&l, at, DW_K > 0 ? DW_S == 1 : false, (floatV)(0),
+                             gx + gx_at + ((size_t)r * w + j) * c + k, 0, sw * c, pixels,
+                             CLV_ACT_NONE);
+            }
+        }
+    }
+}
+
+/* Where the gradient to CLV_V channels of the filter is taken from. */
+typedef struct place {
+    __global const float *x, *dz; /* all pictures, at the first of the channels */
+    int h, w, c, kh, kw, sh, sw, pt, pl, oh, ow;
+    int left; /* channels from here on */
+} place;
+
+/* Filter rows [from, to) that lie inside the picture for row r of the outputs, and the row under
+ * filter row 0, inside the picture or not. */
+typedef struct reach {
+    __global const float *x, *dz;
+    int from, to;
+} reach;
+
+static reach reach_of(const place *p, int r)
+{
+    const int top = r % p->oh * p->sh - p->pt;
+    reach result;
+    result.x = p->x + ((long)(r / p->oh) * p->h + top) * p->w * p->c;
+    result.dz = p->dz + (long)r * p->ow * p->c;
+    result.from = max(0, -top);
+    result.to = min(p->kh, p->h - top);
+    return result;
+}
+
+#if DW_K > 0
+/* acc[a·DW_K + b] += Σ_i x[a][i·DW_S - pl + b]·dz[i] over the DW_PIXELS outputs from `first` on. */
+static void add_products(const place *p, const reach *r, int first, floatV acc[DW_K * DW_K])
+{
+    const int at = first * DW_S - p->pl;
+    const bool inside = at >= 0 && at + DW_SPAN(DW_PIXELS) <= p->w;
+    floatV d[DW_PIXELS];
+    CLV_UNROLL
+    for (int i = 0; i < DW_PIXELS; i++)
+        d[i] = pixel_or_zero(r->dz, first + i, p->ow, p->c);
+    CLV_UNROLL
+    for (int a = 0; a < DW_K; a++) {
+        if (a < r->from || a >= r->to)
+            continue;
+        __global const float *row = r->x + (long)a * p->w * p->c;
+        floatV v[DW_SPAN(DW_PIXELS)];
+        if (inside) {
+            CLV_UNROLL
+            for (int j = 0; j < DW_SPAN(DW_PIXELS); j++)
+                v[j] = vloadV(0, row + (at + j) * p->c);
+        } else {
+            CLV_UNROLL
+            for (int j = 0; j < DW_SPAN(DW_PIXELS); j++)
+                v[j] = pixel_or_zero(row, at + j, p->w, p->c);
+        }
+        CLV_UNROLL
+        for (int b = 0; b < DW_K; b++)
+            CLV_UNROLL
+        for (int i = 0; i < DW_PIXELS; i++)
+            acc[a * DW_K + b] = fma(v[i * DW_S + b], d[i], acc[a * DW_K + b]);
+    }
+}
+
+/* Rows [begin, end) of the outputs into to[tap][channel]; of the channels those from `skip` on are
+ * this work-item's. fresh: `to` holds nothing yet. */
+static void add_rows(const place *p, int begin, int end, __global float *to, int skip, bool fresh)
+{
+    float sums[DW_K * DW_K * CLV_V];
+    floatV acc[DW_K * DW_K];
+    DW_ROLLED
+    for (int t = 0; t < DW_K * DW_K; t++)
+        for (int i = 0; i < CLV_V; i++)
+            sums[t * CLV_V + i] = fresh || i < skip ? 0 : to[t * p->c + i];
+    CLV_UNROLL
+    for (int t = 0; t < DW_K * DW_K; t++)
+        acc[t] = vloadV(t, sums);
+    for (int r = begin; r < end; r++) {
+        const reach here = reach_of(p, r);
+        for (int first = 0; first < p->ow; first += DW_PIXELS)
+            add_products(p, &here, first, acc);
+    }
+    CLV_UNROLL
+    for (int t = 0; t < DW_K * DW_K; t++)
+        vstoreV(acc[t], t, sums);
+    DW_ROLLED
+    for (int t = 0; t < DW_K * DW_K; t++)
+        for (int i = skip; i < CLV_V; i++)
+            to[t * p->c + i] = sums[t * CLV_V + i];
+}
+#else
+/* The same for any filter; skip is 0. */
+static void add_rows(const place *p, int begin, int end, __global float *to, int skip, bool fresh)
+{
+    for (int a = 0; a < p->kh; a++)
+        for (int b = 0; b < p->kw; b++) {
+            /* Outputs whose tap b lies inside the picture: [from, stop). */
+            const int from = max(0, (p->pl - b + p->sw - 1) / p->sw);
+            const int stop = min(p->ow, (p->w - 1 + p->pl - b + p->sw) / p->sw);
+            __global float *sum = to + (a * p->kw + b) * p->c;
+            floatV acc = fresh ? (floatV)(0) : clv_load(sum, p->left, 0);
+            for (int r = begin; r < end; r++) {
+                const reach here = reach_of(p, r);
+                if (a < here.from || a >= here.to)
+                    continue;
+                __global const float *x = here.x + ((long)a * p->w - p->pl + b) * p->c;
+                for (int i = from; i < stop; i++)
+                    acc = fma(clv_load(x + (long)i * p->sw * p->c, p->left, 0),
+                              clv_load(here.dz + (long)i * p->c, p->left, 0), acc);
+            }
+            clv_store(acc, sum, p->left);
+        }
+}
+#endif
+
+/* Part of the gradient to the filter, from a chunk of the n·oh rows of outputs:
+ *     part[g][a][b][:] = Σ x[n, i·sh - pt + a, j·sw - pl + b, :]·dz[n, i, j, :]
+ * over the rows [g·chunk, (g + 1)·chunk), counted through all pictures. The sums pass through
+ * `part` every `piece` rows, so that these stay in the nearest caches while all channels go over
+ * them. x [n, h, w, c], dz [n, oh, ow, c]; rows: n·oh. Group (g, q): chunk, channels
+ * [q·DW_CHANNELS, …). */
+CLV_SINGLE __kernel void depthwise_conv2d_bwd_param(__global float *restrict part, ulong part_at,
+                                                    __global const float *restrict x, ulong x_at,
+                                                    __global const float *restrict dz, ulong dz_at,
+                                                    int rows, int h, int w, int c, int kh, int kw,
+                                                    int sh, int sw, int pt, int pl, int oh, int ow,
+                                                    int chunk, int piece)
+{
+    const int begin = CLV_BEGIN(chunk), end = CLV_END(rows, chunk);
+    const int c0 = (int)get_group_id(1) * DW_CHANNELS, c1 = min(c, c0 + DW_CHANNELS);
+    part += part_at + (size_t)get_group_id(0) * kh * kw * c;
+    place p;
+    p.h = h;
+    p.w = w;
+    p.c = c;
+    p.kh = kh;
+    p.kw = kw;
+    p.sh = sh;
+    p.sw = sw;
+    p.pt = pt;
+    p.pl = pl;
+    p.oh = oh;
+    p.ow = ow;
+    for (int start = begin; start < end; start += piece)
+        for (int k0 = c0; k0 < c1; k0 += CLV_V) {
+            const int k = DW_CHANNEL(k0, c);
+            p.x = x + x_at + k;
+            p.dz = dz + dz_at + k;
+            p.left = c - k;
+            add_rows(&p, start, min(end, start + piece), part + k, k0 - k, start == begin);
+        }
+}
