@@ -340,6 +340,23 @@ const char *clvi_config_expert_section(const clvi_config *config, size_t index)
     return config->instances[config->experts[index]].name;
 }
 
+size_t clvi_config_source_count(const clvi_config *config)
+{
+    return config->source_count;
+}
+
+const char *clvi_config_source_name(const clvi_config *config, size_t index)
+{
+    CLV_ASSERT(index < config->source_count);
+    return config->instances[config->sources[index]].label;
+}
+
+const char *clvi_config_source_section(const clvi_config *config, size_t index)
+{
+    CLV_ASSERT(index < config->source_count);
+    return config->instances[config->sources[index]].name;
+}
+
 const clvi_raw_option *clvi_config_options(const clvi_config *config, const char *section,
                                            size_t *count)
 {
@@ -406,8 +423,11 @@ static void write_all(const clvi_config *config, bool explain, clvi_text *out)
     for (size_t i = 0; i < clvi_schema_section_count(); i++) {
         const clvi_schema_section section = clvi_schema_section_at(i);
         if (section.named) {
-            for (size_t e = 0; e < config->expert_count; e++)
-                write_instance(&config->instances[config->experts[e]], explain, out);
+            const bool data = strcmp(section.name, "data") == 0;
+            const size_t *list = data ? config->sources : config->experts;
+            const size_t count = data ? config->source_count : config->expert_count;
+            for (size_t k = 0; k < count; k++)
+                write_instance(&config->instances[list[k]], explain, out);
             continue;
         }
         /* A gate that a change on the command line left without work is not part of the whole. */

@@ -26,7 +26,8 @@ typedef struct clvi_config_source {
  * Rules beside the schema's: [run] base is applied first (at most 8 deep; in a circle: refused); a
  * section whose plugin differs from the inherited one drops the inherited options; mixture.experts
  * decides which [expert.NAME] count and in which order, an inherited one that it does not name is
- * left out; one expert takes no [gate], several need one.
+ * left out; one expert takes no [gate], several need one; of data.path and the sections [data.NAME]
+ * the later layer counts, and in one layer there cannot be both.
  * Errors: CLV_E_CONFIG; CLV_E_USAGE (no such shipped configuration); CLV_E_IO; CLV_E_MEMORY.
  * The caller destroys *out. */
 clv_status clvi_config_load(const clvi_config_source *source, clvi_config **out,
@@ -62,6 +63,11 @@ const char *clvi_config_origin(const clvi_config *config, const char *section, c
 size_t clvi_config_expert_count(const clvi_config *config);
 const char *clvi_config_expert_name(const clvi_config *config, size_t index);
 const char *clvi_config_expert_section(const clvi_config *config, size_t index);
+/* The sources of images, [data.NAME], in the order in which the sections first stand; none where
+ * data.path names the one there is. Names, and full section names. */
+size_t clvi_config_source_count(const clvi_config *config);
+const char *clvi_config_source_name(const clvi_config *config, size_t index);
+const char *clvi_config_source_section(const clvi_config *config, size_t index);
 /* The plugin options that "expert.NAME" or "gate" gives, in order; *count may be 0. */
 const clvi_raw_option *clvi_config_options(const clvi_config *config, const char *section,
                                            size_t *count);

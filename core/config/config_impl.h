@@ -25,6 +25,8 @@ typedef struct clvi_instance {
     size_t option_count, option_capacity, layer_capacity;
 } clvi_instance;
 
+enum { CLVI_MAX_EXPERTS = 256, CLVI_MAX_DATA_SOURCES = 16, CLVI_MAX_PLUGIN_OPTIONS = 256 };
+
 struct clvi_config {
     clvi_arena *arena; /* strings, values, slots */
     const char *path, *name;
@@ -32,10 +34,10 @@ struct clvi_config {
     size_t instance_count, instance_capacity;
     size_t *experts; /* indices of instances */
     size_t expert_count;
+    size_t sources[CLVI_MAX_DATA_SOURCES]; /* indices of instances */
+    size_t source_count;
     int layer; /* the one being applied */
 };
-
-enum { CLVI_MAX_EXPERTS = 256, CLVI_MAX_PLUGIN_OPTIONS = 256 };
 
 /* An empty configuration: single sections, every value at its default. */
 clv_status clvi_config_create(clvi_config **out, clv_error *error) CLV_MUST_CHECK;

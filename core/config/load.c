@@ -106,7 +106,7 @@ static clv_status open_section(loader *l, const char *name, const char *origin, 
     const size_t most = clvi_schema_section_count() + CLVI_MAX_EXPERTS;
     if (l->config->instance_count >= most && clvi_config_instance(l->config, name) == NULL) {
         if (report)
-            fault(l, "%s: more than %d experts", origin, CLVI_MAX_EXPERTS);
+            fault(l, "%s: more than %d named sections", origin, CLVI_MAX_EXPERTS);
         return CLV_OK;
     }
     return clvi_config_touch(l->config, (size_t)schema, name, origin, out, error);
@@ -371,13 +371,20 @@ static clv_status list_experts(loader *l, const clvi_slot *list, clv_error *erro
     return CLV_OK;
 }
 
+/* True for a section [KIND.NAME]. */
+static bool belongs_to(const clvi_instance *instance, const char *kind)
+{
+    return instance->label != NULL &&
+           strcmp(clvi_schema_section_at(instance->schema).name, kind) == 0;
+}
+
 /* An expert that stands beside or after the list and not in it was forgotten; an earlier one was
  * taken out on purpose. */
 static void check_unlisted(loader *l, const clvi_slot *list)
 {
     for (size_t i = 0; i < l->config->instance_count; i++) {
         const clvi_instance *instance = &l->config->instances[i];
-        bool listed = instance->label == NULL;
+        bool listed = !belongs_to(instance, "expert");
         for (size_t k = 0; !listed && k < list->value.count; k++)
             listed = strcmp(list->value.names[k], instance->label) == 0;
         if (listed || instance->layer < list->layer)
@@ -399,6 +406,35 @@ static void check_gate(loader *l, const clvi_slot *list)
               gate->origin != NULL ? gate->origin : origin_or_path(l->config, list));
 }
 
+/* Fills config->sources. A data.path of a later layer, such as --data on the command line, takes the
+ * place of all sources; sources of a later layer take that of a path. */
+static void list_sources(loader *l)
+{
+    clvi_config *config = l->config;
+    clvi_slot *path = clvi_config_slot(clvi_config_instance(config, "data"), "path");
+    const int layer = path->value.text[0] != '\0' ? path->layer : 0;
+    for (size_t i = 0; i < config->instance_count; i++) {
+        const clvi_instance *instance = &config->instances[i];
+        if (!belongs_to(instance, "data") || instance->layer < layer)
+            continue;
+        if (instance->layer == layer)
+            fault(l, "%s: [%s] stands beside data.path; give each source a section of its own",
+                  instance->origin, instance->name);
+        else if (config->source_count == CLVI_MAX_DATA_SOURCES)
+            fault(l, "%s: more than %d sections [data.NAME]", instance->origin,
+                  CLVI_MAX_DATA_SOURCES);
+        else if (clvi_config_slot(instance, "path")->value.text[0] == '\0')
+            fault(l, "%s: [%s] needs a path, a folder or archive of images", instance->origin,
+                  instance->name);
+        else
+            config->sources[config->source_count++] = i;
+    }
+    if (config->source_count == 0)
+        return;
+    path->value.text = "";
+    path->origin = NULL;
+}
+
 static clv_status finish(loader *l, clv_error *error)
 {
     clvi_config *config = l->config;
@@ -417,6 +453,7 @@ static clv_status finish(loader *l, clv_error *error)
         CLV_TRY(list_experts(l, list, error));
         check_unlisted(l, list);
         check_gate(l, list);
+        list_sources(l);
     }
     return CLV_OK;
 }

@@ -9,6 +9,7 @@ static const struct {
 } sections[] = {
 #define SINGLE                        false, false
 #define SINGLE_OPEN                   false, true
+#define NAMED                         true, false
 #define NAMED_OPEN                    true, true
 #define SECTION(id, name, kind, text) {name, kind, text},
 #define KEY(id, key, type, preset, min, max, choices, count, text)
@@ -17,6 +18,7 @@ static const struct {
 #undef SECTION
 #undef SINGLE
 #undef SINGLE_OPEN
+#undef NAMED
 #undef NAMED_OPEN
 };
 
@@ -128,6 +130,7 @@ void clvi_schema_advise_section(const char *full_name, clvi_text *out)
         if (near != sections[i].name)
             continue;
         clvi_text_printf(out, "; did you mean [%s%s]?", near, sections[i].named ? ".NAME" : "");
+        return;
     }
 }
 

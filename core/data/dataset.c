@@ -365,6 +365,11 @@ int clvi_dataset_channels(const clvi_dataset *data)
     return data->form.channels;
 }
 
+const char *clvi_dataset_path(const clvi_dataset *data)
+{
+    return data->sources.title;
+}
+
 const char *clvi_dataset_summary(const clvi_dataset *data)
 {
     return data->summary;

@@ -67,8 +67,13 @@ size_t clvi_dataset_class_count(const clvi_dataset *data);
 const char *clvi_dataset_class_name(const clvi_dataset *data, size_t index);
 size_t clvi_dataset_count(const clvi_dataset *data, clvi_split split); /* 0: no such split */
 const clvi_sample *clvi_dataset_sample(const clvi_dataset *data, clvi_split split, size_t index);
+size_t clvi_dataset_source_count(const clvi_dataset *data); /* 1 or more */
+/* As options gave it; "" for the one source that has no name. */
+const char *clvi_dataset_source_name(const clvi_dataset *data, size_t index);
 int clvi_dataset_channels(const clvi_dataset *data);                       /* 1 or 3, resolved */
 void clvi_dataset_size(const clvi_dataset *data, int *height, int *width); /* of the pixels */
+/* The path, or the paths of all sources with " + " between them. */
+const char *clvi_dataset_path(const clvi_dataset *data);
 /* What opening found, for the log: counts per split, duplicates dropped, images skipped. */
 const char *clvi_dataset_summary(const clvi_dataset *data);
 /* Hex SHA-256 over the sorted (path below the top folder, label, split, size, content hash) of the
@@ -97,6 +102,13 @@ void clvi_loader_destroy(clvi_loader *loader); /* NULL allowed; stops its thread
 /* Begins a pass over split indices order[0..count) (copied); a pass under way is dropped. */
 clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t count,
                              clv_error *error) CLV_MUST_CHECK;
+/* The same, but goes on where a pass over this order stood that clvi_loader_position gave `first`
+ * of: the batches from there on are those that this pass would have had. */
+clv_status clvi_loader_start_at(clvi_loader *loader, const uint32_t *order, size_t count,
+                                size_t first, clv_error *error) CLV_MUST_CHECK;
+/* How many images of the order lie behind, those of the batch in use (and skipped ones) among
+ * them. */
+size_t clvi_loader_position(const clvi_loader *loader);
 /* Next batch; its arrays stay valid until the next call on this loader. A bad image: CLV_E_DATA
  * naming the file and the reason, of the first such image in the order, at each call until the next
  * start (or skipped, making the batch smaller, under skip_bad). A file that cannot be read:

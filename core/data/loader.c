@@ -41,6 +41,7 @@ struct clvi_loader {
     size_t worker_count; /* threads that run */
     uint32_t *order;     /* indices within the split */
     uint32_t *repeats;   /* how often the same index stands before it in the order */
+    uint32_t images;     /* in all splits of the data set, used or not */
     size_t order_capacity, repeats_capacity;
     atomic_bool abandon; /* the pass is dropped: claimed pieces need not be finished */
 
@@ -77,15 +78,15 @@ static bool claimable(const clvi_loader *loader)
     return b < SLOTS || b - SLOTS + 1 < loader->taken;
 }
 
-/* Fills a place of a batch with what stands at `at` of the order. */
-static void fill_place(worker *w, slot *s, size_t place, size_t at)
+/* Fills a place of a batch with image `index` of the split, which stood `repeats` times before in
+ * the order. Both are read by the caller: that lets processors fetch what they point to ahead. */
+static void fill_place(worker *w, slot *s, size_t place, uint32_t index, uint32_t repeats)
 {
     clvi_loader *loader = w->loader;
     clvi_dataset *data = loader->data;
-    const uint32_t index = loader->order[at];
     const clvi_sample *sample = &data->samples[loader->split][index];
     s->labels[place] = (int32_t)sample->label;
-    s->ids[place] = sample->id + loader->repeats[at] * (uint32_t)clvi_sources_total(&data->sources);
+    s->ids[place] = sample->id + repeats * loader->images;
     s->indices[place] = index;
     s->bad[place] = false;
     clv_error error = CLV_ERROR_INIT;
@@ -125,7 +126,8 @@ static void do_piece(worker *w)
     (void)pthread_mutex_unlock(&loader->lock);
     for (size_t i = 0; i < count && !atomic_load_explicit(&loader->abandon, memory_order_relaxed);
          i++)
-        fill_place(w, s, begin - batch_begin + i, begin + i);
+        fill_place(w, s, begin - batch_begin + i, loader->order[begin + i],
+                   loader->repeats[begin + i]);
     (void)pthread_mutex_lock(&loader->lock);
     loader->busy--;
     s->left -= count;
@@ -217,6 +219,7 @@ clv_status clvi_loader_create(clvi_dataset *data, clvi_split split, size_t batch
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for a loader");
     loader->data = data;
     loader->split = split;
+    loader->images = (uint32_t)clvi_sources_total(&data->sources);
     loader->batch = batch;
     /* Two pieces or more for each worker, so that none waits long for the last of a batch. */
     const size_t share = batch / (2 * (size_t)data->workers);
@@ -308,7 +311,21 @@ static clv_status copy_order(clvi_loader *loader, const uint32_t *order, size_t 
 clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t count,
                              clv_error *error)
 {
+    return clvi_loader_start_at(loader, order, count, 0, error);
+}
+
+size_t clvi_loader_position(const clvi_loader *loader)
+{
+    return smaller(loader->taken * loader->batch, loader->count); /* the caller's own counters */
+}
+
+clv_status clvi_loader_start_at(clvi_loader *loader, const uint32_t *order, size_t count,
+                                size_t first, clv_error *error)
+{
     const size_t images = loader->data->counts[loader->split];
+    if (first > count || (first % loader->batch != 0 && first != count))
+        CLV_FAIL(error, CLV_E_USAGE, "no batch of %zu images begins at image %zu of %zu",
+                 loader->batch, first, count);
     for (size_t i = 0; i < count; i++)
         if (order[i] >= images)
             CLV_FAIL(error, CLV_E_USAGE, "the order names image %lu of %zu in %s",
@@ -317,6 +334,8 @@ clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t 
     CLV_TRY(copy_order(loader, order, count, error));
     (void)pthread_mutex_lock(&loader->lock);
     loader->count = count;
+    loader->claimed = first;
+    loader->taken = (first + loader->batch - 1) / loader->batch;
     (void)pthread_cond_broadcast(&loader->work);
     (void)pthread_mutex_unlock(&loader->lock);
     return CLV_OK;

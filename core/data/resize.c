@@ -59,8 +59,12 @@ static void fill_axis(axis *a, const span *s, const filter *f, double *raw)
         const int low = (int)fmax(0.0, floor(centre - support + 0.5));
         const int high = (int)fmin(s->from, floor(centre + support + 0.5));
         double sum = 0.0;
-        for (int j = low; j < high; j++)
-            sum += raw[j - low] = f->weight((j + 0.5 - centre) / widening);
+        for (int j = low; j < high; j++) {
+            /* The part of the pixel that the picture fills. */
+            const double left = fmax(j, s->begin), right = fmin(j + 1, s->begin + s->extent);
+            const double away = ((left + right) / 2.0 - centre) / widening;
+            sum += raw[j - low] = f->weight(away) * (right - left);
+        }
         a->first[i] = low;
         a->count[i] = high - low;
         for (int j = 0; j < high - low; j++)

@@ -24,10 +24,20 @@ typedef struct reading {
     uint64_t most; /* bytes that the archive may inflate to */
 } reading;
 
-static const char *reason(struct archive *archive)
+enum { REASON_BYTES = 200 };
+
+/* What libarchive says, in `out`: some of its sentences end in a new line, some repeat bytes of the
+ * archive. */
+static const char *reason(struct archive *archive, char out[REASON_BYTES])
 {
+    char cut[REASON_BYTES] = "no reason given";
     const char *text = archive_error_string(archive);
-    return text ? text : "no reason given";
+    if (text)
+        (void)snprintf(cut, sizeof cut, "%s", text);
+    size_t length = strlen(cut);
+    while (length > 0 && (cut[length - 1] == '\n' || cut[length - 1] == ' '))
+        cut[--length] = '\0';
+    return clvi_printable(cut, out, REASON_BYTES);
 }
 
 /* Steps over "./" and doubled '/' at the front. */
@@ -68,7 +78,7 @@ static clv_status check_inflation(const reading *r, uint64_t more, clv_error *er
 /* Reads the whole of the current entry into the scratch buffer. */
 static clv_status read_entry(reading *r, const char *path, size_t *length, clv_error *error)
 {
-    char name[400];
+    char name[400], why[REASON_BYTES];
     size_t done = 0;
     for (;;) {
         if (done > CLVI_SOURCE_FILE_LIMIT)
@@ -81,7 +91,7 @@ static clv_status read_entry(reading *r, const char *path, size_t *length, clv_e
             archive_read_data(r->archive, r->scratch.data + done, r->scratch.capacity - done);
         if (count < 0)
             CLV_FAIL(error, CLV_E_DATA, "%s: the archive cannot be read here (%s)",
-                     clvi_source_name(r->source, path, name, sizeof name), reason(r->archive));
+                     clvi_source_name(r->source, path, name, sizeof name), reason(r->archive, why));
         if (count == 0)
             break;
         done += (size_t)count;
@@ -144,6 +154,24 @@ static clv_status check_kind(const reading *r, struct archive_entry *entry, cons
                   : "not a file");
 }
 
+static bool is_zip(const reading *r)
+{
+    return (archive_format(r->archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP;
+}
+
+/* Zip knows a dozen methods. Some ask for gigabytes before their first byte, because a header says
+ * so, and libarchive goes along; the two that are in use need next to nothing. */
+static clv_status check_method(const reading *r, const char *path, clv_error *error)
+{
+    char name[400], method[REASON_BYTES];
+    const char *text = is_zip(r) ? archive_format_name(r->archive) : NULL; /* "ZIP 2.0 (lzma)" */
+    if (!text || strstr(text, "(deflation)") || strstr(text, "(uncompressed)"))
+        return CLV_OK;
+    CLV_FAIL(error, CLV_E_DATA, "%s: its kind of compression is not read here, %s; use deflate",
+             clvi_source_name(r->source, path, name, sizeof name),
+             clvi_printable(text, method, sizeof method));
+}
+
 /* Reads an image, or leaves the entry to be stepped over by the next header. */
 static clv_status take_entry(reading *r, struct archive_entry *entry, clv_error *error)
 {
@@ -161,28 +189,30 @@ static clv_status take_entry(reading *r, struct archive_entry *entry, clv_error 
             CLV_TRY(clvi_source_add_folder(source, path, (size_t)(slash - path), error));
         if (clvi_image_name(path)) {
             CLV_TRY(check_kind(r, entry, path, error));
+            CLV_TRY(check_method(r, path, error));
             return keep_image(r, path, error);
         }
     }
     const la_int64_t bytes = archive_entry_size(entry);
     /* Stepping over the entries of a zip inflates nothing. */
-    if ((archive_format(r->archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP)
+    if (is_zip(r))
         return CLV_OK;
     return check_inflation(r, bytes > 0 ? (uint64_t)bytes : 0, error);
 }
 
 static clv_status read_entries(reading *r, clv_error *error)
 {
+    char why[REASON_BYTES];
     for (;;) {
         struct archive_entry *entry = NULL;
         const int result = archive_read_next_header(r->archive, &entry);
         if (result == ARCHIVE_EOF)
             return CLV_OK;
         if (result == ARCHIVE_WARN)
-            clvi_log(CLVI_LOG_DEBUG, "%s: %s", r->source->path, reason(r->archive));
+            clvi_log(CLVI_LOG_DEBUG, "%s: %s", r->source->path, reason(r->archive, why));
         else if (result != ARCHIVE_OK)
             CLV_FAIL(error, CLV_E_DATA, "%s: damaged or unknown archive (%s)", r->source->path,
-                     reason(r->archive));
+                     reason(r->archive, why));
         CLV_TRY(take_entry(r, entry, error));
     }
 }
@@ -190,6 +220,7 @@ static clv_status read_entries(reading *r, clv_error *error)
 /* Only what libarchive reads by itself: no filter that would start another program. */
 static clv_status set_formats(const reading *r, clv_error *error)
 {
+    char why[REASON_BYTES];
     struct archive *archive = r->archive;
     bool ok = archive_read_support_filter_gzip(archive) == ARCHIVE_OK &&
               archive_read_support_format_tar(archive) == ARCHIVE_OK &&
@@ -201,16 +232,18 @@ static clv_status set_formats(const reading *r, clv_error *error)
     if (archive_libzstd_version())
         ok = ok && archive_read_support_filter_zstd(archive) == ARCHIVE_OK;
     if (!ok)
-        CLV_FAIL(error, CLV_E_INTERNAL, "libarchive lacks tar, zip or gzip: %s", reason(archive));
+        CLV_FAIL(error, CLV_E_INTERNAL, "libarchive lacks tar, zip or gzip: %s",
+                 reason(archive, why));
     return CLV_OK;
 }
 
 static clv_status read_archive(reading *r, clv_error *error)
 {
+    char why[REASON_BYTES];
     CLV_TRY(set_formats(r, error));
     if (archive_read_open_filename(r->archive, r->source->path, 1 << 18) != ARCHIVE_OK)
         CLV_FAIL(error, CLV_E_DATA, "%s: cannot be read as a .tar, packed or not, or a .zip (%s)",
-                 r->source->path, reason(r->archive));
+                 r->source->path, reason(r->archive, why));
     return read_entries(r, error);
 }
 

@@ -168,6 +168,7 @@ static void pack(struct archive *archive, const packed *p)
     archive_entry_set_perm(entry, 0644);
     archive_entry_set_filetype(entry, p->kind == 'd'   ? AE_IFDIR
                                       : p->kind == 'l' ? AE_IFLNK
+                                      : p->kind == 'p' ? AE_IFIFO
                                                        : AE_IFREG);
     if (p->kind == 'l')
         archive_entry_set_symlink(entry, p->target);
@@ -206,6 +207,12 @@ char *archive_put(const char *folder, const char *name, const packed *entries, s
         assert_int_equal(archive_write_set_format_ustar(archive), ARCHIVE_OK);
     if (strstr(name, ".gz"))
         assert_int_equal(archive_write_add_filter_gzip(archive), ARCHIVE_OK);
+    else if (strstr(name, ".bz2"))
+        assert_int_equal(archive_write_add_filter_bzip2(archive), ARCHIVE_OK);
+    else if (strstr(name, ".xz"))
+        assert_int_equal(archive_write_add_filter_xz(archive), ARCHIVE_OK);
+    else if (strstr(name, ".zst"))
+        assert_int_equal(archive_write_add_filter_zstd(archive), ARCHIVE_OK);
     assert_int_equal(archive_write_open_filename(archive, path), ARCHIVE_OK);
     for (size_t i = 0; i < count; i++)
         pack(archive, &entries[i]);

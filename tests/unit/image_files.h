@@ -40,13 +40,14 @@ void png_put(const char *folder, const char *path, int side, unsigned seed);
 /* What goes into an archive. */
 typedef struct packed {
     const char *path;
-    char kind;     /* 'f' file, 'd' folder, 'l' symbolic link, 'h' hard link, both to `target` */
+    char kind; /* 'f' file, 'd' folder, 'p' pipe, 'l' symbolic link, 'h' hard link, both to `target`
+                */
     unsigned seed; /* of a grey 8 × 8 png_numbered, where `data` is NULL */
     const char *data, *target;
     size_t zeros; /* bytes of zero in place of all that */
 } packed;
-/* Writes folder/name; the format follows from the name: .zip, .tar, .tar.gz, .pax.tar. Returns its
- * path, which the caller frees with free. */
+/* Writes folder/name; the format follows from the name: .zip, .tar, .pax.tar, a tar also with .gz,
+ * .bz2, .xz or .zst behind it. Returns its path, which the caller frees with free. */
 char *archive_put(const char *folder, const char *name, const packed *entries, size_t count);
 
 #endif

@@ -355,7 +355,8 @@ static const packed good[] = {
 static void test_archives_equal_folder(void **state)
 {
     (void)state;
-    const char *const names[] = {"x.tar", "x.tar.gz", "x.zip", "x.pax.tar"};
+    const char *const names[] = {"x.tar",     "x.tar.gz", "x.zip",    "x.pax.tar",
+                                 "x.tar.bz2", "x.tar.xz", "x.tar.zst"};
     char *folder = folder_make(), *plain = folder_make(), print[65];
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (good[i].kind == 'f' && !good[i].data)
@@ -450,6 +451,11 @@ static void test_files_above_the_limit(void **state)
         assert_int_equal(truncate(path, ((off_t)64 << 20) + 1), 0);
     }
     refuses(folder, CLV_E_DATA, "/a/0.png: larger than 64 MiB");
+    clvi_data_options options = options_of(folder);
+    options.skip_bad = true; /* then the loader leaves them out */
+    clvi_dataset *data = open_with(&options);
+    expect_counts(data, 4, 0, 0);
+    clvi_dataset_close(data);
     folder_remove(folder);
 }
 

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds and runs a fuzzer: tests/fuzz/run.sh KIND SECONDS [FOLDER [libFuzzer's options]]
+# KIND is a folder of corpus/: image_png, image_jpeg or archive. FOLDER gets new inputs; the corpus is
+# read beside it and stays as it is. Needs clang with libFuzzer (Debian: clang, libclang-rt-14-dev).
+# A finding is written to the working directory.
+set -eu
+kind=$1
+name=${kind%%_*}
+seconds=$2
+root=$(cd "$(dirname "$0")/../.." && pwd)
+found=${3:-$(mktemp -d)}
+[ $# -gt 2 ] && shift 3 || shift 2
+mkdir -p "$found"
+program="$found.program"
+# shellcheck disable=SC2046
+clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -DFUZZING -D_DEFAULT_SOURCE \
+    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+    -I"$root/core" -I"$root/core/include" "$root/tests/fuzz/fuzz_$name.c" \
+    "$root"/core/base/*.c "$root"/core/data/*.c -o "$program" \
+    $(pkg-config --cflags --libs libturbojpeg libpng libarchive libmd zlib) -lm -lpthread
+exec "$program" "$found" "$root/tests/fuzz/corpus/$kind" \
+    -max_total_time="$seconds" -max_len=16384 -timeout=20 -rss_limit_mb=2048 "$@"
