@@ -1,24 +1,37 @@
 /* Writes kernel programs and other texts as C arrays, so that the library carries them inside.
  *
- *     embed [--depfile FILE.d] OUT.c FILE…
+ *     embed [--depfile FILE.d] [--include FOLDER] [--array] OUT FILE…
  *
- * FILE.cl is flattened first: #include "x.clh" (relative to the file that names it) is replaced by
- * that file's text, once per program; a circle of includes and any other form of #include are
- * refused with file and line (core/runtime/flatten.h). Every other FILE is embedded byte for byte.
- * OUT.c defines the table of core/runtime/kernel_sources.h and is written whole or not at all.
- * --depfile writes a rule for make and ninja that names every file read.
+ * FILE.cl is flattened first: #include "x.clh" (relative to the file that names it, else to FOLDER)
+ * is replaced by that file's text, once per program; a circle of includes and any other form of
+ * #include are refused with file and line (core/runtime/flatten.h). Every other FILE is embedded
+ * byte for byte. OUT is written whole or not at all: a C file with the table of
+ * core/runtime/kernel_sources.h or, with --array (for plugins), a header with an array for each
+ * FILE, `static const unsigned char scale_cl[]` for scale.cl, which ends in a NUL. --depfile writes
+ * a rule for make and ninja that names every file read.
  *
  * Run by the build, before the library exists: needs the C library and flatten.c only. Exit 0 done,
  * 1 failed, 2 wrong use. */
 #include "runtime/flatten.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BYTES_PER_LINE 20
+
+/* What was asked for. */
+typedef struct job {
+    const char *depfile, *folder; /* NULL: none */
+    bool array;
+    const char *out;
+    int count;
+    char **files;
+} job;
 
 static bool complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -76,9 +89,8 @@ static bool check_names(int count, char **files)
     return true;
 }
 
-static void write_array(FILE *out, int index, const clvi_flat *text)
+static void write_bytes(FILE *out, const clvi_flat *text)
 {
-    fprintf(out, "static const unsigned char text_%d[] = {", index);
     for (size_t i = 0; i < text->bytes; i++) {
         const unsigned byte = (unsigned char)text->text[i];
         fprintf(out, "%s%u,", i % BYTES_PER_LINE == 0 ? "\n    " : "", byte);
@@ -86,24 +98,45 @@ static void write_array(FILE *out, int index, const clvi_flat *text)
     fputs("\n    0,\n};\n\n", out);
 }
 
-/* texts[i] receives the text of files[i]; the caller finishes them all, also on failure. */
-static bool write_table(FILE *out, int count, char **files, clvi_flat *texts)
+/* The name of FILE's array: its letters and digits, '_' for everything else; "_" before a digit. */
+static void write_identifier(FILE *out, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    if (isdigit((unsigned char)*name))
+        fputc('_', out);
+    for (; *name; name++)
+        fputc(isalnum((unsigned char)*name) ? *name : '_', out);
+}
+
+/* A header for a plugin: one array per file. */
+static void write_arrays(FILE *out, const job *j, const clvi_flat *texts)
+{
+    fputs("/* Written by Conclave's embed; do not edit. */\n", out);
+    for (int i = 0; i < j->count; i++) {
+        fputs("static const unsigned char ", out);
+        write_identifier(out, j->files[i]);
+        fputs("[] = {", out);
+        write_bytes(out, &texts[i]);
+    }
+}
+
+/* The library's own table. */
+static void write_table(FILE *out, const job *j, const clvi_flat *texts)
 {
     fputs("/* Written by tools/embed.c; do not edit. */\n#include \"runtime/kernel_sources.h\"\n\n",
           out);
-    for (int i = 0; i < count; i++) {
-        if (!load(files[i], &texts[i]))
-            return false;
-        write_array(out, i, &texts[i]);
+    for (int i = 0; i < j->count; i++) {
+        fprintf(out, "static const unsigned char text_%d[] = {", i);
+        write_bytes(out, &texts[i]);
     }
     fputs("const clvi_kernel_source clvi_kernel_sources[] = {\n", out);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < j->count; i++) {
         int length;
-        const char *name = name_of(files[i], &length);
+        const char *name = name_of(j->files[i], &length);
         fprintf(out, "    {\"%.*s\", text_%d, %zu},\n", length, name, i, texts[i].bytes);
     }
-    fprintf(out, "};\nconst size_t clvi_kernel_source_count = %d;\n", count);
-    return true;
+    fprintf(out, "};\nconst size_t clvi_kernel_source_count = %d;\n", j->count);
 }
 
 /* A path as make reads it: blanks and '#' escaped, '$' doubled. */
@@ -145,37 +178,42 @@ static bool finish(FILE *out, const char *temporary, const char *path, bool good
     return good;
 }
 
-static bool write_files(const char *depfile, const char *path, const char *temporary, int count,
-                        char **files, clvi_flat *texts)
+static bool write_files(const job *j, const char *temporary, const clvi_flat *texts)
 {
     FILE *out = fopen(temporary, "wb");
     if (!out)
         return complain("cannot write %s: %s", temporary, strerror(errno));
-    if (!finish(out, temporary, path, write_table(out, count, files, texts)))
+    if (j->array)
+        write_arrays(out, j, texts);
+    else
+        write_table(out, j, texts);
+    if (!finish(out, temporary, j->out, true))
         return false;
-    if (!depfile)
+    if (!j->depfile)
         return true;
-    FILE *rule = fopen(depfile, "wb");
+    FILE *rule = fopen(j->depfile, "wb");
     if (!rule)
-        return complain("cannot write %s: %s", depfile, strerror(errno));
-    write_rule(rule, path, count, texts);
-    return finish(rule, depfile, depfile, true);
+        return complain("cannot write %s: %s", j->depfile, strerror(errno));
+    write_rule(rule, j->out, j->count, texts);
+    return finish(rule, j->depfile, j->depfile, true);
 }
 
-static bool run(const char *depfile, const char *path, int count, char **files)
+static bool run(const job *j)
 {
-    if (!check_names(count, files))
+    if (!check_names(j->count, j->files))
         return false;
-    const size_t size = strlen(path) + sizeof(".tmp");
+    const size_t size = strlen(j->out) + sizeof(".tmp");
     char *temporary = malloc(size);
-    clvi_flat *texts = calloc((size_t)count, sizeof(*texts));
+    clvi_flat *texts = calloc((size_t)j->count, sizeof(*texts));
     bool good = temporary && texts;
     if (good) {
-        snprintf(temporary, size, "%s.tmp", path);
-        for (int i = 0; i < count; i++)
-            texts[i] = (clvi_flat){.resize = realloc, .release = free};
-        good = write_files(depfile, path, temporary, count, files, texts);
-        for (int i = 0; i < count; i++)
+        snprintf(temporary, size, "%s.tmp", j->out);
+        for (int i = 0; i < j->count; i++)
+            texts[i] = (clvi_flat){.resize = realloc, .release = free, .folder = j->folder};
+        for (int i = 0; i < j->count && good; i++)
+            good = load(j->files[i], &texts[i]);
+        good = good && write_files(j, temporary, texts);
+        for (int i = 0; i < j->count; i++)
             clvi_flat_fini(&texts[i]);
     } else {
         complain("out of memory");
@@ -185,20 +223,38 @@ static bool run(const char *depfile, const char *path, int count, char **files)
     return good;
 }
 
+/* False for wrong use. */
+static bool parse(job *j, int argc, char **argv)
+{
+    int at = 1;
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        if (strcmp(argv[at], "--array") == 0)
+            j->array = true;
+        else if (strcmp(argv[at], "--depfile") == 0 && at + 1 < argc)
+            j->depfile = argv[++at];
+        else if (strcmp(argv[at], "--include") == 0 && at + 1 < argc)
+            j->folder = argv[++at];
+        else
+            return false;
+    }
+    if (argc - at < 2)
+        return false;
+    j->out = argv[at];
+    j->count = argc - at - 1;
+    j->files = argv + at + 1;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    const char *depfile = NULL;
-    int first = 1;
-    if (argc > 3 && strcmp(argv[1], "--depfile") == 0) {
-        depfile = argv[2];
-        first = 3;
-    }
-    if (argc - first < 2 || argv[first][0] == '-') {
-        fputs("usage: embed [--depfile FILE.d] OUT.c FILE…\n"
-              "Writes each FILE (a .cl file with its includes flattened) as an array in OUT.c.\n"
-              "example: embed build/kernel_sources.c kernels/gemm.cl kernels/tuning/gpu.ini\n",
+    job j = {.count = 0};
+    if (!parse(&j, argc, argv)) {
+        fputs("usage: embed [--depfile FILE.d] [--include FOLDER] [--array] OUT FILE…\n"
+              "Writes each FILE (a .cl file with its includes flattened) as an array in OUT.\n"
+              "example: embed build/kernel_sources.c kernels/gemm.cl kernels/tuning/gpu.ini\n"
+              "example: embed --array scale.cl.h scale.cl\n",
               stderr);
         return 2;
     }
-    return run(depfile, argv[first], argc - first - 1, argv + first + 1) ? 0 : 1;
+    return run(&j) ? 0 : 1;
 }

@@ -98,6 +98,8 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
                          !clvi_slabs_claimed_by(plan->slabs, plan);
     clvi_slabs_claim(plan->slabs, plan);
     plan->prepared_version = version;
+    if (plan->watch)
+        CLV_TRY(clvi_watch_begin(plan, error));
     for (size_t s = 0; s < plan->step_count; s++) {
         const clvi_step *step = &plan->steps[s];
         const clvi_op *op = plan->graph->nodes[step->node].op;
@@ -108,6 +110,8 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
         if (op->prepare && prepare)
             CLV_TRY(in_context(plan, step, "preparation", op->prepare(&run, error), error));
         CLV_TRY(in_context(plan, step, "forward", op->forward(&run, error), error));
+        if (plan->watch)
+            CLV_TRY(clvi_watch_forward(plan, s, &run, error));
     }
     return CLV_OK;
 }
@@ -117,7 +121,8 @@ static clv_status add_into(const clvi_plan *plan, clv_tensor tensor, clvi_view t
                            clvi_view part, clv_error *error)
 {
     const clv_shape *shape = &plan->graph->tensors[tensor].shape;
-    const int64_t elements = clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
+    const int64_t elements =
+        clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
     return clvi_add_into(plan->device, total, part, elements, error);
 }
 
@@ -134,6 +139,8 @@ static clv_status backward_step(const clvi_plan *plan, const clvi_step *step, cl
                                  ? clvi_layout_view(&plan->layout, step->addend[i], plan->n)
                                  : clvi_plan_grad_of(plan, node->inputs[i], plan->n);
     CLV_TRY(in_context(plan, step, "backward", node->op->backward(&run, error), error));
+    if (plan->watch)
+        CLV_TRY(clvi_watch_backward(plan, (size_t)(step - plan->steps), &run, error));
     for (int i = 0; i < node->input_count; i++)
         if (step->addend[i] >= 0)
             CLV_TRY(add_into(plan, node->inputs[i],

@@ -53,6 +53,11 @@ void clvi_graph_destroy(clv_graph *graph)
     clvi_free(graph);
 }
 
+void clvi_graph_offer_ops(clv_graph *graph, const clvi_op_set *ops)
+{
+    graph->more_ops = ops;
+}
+
 /* ---- What a caller passes ----------------------------------------------------------------------
  */
 
@@ -295,19 +300,29 @@ clv_status clvi_graph_variable_add(clv_graph *graph, const clv_variable_desc *de
 /* ---- Operations
  * ---------------------------------------------------------------------------------- */
 
-static clv_status find_op(const char *op, const char *node, const clvi_op **out, clv_error *error)
+/* Op `index`, built-in ones first; NULL behind the last. */
+static const clvi_op *op_at(const clv_graph *graph, size_t index)
+{
+    if (index < clvi_op_count())
+        return clvi_op_at(index);
+    index -= clvi_op_count();
+    return graph->more_ops != NULL && index < graph->more_ops->count ? graph->more_ops->ops[index]
+                                                                     : NULL;
+}
+
+static clv_status find_op(const clv_graph *graph, const char *op, const char *node,
+                          const clvi_op **out, clv_error *error)
 {
     char shown[SHOWN_BYTES];
     const char *names[MAX_OP_NAMES];
     size_t count = 0;
-    *out = op != NULL ? clvi_op_find(op) : NULL;
-    if (*out != NULL)
-        return CLV_OK;
     if (op == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: no operation is named", node);
-    while (count < clvi_op_count() && count < MAX_OP_NAMES) {
-        names[count] = clvi_op_at(count)->name;
-        count++;
+    for (size_t i = 0; (*out = op_at(graph, i)) != NULL; i++) {
+        if (strcmp((*out)->name, op) == 0)
+            return CLV_OK;
+        if (count < MAX_OP_NAMES)
+            names[count++] = (*out)->name;
     }
     clvi_printable(op, shown, sizeof(shown));
     const char *near = clvi_nearest(op, names, count);
@@ -347,6 +362,7 @@ static clv_status infer(clv_graph *graph, clvi_node *node, const clvi_attr_list 
     CLV_TRY(clvi_attrs_parse(node->op, node->name, attrs, parsed, error));
     node->attrs = parsed;
     *request = (clvi_shape_request){
+        .op = node->op,
         .node = node->name,
         .attrs = parsed,
         .input_count = node->input_count,
@@ -397,7 +413,7 @@ clv_status clvi_graph_add_op(clv_graph *graph, const char *op, const char *name,
     clvi_node node = {0};
     CLV_TRY(check_name("an operation", name, error));
     CLV_TRY(scoped_name(graph, name, &node.name, error));
-    CLV_TRY(find_op(op, node.name, &node.op, error));
+    CLV_TRY(find_op(graph, op, node.name, &node.op, error));
     if (input_count > CLVI_MAX_INPUTS || output_count > CLVI_MAX_OUTPUTS ||
         (input_count > 0 && inputs == NULL) || (output_count > 0 && outputs == NULL))
         CLV_FAIL(error, CLV_E_PLUGIN, "%s (%s): %u inputs and %u outputs cannot be", node.name, op,

@@ -7,6 +7,9 @@
 
 clv_status clvi_graph_create(const char *label, clv_graph **out, clv_error *error) CLV_MUST_CHECK;
 void clvi_graph_destroy(clv_graph *graph); /* NULL allowed */
+/* Lets add_op find these ops besides the built-in ones. `ops` (NULL: none) may grow later and must
+ * outlive the graph as soon as one of them is in it. */
+void clvi_graph_offer_ops(clv_graph *graph, const struct clvi_op_set *ops);
 
 /* The functions behind clv_host's graph slots; see conclave/plugin.h. */
 clv_status clvi_graph_input_add(clv_graph *graph, const clv_input_desc *desc, clv_tensor *out,

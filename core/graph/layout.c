@@ -218,45 +218,48 @@ static clvi_extent lowest_place(const clvi_layout *layout, const search *s, size
     return end;
 }
 
+/* ---- What does not fit --------------------------------------------------------------------------
+ */
+
+/* Why a layout cannot be: more than the device has, in one piece or in all. */
+typedef struct obstacle {
+    uint64_t needed, available; /* bytes */
+    bool in_all;
+} obstacle;
+
 /* Up to three of the largest pieces, for the refusal. */
 static void name_largest(const clvi_layout *layout, clvi_text *out)
 {
     uint64_t below = UINT64_MAX;
     for (int k = 0; k < 3; k++) {
-        const clvi_item *best = NULL;
-        for (size_t i = 0; i < layout->count; i++) {
-            const uint64_t size = item_elements(layout, &layout->items[i]);
-            if (size < below && (!best || size > item_elements(layout, best)))
-                best = &layout->items[i];
+        const char *best = NULL;
+        uint64_t most = 0;
+        for (size_t i = 0; i < layout->count + layout->beside_count; i++) {
+            const bool inside = i < layout->count;
+            const clvi_beside *other = inside ? NULL : &layout->beside[i - layout->count];
+            const uint64_t size = inside ? item_elements(layout, &layout->items[i]) * 4
+                                         : other->sample_bytes * (uint64_t)layout->max_batch;
+            if (size < below && size > most)
+                most = size, best = inside ? layout->items[i].what : other->what;
         }
         if (!best)
             break;
-        below = item_elements(layout, best);
-        clvi_text_printf(out, "%s%s %.1f MB", k ? ", " : "", best->what, (double)below * 4e-6);
+        below = most;
+        clvi_text_printf(out, "%s%s %.1f MB", k ? ", " : "", best, (double)most * 1e-6);
     }
 }
 
-static clv_status refuse(const clvi_layout *layout, const char *label, uint64_t needed,
-                         uint64_t available, clv_error *error)
+/* Bytes of the largest tensor: kernels count its elements as int. */
+static uint64_t piece_limit(const clvi_layout *layout)
 {
-    clvi_text largest = {0};
-    name_largest(layout, &largest);
-    const int64_t fits = (int64_t)((double)layout->max_batch * (double)available / (double)needed);
-    const clv_status status = clvi_fail(
-        error, CLV_E_MEMORY, CLV_HERE,
-        "%s with batch %lld needs %.0f MB in one piece where %s gives %.0f MB; largest: %s; "
-        "train.batch = %lld would fit",
-        label, (long long)layout->max_batch, (double)needed * 4e-6,
-        clvi_device_get_info(layout->device)->name, (double)available * 4e-6,
-        clvi_text_get(&largest), (long long)(fits > 0 ? fits : 1));
-    clvi_text_fini(&largest);
-    return status;
+    const uint64_t most = clvi_device_get_info(layout->device)->max_alloc_bytes;
+    return most < (uint64_t)INT32_MAX * 4 ? most : (uint64_t)INT32_MAX * 4;
 }
 
-/* Gives every piece its slab and offset; *slabs: how many there are. */
-static clv_status place_all(clvi_layout *layout, const search *s, const char *label,
-                            uint32_t *slabs, clv_error *error)
+/* Gives every piece its slab and offset; *slabs: how many there are. False: a piece is too large. */
+static bool place_all(clvi_layout *layout, const search *s, uint32_t *slabs, obstacle *o)
 {
+    const uint64_t limit = piece_limit(layout) / 4 / layout->unit;
     const uint64_t cap = clvi_device_get_info(layout->device)->max_alloc_bytes / 4 / layout->unit;
     for (size_t i = 0; i < layout->count; i++)
         s->order[i] =
@@ -265,9 +268,10 @@ static clv_status place_all(clvi_layout *layout, const search *s, const char *la
     *slabs = 0;
     for (size_t i = 0; i < layout->count; i++) {
         clvi_item *item = s->order[i].item;
-        if (s->order[i].size > cap)
-            return refuse(layout, label, s->order[i].size * layout->unit, cap * layout->unit,
-                          error);
+        if (s->order[i].size > limit) {
+            *o = (obstacle){s->order[i].size * layout->unit * 4, limit * layout->unit * 4, false};
+            return false;
+        }
         item->offset = (clvi_extent){0, 0};
         for (item->slab = 0; item->slab < *slabs; item->slab++) {
             const clvi_extent place = lowest_place(layout, s, i, item, item->slab);
@@ -278,46 +282,107 @@ static clv_status place_all(clvi_layout *layout, const search *s, const char *la
         }
         *slabs += item->slab == *slabs;
     }
-    return CLV_OK;
+    return true;
 }
 
-static clv_status place_in_slabs(clvi_layout *layout, const char *label, clv_error *error)
+static uint64_t slab_bytes(const clvi_layout *layout, uint32_t slab)
 {
-    const size_t n = layout->count + 1;
-    search s = {.order = clvi_calloc(n, sizeof *s.order),
-                .near = clvi_calloc(n, sizeof *s.near),
-                .candidates = clvi_calloc(n, sizeof *s.candidates)};
-    uint32_t slabs = 0;
-    clv_status status = CLV_OK;
-    if (!s.order || !s.near || !s.candidates)
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to plan %s", label);
-    else
-        status = place_all(layout, &s, label, &slabs, error);
-    for (uint32_t slab = 0; slab < slabs && status == CLV_OK; slab++) {
-        uint64_t units = 0;
-        for (size_t i = 0; i < layout->count; i++) {
-            const uint64_t end = at_batch(end_of(&layout->items[i]), layout->max_batch);
-            if (layout->items[i].slab == slab && end > units)
-                units = end;
-        }
-        layout->bytes += units * layout->unit * 4;
-        status = ensure(layout->slabs, slab, units * layout->unit * 4, error);
+    uint64_t units = 0;
+    for (size_t i = 0; i < layout->count; i++) {
+        const uint64_t end = at_batch(end_of(&layout->items[i]), layout->max_batch);
+        if (layout->items[i].slab == slab && end > units)
+            units = end;
     }
-    clvi_free(s.order);
-    clvi_free(s.near);
-    clvi_free(s.candidates);
+    return units * layout->unit * 4;
+}
+
+/* Bytes that a piece takes where each has a buffer of its own. */
+static uint64_t apart_bytes(const clvi_layout *layout, const clvi_item *item)
+{
+    return (item_elements(layout, item) + 2 * GUARD_ELEMENTS) * 4;
+}
+
+/* Whether everything fits at max_batch; places the pieces in *slabs slabs unless guarded. */
+static bool fits(clvi_layout *layout, const search *s, uint32_t *slabs, obstacle *o)
+{
+    const clvi_device_info *info = clvi_device_get_info(layout->device);
+    clvi_device_counters counters;
+    clvi_device_get_counters(layout->device, &counters);
+    uint64_t all = counters.live_bytes;
+    *slabs = 0;
+    for (size_t i = 0; i < layout->beside_count; i++) {
+        const uint64_t bytes = layout->beside[i].sample_bytes * (uint64_t)layout->max_batch;
+        *o = (obstacle){bytes, piece_limit(layout), false};
+        if (bytes > piece_limit(layout))
+            return false;
+        all += bytes;
+    }
+    for (size_t i = 0; layout->guarded && i < layout->count; i++) {
+        const uint64_t bytes = apart_bytes(layout, &layout->items[i]);
+        *o = (obstacle){bytes, piece_limit(layout), false};
+        if (bytes > piece_limit(layout))
+            return false;
+        all += bytes;
+    }
+    if (!layout->guarded && !place_all(layout, s, slabs, o))
+        return false;
+    for (uint32_t slab = 0; slab < *slabs; slab++) {
+        const uint64_t bytes = slab_bytes(layout, slab);
+        const clvi_buf *now = slab < layout->slabs->count ? layout->slabs->bufs[slab] : NULL;
+        const uint64_t there = now ? clvi_buf_bytes(now) : 0;
+        all += bytes > there ? bytes - there : 0;
+    }
+    *o = (obstacle){all, info->global_bytes, true};
+    return all <= info->global_bytes;
+}
+
+/* The largest batch below max_batch that fits; 0: none. */
+static int64_t largest_batch(clvi_layout *layout, const search *s)
+{
+    const int64_t wanted = layout->max_batch;
+    int64_t good = 0, bad = wanted;
+    while (bad - good > 1) {
+        uint32_t slabs;
+        obstacle o;
+        layout->max_batch = good + (bad - good) / 2;
+        if (fits(layout, s, &slabs, &o))
+            good = layout->max_batch;
+        else
+            bad = layout->max_batch;
+    }
+    layout->max_batch = wanted;
+    return good;
+}
+
+static clv_status refuse(clvi_layout *layout, const search *s, const obstacle *o,
+                         clv_error *error)
+{
+    clvi_text largest = {0}, way_out = {0};
+    name_largest(layout, &largest);
+    const int64_t good = largest_batch(layout, s);
+    if (good > 0)
+        clvi_text_printf(&way_out, "train.batch = %lld would fit", (long long)good);
+    else
+        clvi_text_append(&way_out, "not even one image fits: a smaller data.image_size needs less");
+    const clv_status status = clvi_fail(
+        error, CLV_E_MEMORY, CLV_HERE, "%.0f MB are needed %s where %s has at most %.0f MB; largest: %s; %s",
+        (double)o->needed * 1e-6, o->in_all ? "in all" : "in one piece",
+        clvi_device_get_info(layout->device)->name, (double)o->available * 1e-6,
+        clvi_text_get(&largest), clvi_text_get(&way_out));
+    clvi_text_fini(&largest);
+    clvi_text_fini(&way_out);
     return status;
 }
 
+/* ---- Allocating ---------------------------------------------------------------------------------
+ */
+
 /* CONCLAVE_ARENA=0: a buffer for every piece, with guard bands before and behind. */
-static clv_status place_apart(clvi_layout *layout, const char *label, clv_error *error)
+static clv_status allocate_apart(clvi_layout *layout, clv_error *error)
 {
-    const uint64_t cap = clvi_device_get_info(layout->device)->max_alloc_bytes / 4;
     for (size_t i = 0; i < layout->count; i++) {
         clvi_item *item = &layout->items[i];
-        if (item_elements(layout, item) + 2 * GUARD_ELEMENTS > cap)
-            return refuse(layout, label, item_elements(layout, item), cap, error);
-        const size_t bytes = (item_elements(layout, item) + 2 * GUARD_ELEMENTS) * 4;
+        const size_t bytes = apart_bytes(layout, item);
         CLV_TRY(clvi_buf_create(layout->device, bytes, item->what, &item->own, error));
         CLV_TRY(clvi_fill(layout->device, item->own, 0, bytes, guard_pattern, error));
         layout->bytes += bytes;
@@ -325,12 +390,41 @@ static clv_status place_apart(clvi_layout *layout, const char *label, clv_error 
     return CLV_OK;
 }
 
+static clv_status allocate_slabs(clvi_layout *layout, uint32_t slabs, clv_error *error)
+{
+    for (uint32_t slab = 0; slab < slabs; slab++) {
+        const uint64_t bytes = slab_bytes(layout, slab);
+        layout->bytes += bytes;
+        CLV_TRY(ensure(layout->slabs, slab, bytes, error));
+    }
+    return CLV_OK;
+}
+
+static clv_status place(clvi_layout *layout, const search *s, clv_error *error)
+{
+    uint32_t slabs;
+    obstacle o;
+    if (!fits(layout, s, &slabs, &o))
+        return refuse(layout, s, &o, error);
+    return layout->guarded ? allocate_apart(layout, error) : allocate_slabs(layout, slabs, error);
+}
+
 clv_status clvi_layout_place(clvi_layout *layout, const char *label, clv_error *error)
 {
-    const clv_status status =
-        layout->guarded ? place_apart(layout, label, error) : place_in_slabs(layout, label, error);
+    const size_t n = layout->count + 1;
+    search s = {.order = clvi_calloc(n, sizeof *s.order),
+                .near = clvi_calloc(n, sizeof *s.near),
+                .candidates = clvi_calloc(n, sizeof *s.candidates)};
+    clv_status status;
+    if (!s.order || !s.near || !s.candidates)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to plan it");
+    else
+        status = place(layout, &s, error);
+    clvi_free(s.order);
+    clvi_free(s.near);
+    clvi_free(s.candidates);
     if (status != CLV_OK)
-        clvi_prepend(error, "planning %s with batch %lld", label, (long long)layout->max_batch);
+        clvi_prepend(error, "%s with batches of %lld", label, (long long)layout->max_batch);
     return status;
 }
 

@@ -30,6 +30,8 @@ typedef struct clvi_layout {
     uint64_t unit;        /* elements */
     bool guarded;         /* CONCLAVE_ARENA=0 */
     uint64_t bytes;       /* in use at max_batch, after placing */
+    const clvi_beside *beside; /* see clvi_plan_desc; while placing */
+    size_t beside_count;
 } clvi_layout;
 
 void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slabs,

@@ -295,6 +295,9 @@ static clv_status analyse(analysis *a, clv_error *error)
     CLV_TRY(choose_nodes(a, error));
     find_trainable(a);
     find_gradients(a);
+    for (int32_t s = 0; s < a->steps; s++)
+        if (a->needs[s].refused)
+            CLV_FAIL(error, CLV_E_PLUGIN, "%s: %s", a->graph->label, a->needs[s].refused);
     find_last_uses(a);
     CLV_TRY(add_memory(a, error));
     return clvi_layout_place(&a->plan->layout, a->graph->label, error);
@@ -315,6 +318,8 @@ static clv_status start(clvi_plan *plan, const clvi_plan_desc *desc, clv_error *
         plan->owns_slabs = true;
     }
     clvi_layout_init(&plan->layout, plan->device, plan->slabs, plan->max_batch);
+    plan->layout.beside = desc->beside;
+    plan->layout.beside_count = desc->beside_count;
     plan->value_item = clvi_malloc(tensors * sizeof *plan->value_item);
     plan->grad_item = clvi_malloc(tensors * sizeof *plan->grad_item);
     plan->outputs = clvi_malloc((desc->output_count + 1) * sizeof *plan->outputs);
@@ -366,12 +371,18 @@ void clvi_plan_destroy(clvi_plan *plan)
     clvi_free(plan->value_item);
     clvi_free(plan->grad_item);
     clvi_free(plan->outputs);
+    clvi_buf_destroy(plan->watch);
     clvi_free(plan);
 }
 
 uint64_t clvi_plan_bytes(const clvi_plan *plan)
 {
     return plan->layout.bytes;
+}
+
+uint64_t clvi_plan_own_bytes(const clvi_plan *plan)
+{
+    return plan->layout.guarded ? plan->layout.bytes : 0;
 }
 
 clv_status clvi_plan_check_guards(clvi_plan *plan, clv_error *error)

@@ -1,6 +1,5 @@
-/* A graph made ready for one device, a largest batch, a mode and a set of trainable parameters:
- * which nodes run, where each tensor lies, in which order backward goes; and the executor that runs
- * it.
+/* A graph made ready for one device, a largest batch, a mode and a set of trainable parameters: which
+ * nodes run, where each tensor lies, in which order backward goes; and the executor that runs it.
  *
  * Memory is planned by lifetime. Every tensor has size per_sample·n and lies at offset a·n, so any
  * batch up to the largest is laid out at once; what does not depend on n lies in slabs of its own.
@@ -16,9 +15,16 @@ typedef struct clvi_plan clvi_plan;
 
 /* Device memory that plans which never run at the same time share (training and inference). */
 typedef struct clvi_slabs clvi_slabs;
-clv_status clvi_slabs_create(clvi_device *device, clvi_slabs **out,
-                             clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_slabs_create(clvi_device *device, clvi_slabs **out, clv_error *error) CLV_MUST_CHECK;
 void clvi_slabs_destroy(clvi_slabs *slabs); /* NULL allowed; after its plans */
+/* Bytes of device memory of its slabs: of each the most that one of the plans wants. */
+uint64_t clvi_slabs_bytes(const clvi_slabs *slabs);
+
+/* Device memory that somebody will want beside the plan, for its largest batch. */
+typedef struct clvi_beside {
+    const char *what;
+    uint64_t sample_bytes;
+} clvi_beside;
 
 typedef struct clvi_plan_desc {
     const clv_graph *graph; /* outlives the plan */
@@ -31,11 +37,12 @@ typedef struct clvi_plan_desc {
     size_t output_count;
     uint32_t outputs_with_grad; /* bit i: a gradient of outputs[i] will be given (train) */
     uint32_t inputs_with_grad;  /* bit i: the gradient of graph input i is wanted (train) */
+    const clvi_beside *beside;  /* is to fit as well; borrowed while the plan is made */
+    size_t beside_count;
 } clvi_plan_desc;
 
 /* Errors: CLV_E_MEMORY: what does not fit, the largest tensors and the batch that would. */
-clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out,
-                            clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_error *error) CLV_MUST_CHECK;
 void clvi_plan_destroy(clvi_plan *plan); /* NULL allowed */
 
 /* Graph inputs are bound from outside before forward: input i's values, and where its gradient goes
@@ -57,6 +64,8 @@ clvi_view clvi_plan_grad(const clvi_plan *plan, size_t output, int64_t n);
 
 /* Bytes of device memory that the plan's layout takes at max_batch (without the store). */
 uint64_t clvi_plan_bytes(const clvi_plan *plan);
+/* Those of them that do not lie in slabs: all with CONCLAVE_ARENA=0, otherwise 0. */
+uint64_t clvi_plan_own_bytes(const clvi_plan *plan);
 /* CONCLAVE_ARENA=0: CLV_E_INTERNAL naming a node whose guard band was overwritten. Waits. */
 clv_status clvi_plan_check_guards(clvi_plan *plan, clv_error *error) CLV_MUST_CHECK;
 /* Fills all planned memory with NaN (a pattern), for tests: nothing may depend on old content. */

@@ -34,8 +34,16 @@ struct clvi_plan {
     /* State of the last forward. */
     int64_t n;
     clvi_run_random random;
+    clvi_buf *watch; /* counts of what is not finite (finite.h); NULL: nobody looks */
     uint64_t prepared_version; /* inference: store version that `prepared` was made from; 0: none */
 };
+
+/* finite.c: a watched plan's counters are set to 0, and added to after a node has run. */
+clv_status clvi_watch_begin(clvi_plan *plan, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_watch_forward(clvi_plan *plan, size_t step, const clvi_run *run,
+                              clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_watch_backward(const clvi_plan *plan, size_t step, const clvi_run *run,
+                               clv_error *error) CLV_MUST_CHECK;
 
 /* Where a tensor's value or gradient lies for a batch of n. */
 clvi_view clvi_plan_value_of(const clvi_plan *plan, clv_tensor tensor, int64_t n);

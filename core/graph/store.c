@@ -1,6 +1,6 @@
-/* Variables in slabs; see store.h. Trainable variables fill slabs that exist four times (value,
- * gradient, two moments) with one layout; fixed ones (frozen parameters, states) fill slabs of
- * their own that exist once. */
+/* Variables in slabs; see store.h. Trainable variables fill slabs that exist several times (value,
+ * gradient, moments, …) with one layout; fixed ones (frozen parameters, states) fill slabs of
+ * their own that exist once, or twice where averages are kept. */
 #include "graph/store.h"
 
 #include "base/philox.h"
@@ -24,7 +24,7 @@ struct clvi_store {
     size_t slab_count, slab_capacity, trainable_slabs;
     uint32_t group_count;
     uint64_t version;
-    bool committed;
+    uint32_t kinds; /* bits; 0: not committed */
 };
 
 clv_status clvi_store_create(clvi_device *device, clvi_store **out, clv_error *error)
@@ -60,7 +60,7 @@ clv_status clvi_store_add(clvi_store *store, const clv_graph *graph, const char 
                           bool (*trainable)(void *user, const char *name), void *user,
                           uint32_t *base, clv_error *error)
 {
-    CLV_ASSERT(!store->committed);
+    CLV_ASSERT(store->kinds == 0);
     const size_t first = store->segment_count;
     CLV_TRY(clvi_grow((void **)&store->segments, &store->segment_capacity,
                       first + graph->variable_count, sizeof *store->segments, error));
@@ -113,27 +113,42 @@ static clv_status place(clvi_store *store, clvi_segment *s, uint64_t cap, uint64
     return CLV_OK;
 }
 
-clv_status clvi_store_commit(clvi_store *store, bool with_gradients, clv_error *error)
+/* Whether a slab has data of a kind. */
+static bool has(const slab *s, uint32_t kinds, int kind)
+{
+    const bool everywhere = kind == CLVI_STORE_VALUE || kind == CLVI_STORE_AVERAGE;
+    return (kinds >> kind & 1) != 0 && (s->trainable || everywhere);
+}
+
+clv_status clvi_store_commit_kinds(clvi_store *store, uint32_t kinds, clv_error *error)
 {
     const clvi_device_info *info = clvi_device_get_info(store->device);
     const uint64_t unit = info->align_bytes / 4, cap = info->max_alloc_bytes / 4 / unit * unit;
+    static const char *const labels[] = {"parameters",     "gradients",         "first moments",
+                                         "second moments", "sums of gradients", "averages"};
+    kinds |= CLVI_STORE_ONLY_VALUES;
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < store->segment_count; i++)
             if (store->segments[i].trainable == (pass == 0))
                 CLV_TRY(place(store, &store->segments[i], cap, unit, error));
-    static const char *const labels[] = {"parameters", "gradients", "first moments",
-                                         "second moments"};
     for (size_t i = 0; i < store->slab_count; i++) {
         slab *s = &store->slabs[i];
-        const int kinds = s->trainable && with_gradients ? CLVI_STORE_KINDS : 1;
-        for (int kind = 0; kind < kinds; kind++) {
+        for (int kind = 0; kind < CLVI_STORE_KINDS; kind++) {
+            if (!has(s, kinds, kind))
+                continue;
             CLV_TRY(clvi_buf_create(store->device, s->elements * 4, labels[kind], &s->bufs[kind],
                                     error));
             CLV_TRY(clvi_fill(store->device, s->bufs[kind], 0, s->elements * 4, 0, error));
         }
     }
-    store->committed = true;
+    store->kinds = kinds;
     return CLV_OK;
+}
+
+clv_status clvi_store_commit(clvi_store *store, bool with_gradients, clv_error *error)
+{
+    return clvi_store_commit_kinds(
+        store, with_gradients ? CLVI_STORE_FOR_ADAM : CLVI_STORE_ONLY_VALUES, error);
 }
 
 /* Fills values[0..count) from the segment's own Philox stream; normal numbers by Box–Muller. */
@@ -166,8 +181,7 @@ static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed,
     clvi_text_printf(&stream, "init/%s", s->name);
     clv_status status = CLV_OK;
     if (!values || stream.failed) {
-        status =
-            clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
     } else {
         if (s->init == CLV_INIT_UNIFORM || s->init == CLV_INIT_NORMAL)
             draw(s, seed, stream.data, values);
@@ -224,6 +238,11 @@ size_t clvi_store_slab_count(const clvi_store *store)
     return store->trainable_slabs;
 }
 
+size_t clvi_store_all_slabs(const clvi_store *store)
+{
+    return store->slab_count;
+}
+
 clvi_buf *clvi_store_slab(const clvi_store *store, size_t slab_index, clvi_store_kind kind)
 {
     return store->slabs[slab_index].bufs[kind];
@@ -255,6 +274,55 @@ clv_status clvi_store_write(clvi_store *store, size_t index, clvi_store_kind kin
     store->version++;
     return clvi_upload(store->device, view.buf, view.offset * 4, values, (size_t)s->elements * 4,
                        error);
+}
+
+clv_status clvi_store_copy(clvi_store *store, clvi_store_kind from, clvi_store_kind to,
+                           clv_error *error)
+{
+    for (size_t i = 0; i < store->slab_count; i++) {
+        const slab *s = &store->slabs[i];
+        if (s->bufs[from] && s->bufs[to])
+            CLV_TRY(clvi_copy(store->device, s->bufs[from], 0, s->bufs[to], 0, s->elements * 4,
+                              error));
+    }
+    store->version += to == CLVI_STORE_VALUE;
+    return CLV_OK;
+}
+
+clv_status clvi_store_zero(clvi_store *store, clvi_store_kind kind, clv_error *error)
+{
+    for (size_t i = 0; i < store->slab_count; i++)
+        if (store->slabs[i].bufs[kind])
+            CLV_TRY(clvi_fill(store->device, store->slabs[i].bufs[kind], 0,
+                              store->slabs[i].elements * 4, 0, error));
+    store->version += kind == CLVI_STORE_VALUE;
+    return CLV_OK;
+}
+
+void clvi_store_swap_average(clvi_store *store)
+{
+    for (size_t i = 0; i < store->slab_count; i++) {
+        clvi_buf **bufs = store->slabs[i].bufs;
+        clvi_buf *value = bufs[CLVI_STORE_VALUE];
+        bufs[CLVI_STORE_VALUE] = bufs[CLVI_STORE_AVERAGE];
+        bufs[CLVI_STORE_AVERAGE] = value;
+    }
+    store->version++;
+}
+
+bool clvi_store_keeps(const clvi_store *store, clvi_store_kind kind)
+{
+    return (store->kinds >> kind & 1) != 0;
+}
+
+uint64_t clvi_store_bytes(const clvi_store *store)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < store->slab_count; i++)
+        for (int kind = 0; kind < CLVI_STORE_KINDS; kind++)
+            if (store->slabs[i].bufs[kind])
+                sum += clvi_buf_bytes(store->slabs[i].bufs[kind]);
+    return sum;
 }
 
 uint32_t clvi_store_group_count(const clvi_store *store)

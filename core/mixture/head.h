@@ -7,7 +7,10 @@
 /* Inputs of the head's graph, in this order. */
 enum { CLVI_HEAD_LOGITS /* [N, C] f32 */, CLVI_HEAD_LABELS /* [N] i32 */ };
 
-/* Output "loss" [N]: the negative log-likelihood of every sample's class. */
-clv_status clvi_head_build(int classes, clv_graph **out, clv_error *error) CLV_MUST_CHECK;
+/* Outputs "nll" [N]: the negative log-likelihood of every sample's class, which is reported; "loss"
+ * [N]: the same against labels that are smoothed (0 … 1), which is learnt from; without smoothing
+ * they are one tensor. */
+clv_status clvi_head_build(int classes, double smoothing, clv_graph **out,
+                           clv_error *error) CLV_MUST_CHECK;
 
 #endif

@@ -3,8 +3,11 @@
 
 #include "ops/share.h"
 
+#include <assert.h>
+
 /* Words of the sums: loss as high and low float, then four counts. */
 enum { LOSS_WORDS = 2, COUNT_WORDS = 4, SUM_WORDS = LOSS_WORDS + COUNT_WORDS };
+static_assert(SUM_WORDS == (int)CLVI_METRICS_WORDS, "metrics.h says how many words there are");
 
 struct clvi_metrics {
     clvi_device *device;
@@ -42,8 +45,7 @@ void clvi_metrics_destroy(clvi_metrics *m)
     clvi_free(m);
 }
 
-/* Room for the ranks of n samples. */
-static clv_status reserve(clvi_metrics *m, int64_t n, clv_error *error)
+clv_status clvi_metrics_reserve(clvi_metrics *m, int64_t n, clv_error *error)
 {
     if (n <= m->rank_capacity)
         return CLV_OK;
@@ -58,7 +60,7 @@ static clv_status reserve(clvi_metrics *m, int64_t n, clv_error *error)
 clv_status clvi_metrics_add(clvi_metrics *m, clvi_view logits, clvi_view labels, clvi_view loss,
                             int64_t n, clv_error *error)
 {
-    CLV_TRY(reserve(m, n, error));
+    CLV_TRY(clvi_metrics_reserve(m, n, error));
     const clvi_share share = clvi_share_of(n, m->classes, 1);
     const clvi_view ranks = {m->ranks, 0};
     clvi_launch l;
@@ -91,6 +93,22 @@ clv_status clvi_metrics_read(clvi_metrics *m, clvi_metrics_sums *out, clv_error 
                                .not_finite = words[5],
                                .loss = (double)loss[0] + (double)loss[1]};
     return CLV_OK;
+}
+
+clv_status clvi_metrics_take(clvi_metrics *m, uint32_t words[CLVI_METRICS_WORDS], clv_error *error)
+{
+    return clvi_download(m->device, m->sums, 0, words, SUM_WORDS * sizeof *words, error);
+}
+
+clv_status clvi_metrics_put(clvi_metrics *m, const uint32_t words[CLVI_METRICS_WORDS],
+                            clv_error *error)
+{
+    return clvi_upload(m->device, m->sums, 0, words, SUM_WORDS * sizeof *words, error);
+}
+
+uint64_t clvi_metrics_bytes(const clvi_metrics *m)
+{
+    return clvi_buf_bytes(m->sums) + (m->ranks ? clvi_buf_bytes(m->ranks) : 0);
 }
 
 clv_status clvi_metrics_reset(clvi_metrics *m, clv_error *error)

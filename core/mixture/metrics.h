@@ -24,6 +24,17 @@ typedef struct clvi_metrics_sums {
 /* Waits for the device. */
 clv_status clvi_metrics_read(clvi_metrics *metrics, clvi_metrics_sums *out,
                              clv_error *error) CLV_MUST_CHECK;
+/* The sums as they lie on the device, for a checkpoint: what was taken and is put back goes on as if
+ * it had stayed there. take waits, and changes nothing. */
+enum { CLVI_METRICS_WORDS = 6, CLVI_METRICS_NOT_FINITE = 5 /* the word that counts these */ };
+clv_status clvi_metrics_take(clvi_metrics *metrics, uint32_t words[CLVI_METRICS_WORDS],
+                             clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_metrics_put(clvi_metrics *metrics, const uint32_t words[CLVI_METRICS_WORDS],
+                            clv_error *error) CLV_MUST_CHECK;
+/* Room for batches of up to n; clvi_metrics_add makes it otherwise. */
+clv_status clvi_metrics_reserve(clvi_metrics *metrics, int64_t n, clv_error *error) CLV_MUST_CHECK;
+/* Bytes of device memory. */
+uint64_t clvi_metrics_bytes(const clvi_metrics *metrics);
 /* Sets all sums to 0. Enqueues only. */
 clv_status clvi_metrics_reset(clvi_metrics *metrics, clv_error *error) CLV_MUST_CHECK;
 

@@ -4,9 +4,10 @@
 
 #include "base/philox.h"
 #include "base/text.h"
+#include "mixture/class_weights.h"
 #include "mixture/head.h"
 #include "mixture/image.h"
-#include "mixture/metrics.h"
+#include "ops/share.h"
 
 #include <stdio.h>
 
@@ -40,7 +41,10 @@ struct clvi_mixture {
     clvi_philox_key augment_key, dropout_key;
     clvi_augment augment;
     double ce_weight;
-    int64_t n; /* of the last infer */
+    float *class_weights; /* [classes]; NULL: all alike */
+    clvi_buf *class_weights_buf;
+    size_t nll[2]; /* by mode: which of the head's wanted outputs is reported */
+    int64_t n;     /* of the last infer */
 };
 
 enum { TRAIN, INFER };
@@ -68,6 +72,8 @@ void clvi_mixture_destroy(clvi_mixture *m)
     clvi_buf_destroy(m->labels);
     clvi_buf_destroy(m->ids);
     clvi_buf_destroy(m->picture);
+    clvi_buf_destroy(m->class_weights_buf);
+    clvi_free(m->class_weights);
     clvi_metrics_destroy(m->metrics);
     clvi_store_destroy(m->store);
     clvi_free(m->forms);
@@ -98,9 +104,6 @@ static clv_status find_form(clvi_mixture *m, const clv_input_desc *desc, size_t 
                       error));
     form *f = &m->forms[m->form_count];
     *f = (form){.desc = *desc};
-    const size_t elements = (size_t)desc->height * (size_t)desc->width * (size_t)desc->channels;
-    CLV_TRY(clvi_buf_create(m->desc.device, elements * (size_t)m->desc.max_batch * 4,
-                            "network input", &f->buf, error));
     *out = m->form_count++;
     return CLV_OK;
 }
@@ -157,27 +160,81 @@ static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
     return find_form(m, image, &p->form, error);
 }
 
-/* Plans of one part: `output` is the wanted tensor. */
-static clv_status plan_part(clvi_mixture *m, part *p, clv_tensor output, uint32_t inputs_with_grad,
-                            clv_error *error)
+/* Elements of one sample. */
+static size_t form_elements(const clv_input_desc *d)
 {
-    CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
-    for (int k = TRAIN; k <= INFER; k++) {
-        if (k == TRAIN && !m->desc.train)
-            continue;
-        const clvi_plan_desc desc = {.graph = p->graph,
-                                     .store = m->store,
-                                     .base = p->base,
-                                     .slabs = p->slabs,
-                                     .mode = k == TRAIN ? CLV_MODE_TRAIN : CLV_MODE_INFER,
-                                     .max_batch = m->desc.max_batch,
-                                     .outputs = &output,
-                                     .output_count = 1,
-                                     .outputs_with_grad = k == TRAIN ? 1 : 0,
-                                     .inputs_with_grad = k == TRAIN ? inputs_with_grad : 0};
-        CLV_TRY(clvi_plan_create(&desc, &p->plans[k], error));
-    }
+    return (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+}
+
+static size_t picture_elements(const clvi_mixture *m)
+{
+    return (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
+}
+
+/* What create_buffers will make that grows with the batch. The caller frees. */
+static clv_status list_buffers(const clvi_mixture *m, clvi_beside **out, size_t *count,
+                               clv_error *error)
+{
+    enum { OTHERS = 3 };
+    clvi_beside *list = clvi_calloc(m->form_count + OTHERS, sizeof *list);
+    if (!list)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan the mixture");
+    for (size_t i = 0; i < m->form_count; i++)
+        list[i] = (clvi_beside){"network input", form_elements(&m->forms[i].desc) * 4};
+    clvi_beside *others = list + m->form_count;
+    others[0] = (clvi_beside){"augmented pictures", picture_elements(m) * 4};
+    others[1] = (clvi_beside){"pixels", picture_elements(m)};
+    others[2] = (clvi_beside){"labels, numbers and ranks", 12};
+    *out = list;
+    *count = m->form_count + OTHERS;
     return CLV_OK;
+}
+
+/* Plan of a part for one mode. The first of the wanted outputs gets a gradient in training. */
+static clv_status plan_mode(clvi_mixture *m, part *p, int mode, const clv_tensor *outputs,
+                            size_t count, clv_error *error)
+{
+    const bool train = mode == TRAIN;
+    if (train && !m->desc.train)
+        return CLV_OK;
+    if (!p->slabs)
+        CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
+    clvi_beside *beside;
+    size_t beside_count;
+    CLV_TRY(list_buffers(m, &beside, &beside_count, error));
+    const clvi_plan_desc desc = {.graph = p->graph,
+                                 .store = m->store,
+                                 .base = p->base,
+                                 .slabs = p->slabs,
+                                 .mode = train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
+                                 .max_batch = m->desc.max_batch,
+                                 .outputs = outputs,
+                                 .output_count = count,
+                                 .outputs_with_grad = train ? 1 : 0,
+                                 .inputs_with_grad =
+                                     train && p == &m->head ? 1u << CLVI_HEAD_LOGITS : 0,
+                                 .beside = beside,
+                                 .beside_count = beside_count};
+    const clv_status status = clvi_plan_create(&desc, &p->plans[mode], error);
+    clvi_free(beside);
+    return status;
+}
+
+static clv_status plan_expert(clvi_mixture *m, part *p, clv_error *error)
+{
+    const clv_tensor logits = clvi_graph_find_output(p->graph, "logits");
+    CLV_TRY(plan_mode(m, p, TRAIN, &logits, 1, error));
+    return plan_mode(m, p, INFER, &logits, 1, error);
+}
+
+static clv_status plan_head(clvi_mixture *m, clv_error *error)
+{
+    const clv_tensor wanted[] = {clvi_graph_find_output(m->head.graph, "loss"),
+                                 clvi_graph_find_output(m->head.graph, "nll")};
+    m->nll[TRAIN] = wanted[0] == wanted[1] ? 0 : 1;
+    m->nll[INFER] = 0;
+    CLV_TRY(plan_mode(m, &m->head, TRAIN, wanted, m->nll[TRAIN] + 1, error));
+    return plan_mode(m, &m->head, INFER, &wanted[1], 1, error);
 }
 
 /* The terms of [loss]: so far the cross-entropy of the prediction and its weight. */
@@ -200,14 +257,31 @@ static clv_status read_loss(clvi_mixture *m, clv_error *error)
 
 static clv_status create_buffers(clvi_mixture *m, clv_error *error)
 {
-    const size_t batch = (size_t)m->desc.max_batch;
-    const size_t pixels = (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
+    const size_t batch = (size_t)m->desc.max_batch, pixels = picture_elements(m);
     clvi_device *device = m->desc.device;
+    for (size_t i = 0; i < m->form_count; i++)
+        CLV_TRY(clvi_buf_create(device, batch * form_elements(&m->forms[i].desc) * 4,
+                                "network input", &m->forms[i].buf, error));
     CLV_TRY(clvi_buf_create(device, (batch * pixels + 3) / 4 * 4, "pixels", &m->pixels, error));
     CLV_TRY(clvi_buf_create(device, batch * pixels * 4, "picture", &m->picture, error));
     CLV_TRY(clvi_buf_create(device, batch * 4, "labels", &m->labels, error));
     CLV_TRY(clvi_buf_create(device, batch * 4, "sample ids", &m->ids, error));
-    return clvi_metrics_create(device, m->desc.classes, &m->metrics, error);
+    CLV_TRY(clvi_metrics_create(device, m->desc.classes, &m->metrics, error));
+    return clvi_metrics_reserve(m->metrics, m->desc.max_batch, error);
+}
+
+static clv_status create_class_weights(clvi_mixture *m, clv_error *error)
+{
+    if (!m->desc.train)
+        return CLV_OK;
+    CLV_TRY(clvi_class_weights(m->desc.config, m->desc.classes, m->desc.class_counts,
+                               &m->class_weights, error));
+    m->desc.class_counts = NULL;
+    if (!m->class_weights)
+        return CLV_OK;
+    const size_t bytes = (size_t)m->desc.classes * sizeof(float);
+    CLV_TRY(clvi_buf_create(m->desc.device, bytes, "class weights", &m->class_weights_buf, error));
+    return clvi_upload(m->desc.device, m->class_weights_buf, 0, m->class_weights, bytes, error);
 }
 
 static clv_status build(clvi_mixture *m, clv_error *error)
@@ -231,15 +305,16 @@ static clv_status build(clvi_mixture *m, clv_error *error)
     CLV_TRY(clvi_store_create(m->desc.device, &m->store, error));
     for (size_t i = 0; i < count; i++)
         CLV_TRY(build_expert(m, i, error));
-    CLV_TRY(clvi_head_build(m->desc.classes, &m->head.graph, error));
+    CLV_TRY(clvi_head_build(m->desc.classes, clvi_config_real(config, "loss", "label_smoothing"),
+                            &m->head.graph, error));
     CLV_TRY(clvi_store_add(m->store, m->head.graph, "head.", NULL, NULL, &m->head.base, error));
-    CLV_TRY(clvi_store_commit(m->store, m->desc.train, error));
-    for (size_t i = 0; i < count; i++) {
-        const clv_tensor logits = clvi_graph_find_output(m->experts[i].graph, "logits");
-        CLV_TRY(plan_part(m, &m->experts[i], logits, 0, error));
-    }
-    CLV_TRY(plan_part(m, &m->head, clvi_graph_find_output(m->head.graph, "loss"),
-                      1u << CLVI_HEAD_LOGITS, error));
+    const uint32_t kinds = m->desc.store_kinds ? m->desc.store_kinds : CLVI_STORE_FOR_ADAM;
+    CLV_TRY(clvi_store_commit_kinds(m->store, m->desc.train ? kinds : CLVI_STORE_ONLY_VALUES,
+                                    error));
+    for (size_t i = 0; i < count; i++)
+        CLV_TRY(plan_expert(m, &m->experts[i], error));
+    CLV_TRY(plan_head(m, error));
+    CLV_TRY(create_class_weights(m, error));
     return create_buffers(m, error);
 }
 
@@ -315,7 +390,46 @@ static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *b
     clvi_plan_bind(head, CLVI_HEAD_LABELS, (clvi_view){m->labels, 0}, none);
     CLV_TRY(clvi_plan_forward(head, n, NULL, error));
     return clvi_metrics_add(m->metrics, logits, (clvi_view){m->labels, 0},
-                            clvi_plan_output(head, 0, n), n, error);
+                            clvi_plan_output(head, m->nll[mode], n), n, error);
+}
+
+double clvi_mixture_weight(const clvi_mixture *m, const int32_t *labels, int64_t n)
+{
+    if (!m->class_weights)
+        return (double)n;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)m->class_weights[labels[i]];
+    return sum;
+}
+
+/* Writes the gradients of the samples' losses. */
+static clv_status seed_backward(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
+{
+    const clvi_view seed = clvi_plan_grad(m->head.plans[TRAIN], 0, batch->n);
+    double each = batch->share;
+    if (each <= 0) {
+        const double weight = clvi_mixture_weight(m, batch->labels, batch->n);
+        each = weight > 0 ? 1 / weight : 0; /* 0: nobody in it counts */
+    }
+    const float share = (float)(m->ce_weight * each);
+    if (!m->class_weights) {
+        uint32_t pattern;
+        memcpy(&pattern, &share, sizeof pattern);
+        return clvi_fill(m->desc.device, seed.buf, seed.offset * 4, (size_t)batch->n * 4, pattern,
+                         error);
+    }
+    const clvi_share items = clvi_share_of(batch->n, 2, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, m->desc.device, "loss", "loss_seed", "");
+    clvi_arg_view(&l, seed);
+    clvi_arg_view(&l, (clvi_view){m->labels, 0});
+    clvi_arg_view(&l, (clvi_view){m->class_weights_buf, 0});
+    clvi_arg_int(&l, (int32_t)batch->n);
+    clvi_arg_int(&l, (int32_t)m->desc.classes);
+    clvi_arg_float(&l, share);
+    clvi_arg_int(&l, items.items);
+    return clvi_launch_run(&l, items.groups, 1, 1, error);
 }
 
 clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
@@ -323,13 +437,7 @@ clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, c
     CLV_ASSERT(m->desc.train && batch->labels);
     CLV_TRY(feed(m, batch, m->augment, error));
     CLV_TRY(forward(m, TRAIN, batch, error));
-    /* L = weight · mean of the samples' losses. */
-    const float share = (float)(m->ce_weight / (double)batch->n);
-    uint32_t pattern;
-    memcpy(&pattern, &share, sizeof pattern);
-    const clvi_view seed = clvi_plan_grad(m->head.plans[TRAIN], 0, batch->n);
-    CLV_TRY(clvi_fill(m->desc.device, seed.buf, seed.offset * 4, (size_t)batch->n * 4, pattern,
-                      error));
+    CLV_TRY(seed_backward(m, batch, error));
     CLV_TRY(clvi_plan_backward(m->head.plans[TRAIN], error));
     for (size_t i = 0; i < m->expert_count; i++)
         CLV_TRY(clvi_plan_backward(m->experts[i].plans[TRAIN], error));
@@ -363,6 +471,56 @@ clv_status clvi_mixture_read_metrics(clvi_mixture *m, clvi_mixture_metrics *out,
                                   .top5 = (double)sums.top5 / count,
                                   .not_finite = sums.not_finite};
     return clvi_metrics_reset(m->metrics, error);
+}
+
+clv_status clvi_mixture_take_metrics(clvi_mixture *m, uint32_t words[CLVI_METRICS_WORDS],
+                                     clv_error *error)
+{
+    return clvi_metrics_take(m->metrics, words, error);
+}
+
+clv_status clvi_mixture_put_metrics(clvi_mixture *m, const uint32_t words[CLVI_METRICS_WORDS],
+                                    clv_error *error)
+{
+    return clvi_metrics_put(m->metrics, words, error);
+}
+
+clv_status clvi_mixture_watch(clvi_mixture *m, clv_error *error)
+{
+    for (int mode = TRAIN; mode <= INFER; mode++) {
+        for (size_t i = 0; i < m->expert_count; i++)
+            CLV_TRY(clvi_plan_watch(m->experts[i].plans[mode], error));
+        CLV_TRY(clvi_plan_watch(m->head.plans[mode], error));
+    }
+    return CLV_OK;
+}
+
+clv_status clvi_mixture_watched(const clvi_mixture *m, bool train, const char **graph,
+                                clvi_finding *out, clv_error *error)
+{
+    const int mode = train ? TRAIN : INFER;
+    /* In the order of a step: experts forward, head forward and backward, experts backward. */
+    clvi_finding backward = {0};
+    *graph = m->head.graph->label;
+    for (size_t i = 0; i < m->expert_count; i++) {
+        clvi_finding now;
+        CLV_TRY(clvi_plan_watched(m->experts[i].plans[mode], &now, error));
+        if (now.found && !now.backward) {
+            *graph = m->experts[i].graph->label;
+            *out = now;
+            return CLV_OK;
+        }
+        if (now.found && !backward.found) {
+            *graph = m->experts[i].graph->label;
+            backward = now;
+        }
+    }
+    clvi_finding head;
+    CLV_TRY(clvi_plan_watched(m->head.plans[mode], &head, error));
+    if (head.found)
+        *graph = m->head.graph->label;
+    *out = head.found ? head : backward;
+    return CLV_OK;
 }
 
 /* Kernels may differ between a large and a small batch: both are run. */
@@ -415,16 +573,17 @@ const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *m, size_t index)
 uint64_t clvi_mixture_bytes(const clvi_mixture *m)
 {
     uint64_t sum = clvi_buf_bytes(m->pixels) + clvi_buf_bytes(m->picture) +
-                   clvi_buf_bytes(m->labels) + clvi_buf_bytes(m->ids);
+                   clvi_buf_bytes(m->labels) + clvi_buf_bytes(m->ids) +
+                   clvi_metrics_bytes(m->metrics) + clvi_store_bytes(m->store);
+    if (m->class_weights_buf)
+        sum += clvi_buf_bytes(m->class_weights_buf);
     for (size_t i = 0; i < m->form_count; i++)
         sum += clvi_buf_bytes(m->forms[i].buf);
     for (size_t i = 0; i <= m->expert_count; i++) {
         const part *p = i < m->expert_count ? &m->experts[i] : &m->head;
-        uint64_t largest = 0; /* training and inference share their slabs */
+        sum += clvi_slabs_bytes(p->slabs);
         for (int k = TRAIN; k <= INFER; k++)
-            if (p->plans[k] && clvi_plan_bytes(p->plans[k]) > largest)
-                largest = clvi_plan_bytes(p->plans[k]);
-        sum += largest;
+            sum += p->plans[k] ? clvi_plan_own_bytes(p->plans[k]) : 0;
     }
     return sum;
 }

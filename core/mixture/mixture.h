@@ -5,7 +5,8 @@
 #define CLVI_MIXTURE_H
 
 #include "config/config.h"
-#include "graph/plan.h"
+#include "graph/finite.h"
+#include "mixture/metrics.h"
 #include "plugin/plugin_host.h"
 
 typedef struct clvi_mixture clvi_mixture;
@@ -18,9 +19,13 @@ typedef struct clvi_mixture_desc {
     int height, width, channels; /* of the pixels that will be given */
     int64_t max_batch;
     bool train; /* also plan backward; otherwise inference only */
+    uint32_t store_kinds; /* training: what the store keeps; 0: CLVI_STORE_FOR_ADAM */
+    /* [classes] images of each class, for loss.class_weights = balanced; NULL: not known, all count
+     * alike. Read while creating. */
+    const int64_t *class_counts;
 } clvi_mixture_desc;
 
-/* Builds graphs, store and plans. Variables are zero until clvi_mixture_initialise or a checkpoint.
+/* Builds graphs, store and plans. Variables are zero until clvi_mixture_warm or a checkpoint.
  * The pointers of `desc` must outlive the mixture. Errors: those of plugins, plans and memory. */
 clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out,
                                clv_error *error) CLV_MUST_CHECK;
@@ -33,12 +38,16 @@ typedef struct clvi_mixture_batch {
     const int32_t *labels;  /* [n] in 0 … classes - 1; NULL: no loss (inference only) */
     const uint32_t *ids;    /* [n] names of the samples' random numbers; NULL: all 0 */
     uint32_t epoch;         /* counter of the random numbers */
+    double share; /* what a sample's loss counts in the gradients; 0: 1 / clvi_mixture_weight */
 } clvi_mixture_batch;
 
-/* Augments, runs forward, loss and backward: gradients of the batch's mean loss lie in the store.
- * Adds to the training metrics. Enqueues only. */
+/* Augments, runs forward, loss and backward: gradients of the sum of the samples' losses, each times
+ * `share`, the weight of its class and the weight of the term, lie in the store; with share 0, those
+ * of the batch's (weighted) mean. Adds to the training metrics. Enqueues only. */
 clv_status clvi_mixture_step(clvi_mixture *mixture, const clvi_mixture_batch *batch,
                              clv_error *error) CLV_MUST_CHECK;
+/* Sum of the weights of the samples' classes: n where all count alike. */
+double clvi_mixture_weight(const clvi_mixture *mixture, const int32_t *labels, int64_t n);
 /* Forward in inference mode, without augmentation; with labels, adds to the metrics. Enqueues only. */
 clv_status clvi_mixture_infer(clvi_mixture *mixture, const clvi_mixture_batch *batch,
                               clv_error *error) CLV_MUST_CHECK;
@@ -56,6 +65,20 @@ typedef struct clvi_mixture_metrics {
 clv_status clvi_mixture_read_metrics(clvi_mixture *mixture, clvi_mixture_metrics *out,
                                      clv_error *error) CLV_MUST_CHECK;
 
+/* The metrics as they are now, for a checkpoint in the middle of an epoch, and back; see metrics.h. */
+clv_status clvi_mixture_take_metrics(clvi_mixture *mixture, uint32_t words[CLVI_METRICS_WORDS],
+                                     clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_mixture_put_metrics(clvi_mixture *mixture,
+                                    const uint32_t words[CLVI_METRICS_WORDS],
+                                    clv_error *error) CLV_MUST_CHECK;
+
+/* From now on steps and inference look for numbers that are not finite (finite.h). */
+clv_status clvi_mixture_watch(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
+/* What the last step (train) or inference wrote first that is not finite; *graph is the label of its
+ * network. Waits. */
+clv_status clvi_mixture_watched(const clvi_mixture *mixture, bool train, const char **graph,
+                                clvi_finding *out, clv_error *error) CLV_MUST_CHECK;
+
 /* Runs everything with the largest and the smallest batch of black images, so that all kernels are
  * compiled, then sets all variables to their initial values from run.seed. Call before training. */
 clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
@@ -63,7 +86,8 @@ clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_C
 clvi_store *clvi_mixture_store(clvi_mixture *mixture);
 size_t clvi_mixture_expert_count(const clvi_mixture *mixture);
 const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *mixture, size_t index);
-/* Bytes of device memory planned besides the store: activations, gradients, images. */
+/* Bytes of device memory: the store, activations, gradients, images. What is planned is what is
+ * there. */
 uint64_t clvi_mixture_bytes(const clvi_mixture *mixture);
 /* "RGB 32×32, (x/255 - [0.5 0.5 0.5]) / [0.5 0.5 0.5]": what is done to a pixel of expert `index`.
  * Lives as long as the mixture. */

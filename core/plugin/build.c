@@ -76,9 +76,9 @@ static clv_status check_graph(const clv_graph *graph, uint32_t kind, const clv_b
                                  : check_expert(graph, input, error);
 }
 
-/* A failed build as the host reports it: a status that exists, and never without a sentence. */
-static clv_status explain(clv_status status, clv_error *cause)
+clv_status clvi_plugin_explain(clv_status status, clv_error *cause, const char *function)
 {
+    cause->message[sizeof(cause->message) - 1] = '\0';
     if (cause->status != CLV_OK)
         status = (clv_status)cause->status;
     const bool known = strcmp(clv_status_text(status), clv_status_text((clv_status)INT32_MIN)) != 0;
@@ -86,7 +86,7 @@ static clv_status explain(clv_status status, clv_error *cause)
         status = CLV_E_PLUGIN;
     if (cause->message[0] == '\0') {
         clvi_error_clear(cause);
-        clvi_fail(cause, status, CLV_HERE, "build fails without saying why");
+        clvi_fail(cause, status, CLV_HERE, "%s fails without saying why", function);
     }
     return status;
 }
@@ -99,17 +99,18 @@ clv_status clvi_plugin_build(const clvi_plugin *plugin, const clv_options *optio
     clv_error cause = CLV_ERROR_INIT;
     clv_graph *graph = NULL;
     CLV_TRY(clvi_graph_create(label, &graph, error));
+    clvi_graph_offer_ops(graph, plugin->ops);
     clv_status status = table->build(clvi_host_table(), graph, options, input, &cause);
-    cause.message[sizeof(cause.message) - 1] = '\0';
     /* A plugin that goes on after a failed call has built something else than it meant to. */
     if (status == CLV_OK && cause.status == CLV_OK)
         status = check_graph(graph, table->kind, input, &cause);
     else
-        status = explain(status, &cause);
+        status = clvi_plugin_explain(status, &cause, "build");
     if (status != CLV_OK) {
         clvi_graph_destroy(graph);
-        CLV_FAIL(error, status, "%s: %s (%s): %s", plugin->path, clvi_kind_text(table->kind), label,
-                 cause.message);
+        return clvi_fail(error, status, cause.file != NULL ? cause.file : __FILE__, cause.line,
+                         "%s: %s (%s): %s", plugin->path, clvi_kind_text(table->kind), label,
+                         cause.message);
     }
     *out = graph;
     return CLV_OK;

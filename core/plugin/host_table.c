@@ -6,10 +6,8 @@
 
 #include <stdio.h>
 
-/* `file` is not kept: it lies in the plugin, which may be closed before the error is read. */
-CLV_PRINTF(5, 6)
-static clv_status host_fail(clv_error *error, clv_status status, const char *file, int line,
-                            const char *format, ...)
+clv_status clvi_host_fail(clv_error *error, clv_status status, const char *file, int line,
+                          const char *format, ...)
 {
     va_list arguments;
     (void)file;
@@ -47,11 +45,21 @@ static clv_status host_state(clv_graph *graph, const clv_variable_desc *desc, cl
     return clvi_graph_variable_add(graph, desc, true, out, error);
 }
 
+/* The one that works is in the table that init is given (own_op.c). */
+static clv_status host_register_op(const clv_host *host, const struct clv_op_desc *desc,
+                                   clv_error *error)
+{
+    (void)host;
+    (void)desc;
+    CLV_FAIL(error, CLV_E_PLUGIN,
+             "register_op is called outside init, or with another host than init's");
+}
+
 static const clv_host table = {
     .struct_size = (uint32_t)sizeof(clv_host),
     .abi_major = CLV_ABI_MAJOR,
     .abi_minor = CLV_ABI_MINOR,
-    .fail = host_fail,
+    .fail = clvi_host_fail,
     .log = host_log,
     .graph_alloc = host_graph_alloc,
     .option_bool = clvi_option_bool,
@@ -69,6 +77,7 @@ static const clv_host table = {
     .push_scope = clvi_graph_push_scope,
     .pop_scope = clvi_graph_pop_scope,
     .shape = clvi_graph_shape,
+    .register_op = host_register_op,
 };
 
 const clv_host *clvi_host_table(void)

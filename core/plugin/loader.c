@@ -124,6 +124,7 @@ void clvi_library_close(clvi_library *library)
 {
     if (library == NULL)
         return;
+    clvi_own_fini(&library->own);
     const char *keep = clvi_env_get(CLVI_ENV_KEEP_PLUGINS);
     if (library->handle != NULL && (keep == NULL || strcmp(keep, "1") != 0))
         dlclose(library->handle);

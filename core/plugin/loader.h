@@ -2,12 +2,14 @@
 #ifndef CLVI_LOADER_H
 #define CLVI_LOADER_H
 
+#include "plugin/own_op.h"
 #include "plugin/plugin_host.h"
 
 /* An opened and checked plugin. One dlopen, one dlclose. */
 typedef struct clvi_library {
     clvi_plugin plugin; /* path: as given to clvi_library_open */
     void *handle;
+    clvi_own own;           /* the ops that it registered */
     uint64_t device, inode; /* which file this is, by whatever path */
 } clvi_library;
 
@@ -19,6 +21,10 @@ typedef struct clvi_library {
 clv_status clvi_library_open(const char *path, clvi_library **out, clv_error *error) CLV_MUST_CHECK;
 /* CONCLAVE_KEEP_PLUGINS=1 leaves the file mapped. NULL allowed. */
 void clvi_library_close(clvi_library *library);
+
+/* The status of a plugin's function `function` that failed, or that went on after the host had refused
+ * a call: one that exists; and never without a sentence in `cause`. */
+clv_status clvi_plugin_explain(clv_status status, clv_error *cause, const char *function);
 
 /* "expert" or "gate"; "plugin" for anything else. */
 const char *clvi_kind_text(uint32_t kind);

@@ -12,6 +12,7 @@ struct clvi_plugins {
     clvi_library **libraries; /* each allocated by itself: clvi_plugin pointers are handed out */
     size_t count, capacity;
     const clvi_plugin **sorted; /* of the last scan */
+    clvi_op_set ops;            /* that they registered */
 };
 
 clv_status clvi_plugins_create(const char *path, const char *fallback, clvi_plugins **out,
@@ -37,6 +38,7 @@ void clvi_plugins_destroy(clvi_plugins *plugins)
         clvi_library_close(plugins->libraries[i - 1]);
     clvi_free(plugins->libraries);
     clvi_free(plugins->sorted);
+    clvi_free(plugins->ops.ops);
     clvi_search_fini(&plugins->search);
     clvi_free(plugins);
 }
@@ -90,6 +92,10 @@ static clv_status open_file(clvi_plugins *plugins, const char *path, const clvi_
         CLV_TRY(status);
         CLV_TRY(clvi_library_open(path, &library, error));
         status = check_unique(plugins, library, error);
+        if (status == CLV_OK)
+            status = clvi_own_init(&library->own, library->plugin.table, library->plugin.path,
+                                   &plugins->ops, error);
+        library->plugin.ops = &plugins->ops;
         if (status != CLV_OK) {
             clvi_library_close(library);
             return status;

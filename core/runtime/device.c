@@ -134,3 +134,8 @@ bool clvi_device_uses_clblast(const clvi_device *device)
 {
     return device->clblast;
 }
+
+bool clvi_device_is_gpu_like(const clvi_device *device)
+{
+    return strcmp(device->tuning.record, "gpu") == 0;
+}

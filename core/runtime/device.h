@@ -73,8 +73,15 @@ typedef struct clvi_staging {
 typedef struct clvi_program clvi_program;
 typedef struct clvi_kernel clvi_kernel;
 
+/* A program's text that came from outside; in the device's arena. */
+typedef struct clvi_added_source {
+    struct clvi_added_source *next;
+    const char *name, *text;
+} clvi_added_source;
+
 typedef struct clvi_programs {
     clvi_program *first;    /* list */
+    clvi_added_source *added;
     clvi_kernel **table;    /* by hash of (program, kernel, options), open addressing */
     size_t count, capacity; /* capacity: a power of two */
     /* By the addresses of the three strings: their contents are compared, not hashed. */

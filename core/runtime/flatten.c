@@ -166,9 +166,19 @@ static bool flatten_header(clvi_flat *flat, const open_file *from, int number, c
     char path[PATH_MAX];
     open_file file = {.from = from, .path = path};
     const int folder = (int)(base_name(from->path) - from->path);
-    const int length =
+    int length =
         snprintf(path, sizeof(path), "%.*s%.*s", folder, from->path, (int)name_length, name);
-    if (length >= (int)sizeof(path) || realpath(path, file.canonical) == NULL) {
+    bool found = length < (int)sizeof(path) && realpath(path, file.canonical) != NULL;
+    if (!found && flat->folder != NULL) {
+        const int code = errno;
+        char other[PATH_MAX];
+        length = snprintf(other, sizeof(other), "%s/%.*s", flat->folder, (int)name_length, name);
+        found = length < (int)sizeof(other) && realpath(other, file.canonical) != NULL;
+        if (found)
+            memcpy(path, other, sizeof(path));
+        errno = code;
+    }
+    if (!found) {
         snprintf(flat->message, sizeof(flat->message), "%.180s:%d: cannot read %.180s: %.80s",
                  from->path, number, path, strerror(errno));
         return false;

@@ -12,7 +12,9 @@
 typedef struct clvi_flat {
     void *(*resize)(void *block, size_t bytes); /* realloc or clvi_realloc */
     void (*release)(void *block);               /* free or clvi_free */
-    char *text;                                 /* NUL-terminated (not counted in bytes) */
+    const char
+        *folder; /* where headers are that do not lie beside who includes them; NULL: nowhere */
+    char *text;  /* NUL-terminated (not counted in bytes) */
     size_t bytes, capacity;
     char **files; /* each file read, once, as it was named */
     size_t file_count;
@@ -20,9 +22,10 @@ typedef struct clvi_flat {
 } clvi_flat;
 
 /* Flattens the program `path` into flat->text. A header is named relative to the file that includes
- * it and is put in once per program, as if it had an include guard. #line marks each change of file
- * with the file's base name, so that compilers name the real file and line. False with
- * flat->message: a file that cannot be read, a circle, a form of #include other than "FILE". */
+ * it (or to flat->folder, where the former has none) and is put in once per program, as if it had
+ * an include guard. #line marks each change of file with the file's base name, so that compilers
+ * name the real file and line. False with flat->message: a file that cannot be read, a circle, a
+ * form of #include other than "FILE". */
 bool clvi_flatten(clvi_flat *flat, const char *path);
 void clvi_flat_fini(clvi_flat *flat);
 

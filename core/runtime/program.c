@@ -67,6 +67,48 @@ clv_status clvi_source_load(const char *name, char **text, size_t *bytes, clv_er
     CLV_FAIL(error, CLV_E_BUILD, "the library holds no kernels \"%s\"", name);
 }
 
+static const clvi_added_source *find_added(const clvi_device *device, const char *name)
+{
+    const clvi_added_source *source = device->programs.added;
+    while (source != NULL && strcmp(source->name, name) != 0)
+        source = source->next;
+    return source;
+}
+
+clv_status clvi_device_add_source(clvi_device *device, const char *name, const char *text,
+                                  clv_error *error)
+{
+    CLV_ASSERT(strchr(name, '.') != NULL);
+    const clvi_added_source *known = find_added(device, name);
+    if (known != NULL && strcmp(known->text, text) == 0)
+        return CLV_OK;
+    if (known != NULL)
+        CLV_FAIL(error, CLV_E_PLUGIN, "%s has two programs \"%s\" with different texts",
+                 device->found->short_name, name);
+    clvi_added_source *source = clvi_arena_alloc(device->arena, sizeof(*source));
+    const char *name_copy = clvi_arena_strdup(device->arena, name);
+    const char *text_copy = clvi_arena_strdup(device->arena, text);
+    if (source == NULL || name_copy == NULL || text_copy == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the source of kernel %s", name);
+    *source = (clvi_added_source){device->programs.added, name_copy, text_copy};
+    device->programs.added = source;
+    return CLV_OK;
+}
+
+/* The text of a program, of the library or added; the caller frees. */
+static clv_status load_program(const clvi_device *device, const char *name, char **text,
+                               size_t *bytes, clv_error *error)
+{
+    const clvi_added_source *added = find_added(device, name);
+    if (added == NULL)
+        return clvi_source_load(name, text, bytes, error);
+    *text = clvi_strdup(added->text);
+    if (*text == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the source of kernel %s", name);
+    *bytes = strlen(*text);
+    return CLV_OK;
+}
+
 /* ---- Building ---------------------------------------------------------------------------------
  */
 
@@ -157,7 +199,7 @@ clv_status clvi_program_from_source(clvi_device *device, const clvi_program *pro
 {
     char *text = NULL;
     size_t bytes = 0;
-    CLV_TRY(clvi_source_load(program->name, &text, &bytes, error));
+    CLV_TRY(load_program(device, program->name, &text, &bytes, error));
     const clv_status status = build_text(device, program, text, bytes, out, error);
     clvi_free(text);
     return status;
@@ -168,7 +210,7 @@ static clv_status build(clvi_device *device, clvi_program *program, clv_error *e
 {
     char *text = NULL;
     size_t bytes = 0;
-    CLV_TRY(clvi_source_load(program->name, &text, &bytes, error));
+    CLV_TRY(load_program(device, program->name, &text, &bytes, error));
     clvi_cache_key(device, program, text, bytes);
     clv_status status = CLV_OK;
     if (clvi_cache_load(device, program)) {

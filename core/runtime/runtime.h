@@ -92,6 +92,8 @@ void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *o
 int clvi_tuning_int(const clvi_device *device, const char *key);
 /* True when GEMM-shaped work goes to CLBlast (gemm = clblast, or auto on a GPU). */
 bool clvi_device_uses_clblast(const clvi_device *device);
+/* True where kernels in their form for GPUs are the fast ones (tuning class gpu; rusticl, too). */
+bool clvi_device_is_gpu_like(const clvi_device *device);
 
 /* ---- Memory ------------------------------------------------------------------------------------
  */
@@ -133,12 +135,19 @@ clv_status clvi_wait(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 /* ---- Kernels ------------------------------------------------------------------------------------
  */
 
+/* Makes `text` (copied, NUL-terminated, without #include) a program of this device by the name
+ * `name`, beside those of kernels/. The same text a second time is no error; another one under a
+ * name in use is CLV_E_PLUGIN: a name means one program as long as the device lives. Programs of
+ * kernels/ have names without '.'; these must have one. Errors: also CLV_E_MEMORY. */
+clv_status clvi_device_add_source(clvi_device *device, const char *name, const char *text,
+                                  clv_error *error) CLV_MUST_CHECK;
+
 /* One kernel launch under construction, on the caller's stack:
  *   clvi_launch l;
  *   clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", "-DMR=8");
  *   clvi_arg_view(&l, y); clvi_arg_view(&l, x); clvi_arg_int(&l, width);
  *   CLV_TRY(clvi_launch_run(&l, gx, gy, gz, error));
- * program: kernels/<program>.cl. options: extra -D of this kernel's variant ("" for none; the
+ * program: kernels/<program>.cl, or a name given to clvi_device_add_source. options: extra -D of this kernel's variant ("" for none; the
  * device's own, -DCLV_V=<vector> and the language flags, are added by the runtime).
  * Errors are kept until run. At most 32 arguments. */
 enum { CLVI_LAUNCH_ARGS = 40 };

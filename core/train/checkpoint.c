@@ -4,24 +4,59 @@
 
 static const char format_name[] = "conclave 1";
 
-/* ---- Writing ------------------------------------------------------------------------------------ */
-
-static json_t *describe(const clvi_store *store, const clvi_optimizer *optimizer,
-                        const clvi_train_state *state, const clvi_dataset *data)
+/* Name of a segment's data of a kind in the file. NAME is what one uses, averages where there are
+ * some, so that other programs find the right weights too. */
+static const char *tensor_name(const clvi_store *store, const clvi_segment *s,
+                               clvi_store_kind kind, clvi_text *out)
 {
+    const char *prefix = "";
+    if (kind == CLVI_STORE_MOMENT1)
+        prefix = "optimizer.m.";
+    else if (kind == CLVI_STORE_MOMENT2)
+        prefix = "optimizer.v.";
+    else if (kind == CLVI_STORE_VALUE && clvi_store_keeps(store, CLVI_STORE_AVERAGE))
+        prefix = "training.";
+    out->length = 0;
+    clvi_text_printf(out, "%s%s", prefix, s->name);
+    return clvi_text_get(out);
+}
+
+static const clvi_store_kind saved_kinds[] = {CLVI_STORE_AVERAGE, CLVI_STORE_VALUE,
+                                              CLVI_STORE_MOMENT1, CLVI_STORE_MOMENT2};
+enum { SAVED_KINDS = sizeof saved_kinds / sizeof *saved_kinds };
+
+/* ---- Writing ------------------------------------------------------------------------------------
+ */
+
+static json_t *describe_running(const clvi_running_epoch *r)
+{
+    json_t *words = json_array();
+    for (int i = 0; i < CLVI_METRICS_WORDS; i++)
+        json_array_append_new(words, json_integer(r->metrics[i]));
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:o}", "steps", (json_int_t)r->steps, "images",
+                     (json_int_t)r->images, "loss_sum", r->loss_sum, "top1_sum", r->top1_sum,
+                     "top5_sum", r->top5_sum, "count", (json_int_t)r->count, "metrics", words);
+}
+
+static json_t *describe(const clvi_checkpoint_parts *p)
+{
+    const clvi_train_state *state = p->state;
     json_t *classes = json_array(), *groups = json_array();
-    for (size_t i = 0; i < clvi_dataset_class_count(data); i++)
-        json_array_append_new(classes, json_string(clvi_dataset_class_name(data, i)));
-    for (uint32_t g = 0; g < clvi_store_group_count(store); g++)
-        json_array_append_new(groups, json_integer(clvi_optimizer_group_steps(optimizer, g)));
+    for (size_t i = 0; i < clvi_dataset_class_count(p->data); i++)
+        json_array_append_new(classes, json_string(clvi_dataset_class_name(p->data, i)));
+    for (uint32_t g = 0; g < clvi_store_group_count(p->store); g++)
+        json_array_append_new(groups, json_integer(clvi_optimizer_group_steps(p->optimizer, g)));
     int height, width;
-    clvi_dataset_size(data, &height, &width);
-    return json_pack("{s:I, s:I, s:f, s:I, s:I, s:[i,i,i], s:s, s:o, s:o}", "epoch",
-                     (json_int_t)state->epoch, "step", (json_int_t)state->step, "best",
-                     state->stop.best, "best_epoch", (json_int_t)state->stop.best_epoch, "waited",
-                     (json_int_t)state->stop.waited, "image", height, width,
-                     clvi_dataset_channels(data), "data", clvi_dataset_fingerprint(data), "classes",
-                     classes, "group_steps", groups);
+    clvi_dataset_size(p->data, &height, &width);
+    const clvi_early_stop_state *watch = &state->plateau.watch;
+    return json_pack(
+        "{s:I, s:I, s:f, s:I, s:I, s:[f,f,I,I], s:o, s:[i,i,i], s:s, s:s, s:o, s:o}", "epoch",
+        (json_int_t)state->epoch, "step", (json_int_t)state->step, "best", state->stop.best,
+        "best_epoch", (json_int_t)state->stop.best_epoch, "waited", (json_int_t)state->stop.waited,
+        "plateau", state->plateau.scale, watch->best, (json_int_t)watch->best_epoch,
+        (json_int_t)watch->waited, "running", describe_running(&state->running), "image", height,
+        width, clvi_dataset_channels(p->data), "data", clvi_dataset_fingerprint(p->data), "device",
+        clvi_device_banner(clvi_store_device(p->store)), "classes", classes, "group_steps", groups);
 }
 
 static clv_status write_metadata(clvi_tensor_writer *writer, json_t *description,
@@ -39,65 +74,59 @@ static clv_status write_metadata(clvi_tensor_writer *writer, json_t *description
     return status;
 }
 
-/* Name of a segment's data of a kind in the file. */
-static void tensor_name(const clvi_segment *s, clvi_store_kind kind, clvi_text *out)
+/* Announces all tensors (`values` NULL), or writes them. */
+static clv_status pass_over(clvi_tensor_writer *writer, const clvi_store *store, float *values,
+                            clvi_text *name, clv_error *error)
 {
-    clvi_text_fini(out);
-    clvi_text_printf(out, "%s%s",
-                     kind == CLVI_STORE_MOMENT1   ? "optimizer.m."
-                     : kind == CLVI_STORE_MOMENT2 ? "optimizer.v."
-                                                  : "",
-                     s->name);
+    for (int k = 0; k < SAVED_KINDS; k++)
+        for (size_t i = 0; i < clvi_store_count(store); i++) {
+            const clvi_segment *s = clvi_store_segment(store, i);
+            if (!clvi_store_view(store, i, saved_kinds[k]).buf)
+                continue;
+            if (!values) {
+                CLV_TRY(clvi_tensor_writer_declare(
+                    writer, tensor_name(store, s, saved_kinds[k], name), CLVI_FILE_F32,
+                    s->shape.rank, s->shape.dims, error));
+                continue;
+            }
+            CLV_TRY(clvi_store_read(store, i, saved_kinds[k], values, error));
+            CLV_TRY(clvi_tensor_writer_append(writer, values, s->elements, error));
+        }
+    return CLV_OK;
 }
-
-static const clvi_store_kind saved_kinds[] = {CLVI_STORE_VALUE, CLVI_STORE_MOMENT1,
-                                              CLVI_STORE_MOMENT2};
-enum { SAVED_KINDS = sizeof saved_kinds / sizeof *saved_kinds };
 
 static clv_status write_tensors(clvi_tensor_writer *writer, const clvi_store *store,
                                 clv_error *error)
 {
-    clvi_text name = {0};
-    float *values = NULL;
     int64_t largest = 1;
-    clv_status status = CLV_OK;
-    for (int k = 0; k < SAVED_KINDS && status == CLV_OK; k++)
-        for (size_t i = 0; i < clvi_store_count(store) && status == CLV_OK; i++) {
-            const clvi_segment *s = clvi_store_segment(store, i);
-            largest = s->elements > largest ? s->elements : largest;
-            if (!clvi_store_view(store, i, saved_kinds[k]).buf)
-                continue;
-            tensor_name(s, saved_kinds[k], &name);
-            status = clvi_tensor_writer_declare(writer, clvi_text_get(&name), CLVI_FILE_F32,
-                                                s->shape.rank, s->shape.dims, error);
-        }
-    if (status == CLV_OK && !(values = clvi_malloc((size_t)largest * sizeof *values)))
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to save the largest variable");
-    for (int k = 0; k < SAVED_KINDS && status == CLV_OK; k++)
-        for (size_t i = 0; i < clvi_store_count(store) && status == CLV_OK; i++) {
-            if (!clvi_store_view(store, i, saved_kinds[k]).buf)
-                continue;
-            status = clvi_store_read(store, i, saved_kinds[k], values, error);
-            if (status == CLV_OK)
-                status = clvi_tensor_writer_append(writer, values,
-                                                   clvi_store_segment(store, i)->elements, error);
-        }
+    for (size_t i = 0; i < clvi_store_count(store); i++) {
+        const int64_t elements = clvi_store_segment(store, i)->elements;
+        largest = elements > largest ? elements : largest;
+    }
+    float *values = clvi_malloc((size_t)largest * sizeof *values);
+    if (!values)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to save the largest variable");
+    clvi_text name = {0};
+    clv_status status = pass_over(writer, store, NULL, &name, error);
+    if (status == CLV_OK)
+        status = pass_over(writer, store, values, &name, error);
     clvi_free(values);
     clvi_text_fini(&name);
     return status;
 }
 
-clv_status clvi_checkpoint_save(const char *path, clvi_store *store,
-                                const clvi_optimizer *optimizer, const clvi_train_state *state,
-                                const char *config, const clvi_dataset *data, clv_error *error)
+clv_status clvi_checkpoint_save(const char *path, const clvi_checkpoint_parts *parts,
+                                clv_error *error)
 {
-    clvi_tensor_writer *writer;
-    CLV_TRY(clvi_tensor_writer_create(path, &writer, error));
-    json_t *description = describe(store, optimizer, state, data);
-    clv_status status = write_metadata(writer, description, config, error);
-    json_decref(description);
+    clvi_tensor_writer *writer = NULL;
+    clv_status status = clvi_tensor_writer_create(path, &writer, error);
+    if (status == CLV_OK) {
+        json_t *description = describe(parts);
+        status = write_metadata(writer, description, parts->config, error);
+        json_decref(description);
+    }
     if (status == CLV_OK)
-        status = write_tensors(writer, store, error);
+        status = write_tensors(writer, parts->store, error);
     if (status == CLV_OK)
         status = clvi_tensor_writer_commit(writer, error);
     clvi_tensor_writer_destroy(writer);
@@ -106,7 +135,8 @@ clv_status clvi_checkpoint_save(const char *path, clvi_store *store,
     return status;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------
+ */
 
 struct clvi_checkpoint {
     clvi_safetensors *file;
@@ -119,6 +149,33 @@ static clv_status incomplete(const clvi_checkpoint *c, const char *what, clv_err
 {
     CLV_FAIL(error, CLV_E_FORMAT, "%s: no checkpoint of Conclave: %s",
              clvi_safetensors_path(c->file), what);
+}
+
+/* Where the epoch stood, and the plateau; absent in older files. */
+static bool parse_running(clvi_checkpoint *c)
+{
+    clvi_running_epoch *r = &c->state.running;
+    clvi_plateau *plateau = &c->state.plateau;
+    const json_t *running = json_object_get(c->training, "running");
+    const json_t *words = json_object_get(running, "metrics");
+    json_t *watched = json_object_get(c->training, "plateau");
+    json_int_t steps = 0, images = 0, count = 0, best_epoch = 0, waited = 0;
+    plateau->scale = 1;
+    if (watched && json_unpack(watched, "[F,F,I,I]", &plateau->scale, &plateau->watch.best,
+                               &best_epoch, &waited) != 0)
+        return false;
+    plateau->watch.best_epoch = best_epoch, plateau->watch.waited = waited;
+    if (!running)
+        return true;
+    if (json_unpack((json_t *)running, "{s:I, s:I, s:F, s:F, s:F, s:I}", "steps", &steps, "images",
+                    &images, "loss_sum", &r->loss_sum, "top1_sum", &r->top1_sum, "top5_sum",
+                    &r->top5_sum, "count", &count) != 0 ||
+        json_array_size(words) != CLVI_METRICS_WORDS || steps < 0 || images < 0)
+        return false;
+    r->steps = steps, r->images = images, r->count = count;
+    for (size_t i = 0; i < CLVI_METRICS_WORDS; i++)
+        r->metrics[i] = (uint32_t)json_integer_value(json_array_get(words, i));
+    return true;
 }
 
 /* Reads the metadata; checks everything that will be used. */
@@ -146,7 +203,10 @@ static clv_status parse(clvi_checkpoint *c, clv_error *error)
         good &= c->image[i] >= 1 && c->image[i] <= 65536;
     if (!good)
         return incomplete(c, "its classes or image size are damaged", error);
-    c->state = (clvi_train_state){epoch, step, {best, best_epoch, waited}};
+    c->state =
+        (clvi_train_state){.epoch = epoch, .step = step, .stop = {best, best_epoch, waited}};
+    if (epoch < 0 || step < 0 || !parse_running(c))
+        return incomplete(c, "its state of training is damaged", error);
     return CLV_OK;
 }
 
@@ -200,14 +260,31 @@ const clvi_train_state *clvi_checkpoint_state(const clvi_checkpoint *c)
     return &c->state;
 }
 
+static const char *word(const clvi_checkpoint *c, const char *key)
+{
+    const char *text = json_string_value(json_object_get(c->training, key));
+    return text ? text : "";
+}
+
+const char *clvi_checkpoint_device(const clvi_checkpoint *c)
+{
+    return word(c, "device");
+}
+
+const char *clvi_checkpoint_data(const clvi_checkpoint *c)
+{
+    return word(c, "data");
+}
+
+/* Loads the tensor `name` as data of a kind of segment `index`. */
 static clv_status load_one(const clvi_checkpoint *c, clvi_store *store, size_t index,
-                           clv_error *error)
+                           const char *name, clvi_store_kind kind, clv_error *error)
 {
     const clvi_segment *s = clvi_store_segment(store, index);
     const char *path = clvi_safetensors_path(c->file);
-    const int64_t found = clvi_safetensors_find(c->file, s->name);
+    const int64_t found = clvi_safetensors_find(c->file, name);
     if (found < 0)
-        CLV_FAIL(error, CLV_E_FORMAT, "%s has no tensor %s", path, s->name);
+        CLV_FAIL(error, CLV_E_FORMAT, "%s has no tensor %s", path, name);
     const clvi_file_tensor *t = clvi_safetensors_at(c->file, (size_t)found);
     bool same = t->rank == s->shape.rank;
     for (int k = 0; same && k < t->rank; k++)
@@ -215,14 +292,14 @@ static clv_status load_one(const clvi_checkpoint *c, clvi_store *store, size_t i
     if (!same) {
         char shape[64];
         CLV_FAIL(error, CLV_E_FORMAT, "%s: tensor %s has another shape than the %s of this network",
-                 path, s->name, clvi_shape_text(&s->shape, shape, sizeof shape));
+                 path, name, clvi_shape_text(&s->shape, shape, sizeof shape));
     }
     float *values = clvi_malloc((size_t)s->elements * sizeof *values);
     if (!values)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to load %s", s->name);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to load %s", name);
     clv_status status = clvi_safetensors_read_f32(c->file, (size_t)found, values, error);
     if (status == CLV_OK)
-        status = clvi_store_write(store, index, CLVI_STORE_VALUE, values, error);
+        status = clvi_store_write(store, index, kind, values, error);
     clvi_free(values);
     return status;
 }
@@ -230,6 +307,35 @@ static clv_status load_one(const clvi_checkpoint *c, clvi_store *store, size_t i
 clv_status clvi_checkpoint_load(const clvi_checkpoint *c, clvi_store *store, clv_error *error)
 {
     for (size_t i = 0; i < clvi_store_count(store); i++)
-        CLV_TRY(load_one(c, store, i, error));
+        CLV_TRY(load_one(c, store, i, clvi_store_segment(store, i)->name, CLVI_STORE_VALUE, error));
     return CLV_OK;
+}
+
+static clv_status load_all(const clvi_checkpoint *c, clvi_store *store, clvi_text *name,
+                           clv_error *error)
+{
+    for (int k = 0; k < SAVED_KINDS; k++)
+        for (size_t i = 0; i < clvi_store_count(store); i++)
+            if (clvi_store_view(store, i, saved_kinds[k]).buf)
+                CLV_TRY(load_one(
+                    c, store, i,
+                    tensor_name(store, clvi_store_segment(store, i), saved_kinds[k], name),
+                    saved_kinds[k], error));
+    return CLV_OK;
+}
+
+clv_status clvi_checkpoint_resume(const clvi_checkpoint *c, clvi_store *store,
+                                  clvi_optimizer *optimizer, clv_error *error)
+{
+    const json_t *groups = json_object_get(c->training, "group_steps");
+    const uint32_t count = clvi_store_group_count(store);
+    if (json_array_size(groups) != count)
+        return incomplete(c, "its step counts are those of other networks", error);
+    clvi_text name = {0};
+    const clv_status status = load_all(c, store, &name, error);
+    clvi_text_fini(&name);
+    for (uint32_t g = 0; g < count; g++)
+        clvi_optimizer_set_group_steps(optimizer, g,
+                                       json_integer_value(json_array_get(groups, g)));
+    return status;
 }

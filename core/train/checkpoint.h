@@ -4,23 +4,44 @@
 #define CLVI_CHECKPOINT_H
 
 #include "data/dataset.h"
+#include "mixture/metrics.h"
 #include "train/early_stop.h"
 #include "train/optimizer.h"
+#include "train/schedule.h"
 #include "weights/safetensors.h"
 
-/* Where training stood; plain data. */
+/* How far an epoch has got; all 0 between two epochs. */
+typedef struct clvi_running_epoch {
+    int64_t steps;                       /* finished */
+    int64_t images;                      /* of the epoch's order, behind */
+    double loss_sum, top1_sum, top5_sum; /* over `count` samples: the metrics read so far */
+    int64_t count;
+    uint32_t metrics[CLVI_METRICS_WORDS]; /* those not read yet, as they lie on the device */
+} clvi_running_epoch;
+
+/* Where training stood; plain data. Begins with plateau.scale = 1 and the rest 0. */
 typedef struct clvi_train_state {
     int64_t epoch; /* finished epochs */
     int64_t step;  /* finished steps */
     clvi_early_stop_state stop;
+    clvi_plateau plateau;
+    clvi_running_epoch running;
 } clvi_train_state;
 
-/* Writes `path`: variables under their names, moments as "optimizer.m.NAME" and "optimizer.v.NAME";
- * metadata: format "conclave 1", the state, the optimiser's step counts, the resolved configuration
- * `config`, image size, class names and the data set's fingerprint. Waits for the device. */
-clv_status clvi_checkpoint_save(const char *path, clvi_store *store,
-                                const clvi_optimizer *optimizer, const clvi_train_state *state,
-                                const char *config, const clvi_dataset *data,
+/* What a checkpoint is made of. */
+typedef struct clvi_checkpoint_parts {
+    clvi_store *store;
+    const clvi_optimizer *optimizer;
+    const clvi_train_state *state;
+    const char *config; /* resolved */
+    const clvi_dataset *data;
+} clvi_checkpoint_parts;
+
+/* Writes `path`: variables under their names (where averages are kept, these, and the variables
+ * themselves as "training.NAME"), moments as "optimizer.m.NAME" and "optimizer.v.NAME"; metadata:
+ * format "conclave 1", the state, the optimiser's step counts, the configuration, the device, image
+ * size, class names and the data set's fingerprint. Waits for the device. */
+clv_status clvi_checkpoint_save(const char *path, const clvi_checkpoint_parts *parts,
                                 clv_error *error) CLV_MUST_CHECK;
 
 /* An open checkpoint, for use without its data set. */
@@ -36,8 +57,16 @@ const char *clvi_checkpoint_config(const clvi_checkpoint *checkpoint);
 void clvi_checkpoint_image(const clvi_checkpoint *checkpoint, int *height, int *width,
                            int *channels);
 const clvi_train_state *clvi_checkpoint_state(const clvi_checkpoint *checkpoint);
-/* Loads every variable of the store. Errors: CLV_E_FORMAT naming a missing or misshapen tensor. */
+/* The banner of the device and the fingerprint of the data; "" where a file has none. */
+const char *clvi_checkpoint_device(const clvi_checkpoint *checkpoint);
+const char *clvi_checkpoint_data(const clvi_checkpoint *checkpoint);
+/* Loads every variable of the store, for use: averages where there are some. Errors: CLV_E_FORMAT
+ * naming a missing or misshapen tensor. */
 clv_status clvi_checkpoint_load(const clvi_checkpoint *checkpoint, clvi_store *store,
                                 clv_error *error) CLV_MUST_CHECK;
+/* Loads everything that training goes on with: variables, averages, moments, step counts. Errors as
+ * above. */
+clv_status clvi_checkpoint_resume(const clvi_checkpoint *checkpoint, clvi_store *store,
+                                  clvi_optimizer *optimizer, clv_error *error) CLV_MUST_CHECK;
 
 #endif

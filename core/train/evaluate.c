@@ -39,6 +39,9 @@ static clv_status run(const clvi_evaluate_desc *desc, clvi_loader *loader, float
         CLV_TRY(clvi_mixture_logits(desc->mixture, logits, error));
         clvi_scores_add(scores, logits, b.labels, b.count);
         done += (int64_t)b.count;
+        if (desc->stop && *desc->stop)
+            CLV_FAIL(error, CLV_E_INTERRUPTED, "stopped after %lld of %lld images", (long long)done,
+                     (long long)all);
         report(desc, done, all, clvi_now() - begin);
     }
 }

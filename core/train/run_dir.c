@@ -4,8 +4,10 @@
 #include "base/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -232,4 +234,22 @@ clv_status clvi_run_find(const char *output, const char *what, char **path, clv_
         return not_found(output, what, error);
     *path = folder;
     return CLV_OK;
+}
+
+clv_status clvi_run_lock(const char *run, int *lock, clv_error *error)
+{
+    const int folder = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int code = folder < 0 || flock(folder, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
+    if (folder >= 0 && code != 0)
+        close(folder);
+    if (code == EWOULDBLOCK)
+        CLV_FAIL(error, CLV_E_USAGE, "%s is being trained by another process", run);
+    *lock = code == 0 ? folder : -1;
+    return CLV_OK;
+}
+
+void clvi_run_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
 }

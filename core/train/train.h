@@ -7,6 +7,9 @@
 #include "mixture/mixture.h"
 #include "train/progress.h"
 #include "train/scores.h"
+#include "train/settings.h"
+
+#include <signal.h>
 
 /* Called from the training thread; must be quick. */
 typedef void (*clvi_progress_call)(void *user, const clvi_progress *progress);
@@ -16,7 +19,11 @@ typedef struct clvi_train_desc {
     clvi_dataset *data; /* opened as the configuration says; has training and validation images */
     clvi_plugins *plugins;
     clvi_device *device;
-    const char *run_dir; /* exists, from clvi_run_create */
+    const char *run_dir; /* exists, from clvi_run_create; not for clvi_train_try */
+    bool resume; /* go on where the run's last checkpoint stands, if it has one (resume.h) */
+    /* NULL, or not 0 as soon as training shall end: after the running step, with a checkpoint. A
+     * signal handler may set it. */
+    const volatile sig_atomic_t *stop;
     clvi_progress_call progress; /* NULL: nobody watches */
     void *user;
 } clvi_train_desc;
@@ -25,17 +32,31 @@ typedef struct clvi_train_result {
     int64_t epochs, best_epoch; /* trained; whose weights are kept as best */
     double seconds;             /* of training, validation and checkpoints, without warming up */
     double warm_seconds;        /* building plans, compiling kernels */
-    bool stopped_early;         /* patience or max_seconds ended it */
+    bool stopped_early;         /* patience or max_seconds ended it, perhaps within an epoch */
     bool has_test;
     clvi_score_summary train, val, test; /* of the best epoch, unaugmented, inference mode */
 } clvi_train_result;
 
 /* Trains and writes the run's folder: config.ini, metrics.csv, log.txt (through the caller's sink),
- * last and best checkpoints, summary.json. Errors: those of data, device and files;
- * CLV_E_NUMERIC when the loss is no finite number, naming epoch and step. The same seed, data,
- * device and driver give the same bits. */
+ * last and best checkpoints, summary.json. The same seed, data, device and driver give the same
+ * bits, also when the run was killed and resumed any number of times. Errors: those of data, device
+ * and files; CLV_E_INTERRUPTED (stop; says how to go on); CLV_E_NUMERIC when the loss is no finite
+ * number, after the steps since the last checkpoint were run again to find where it came from. */
 clv_status clvi_train(const clvi_train_desc *desc, clvi_train_result *out,
                       clv_error *error) CLV_MUST_CHECK;
+
+/* What a training would take. */
+typedef struct clvi_trial {
+    int64_t epochs, steps_per_epoch, step_images;
+    double warm_seconds;  /* building plans, compiling kernels; they took it this time */
+    double epoch_seconds; /* training and validation, from a few steps */
+    double seconds;       /* all epochs and the final scores */
+    double images_per_second;
+    uint64_t planned_bytes, device_bytes; /* of device memory: as planned, and as it is in use */
+} clvi_trial;
+/* Makes everything as for clvi_train and times a few steps. Writes nothing. Errors: as there. */
+clv_status clvi_train_try(const clvi_train_desc *desc, clvi_trial *out,
+                          clv_error *error) CLV_MUST_CHECK;
 
 /* Scores a split: forward over all its images, in order. */
 
@@ -44,14 +65,12 @@ typedef struct clvi_evaluate_desc {
     clvi_dataset *data;
     clvi_split split;
     int64_t batch;
+    const volatile sig_atomic_t *stop; /* as above; CLV_E_INTERRUPTED then */
     clvi_progress_call progress;
     void *user;
 } clvi_evaluate_desc;
 clv_status clvi_evaluate(const clvi_evaluate_desc *desc, clvi_scores *scores,
                          clv_error *error) CLV_MUST_CHECK;
-
-/* How [data] of a configuration opens a data set. The strings live as long as the configuration. */
-clvi_data_options clvi_train_data_options(const clvi_config *config);
 
 /* "top1 98.53 % (95 % interval 98.2-98.8), nll 0.053, …" for logs. Returns `out`. */
 const char *clvi_score_text(const clvi_score_summary *s, char *out, size_t bytes);

@@ -121,8 +121,8 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
 }
 
 static const clv_plugin plugin = {
-    MAGIC,   SIZE,    MAJOR,   MINOR,        KIND,          NAME,
-    VERSION, SUMMARY, OPTIONS, OPTION_COUNT, OPTION_STRIDE, BUILD,
+    MAGIC,   SIZE,    MAJOR,        MINOR,         KIND,  NAME, VERSION,
+    SUMMARY, OPTIONS, OPTION_COUNT, OPTION_STRIDE, BUILD, NULL,
 };
 
 #ifdef CASE_NO_SYMBOL

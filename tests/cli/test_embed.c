@@ -203,6 +203,24 @@ static void test_depfile_names_every_file(void **state)
     assert_string_equal(rule, "out.c: \\\n k/one.cl \\\n k/a\\ b.clh \\\n cpu.ini\n");
 }
 
+/* The form for plugins: a header that compiles by itself, with headers from a folder of their own. */
+static void test_arrays_for_plugins(void **state)
+{
+    folder *here = *state;
+    assert_int_equal(mkdir("common", 0755), 0);
+    put("common/half.clh", "float half_of(float x);\n");
+    put("2nd-scale.cl", "#include \"half.clh\"\n");
+    put("note.txt", "\xC3\xBC");
+    assert_int_equal(embed(here, "--array out.c 2nd-scale.cl"), 1);
+    assert_non_null(strstr(here->errors, "2nd-scale.cl:1: cannot read half.clh: No such file"));
+    assert_int_equal(embed(here, "--include common --array out.c 2nd-scale.cl note.txt"), 0);
+    assert_non_null(strstr(here->out, "static const unsigned char _2nd_scale_cl[] = {"));
+    assert_non_null(
+        strstr(here->out, "static const unsigned char note_txt[] = {\n    195,188,\n    0,\n};"));
+    assert_null(strstr(here->out, "#include"));
+    assert_null(strstr(here->out, "clvi_"));
+}
+
 static void test_wrong_use(void **state)
 {
     folder *here = *state;
@@ -227,6 +245,7 @@ int main(int argc, char **argv)
         EMBED_TEST(test_refusals_name_file_and_line),
         EMBED_TEST(test_a_failure_leaves_the_old_file),
         EMBED_TEST(test_depfile_names_every_file),
+        EMBED_TEST(test_arrays_for_plugins),
         EMBED_TEST(test_wrong_use),
     };
     return cmocka_run_group_tests_name("embed", tests, NULL, NULL);

@@ -199,7 +199,7 @@ static void test_help(void **state)
     assert_string_equal(err, "");
     assert_int_equal(conclave("--help"), 0);
     assert_non_null(strstr(out, "To begin:"));
-    expect("--version", 0, "conclave 1.2.3 (plugin ABI 0.1)\n", "");
+    expect("--version", 0, "conclave 1.2.3 (plugin ABI 0.2)\n", "");
 }
 
 static void test_full_disk(void **state)

@@ -191,9 +191,9 @@ static void test_faults_of_values(void **state)
                  "a.ini:2: [optimizer] betas = \"0.9, x\": expected numbers separated by ',', 0 to "
                  "0.9999999\n");
     check_faults("[schedule]\nkind = cosin\n", "a.ini:2: [schedule] kind = \"cosin\": expected "
-                                               "constant | cosine; did you mean cosine?\n");
+                                               "constant | cosine | step | plateau; did you mean cosine?\n");
     check_faults("[schedule]\nkind = poly\n",
-                 "a.ini:2: [schedule] kind = \"poly\": expected constant | cosine\n");
+                 "a.ini:2: [schedule] kind = \"poly\": expected constant | cosine | step | plateau\n");
     check_faults("[data]\nimage_size = 32x\n", "a.ini:2: [data] image_size = \"32x\": expected "
                                                "pixels, or HEIGHTxWIDTH, 8 to 4096\n");
     check_faults("[data]\ndedup = maybe\n",
@@ -468,8 +468,11 @@ static void test_reference(void **state)
     assert_non_null(strstr(text.data, "# passes over the training images\n"
                                       "# (integer, 1 to 100000)\nepochs = 10\n"));
     clvi_text whole = {0};
+    /* Without the sections that need more than their defaults. */
+    char *source = strstr(text.data, "[data.NAME]"), *mixture = strstr(text.data, "# The experts");
     char *gate = strstr(text.data, "[gate]"), *loss = strstr(text.data, "# What training");
-    clvi_text_append_n(&whole, text.data, (size_t)(gate - text.data));
+    clvi_text_append_n(&whole, text.data, (size_t)(source - text.data));
+    clvi_text_append_n(&whole, mixture, (size_t)(gate - mixture));
     clvi_text_append(&whole, loss);
     char *name = strstr(whole.data, "[expert.NAME]");
     assert_non_null(name);

@@ -8,7 +8,12 @@ static clvi_device *device;
 
 clvi_device *test_device_open(int *status)
 {
-    const clvi_device_options options = {.select = "auto", .gemm = CLVI_GEMM_AUTO};
+    return test_device_open_gemm(CLVI_GEMM_AUTO, status);
+}
+
+clvi_device *test_device_open_gemm(clvi_gemm_choice gemm, int *status)
+{
+    const clvi_device_options options = {.select = "auto", .gemm = gemm};
     const char *required = getenv("CONCLAVE_REQUIRE_DEVICE");
     clv_error error = CLV_ERROR_INIT;
     if (clvi_runtime_create(&runtime, &error) == CLV_OK &&

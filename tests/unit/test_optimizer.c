@@ -122,7 +122,7 @@ static void draw_gradients(bench *b)
 }
 
 /* The step as the papers have it. */
-static void expect_step(bench *b, const clvi_adamw_desc *d, double lr, const bool *active)
+static void expect_step(bench *b, const clvi_optimizer_desc *d, double lr, const bool *active)
 {
     double squares = 0;
     for (int i = 0; i < VARIABLES; i++)
@@ -178,11 +178,11 @@ static void check(const bench *b)
     }
 }
 
-static const clvi_adamw_desc usual = {
+static const clvi_optimizer_desc usual = {
     .betas = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 0.01, .clip_norm = 0};
 
 /* STEPS steps, the rate falling; group 1 sits each third one out where `idle`. */
-static void run(bench *b, clvi_optimizer *o, const clvi_adamw_desc *d, int steps, bool idle)
+static void run(bench *b, clvi_optimizer *o, const clvi_optimizer_desc *d, int steps, bool idle)
 {
     for (int s = 0; s < steps; s++) {
         const bool active[GROUPS] = {true, s % 3 != 1, s != 0};
@@ -193,7 +193,7 @@ static void run(bench *b, clvi_optimizer *o, const clvi_adamw_desc *d, int steps
     }
 }
 
-static void compare_run(const clvi_adamw_desc *d, bool idle)
+static void compare_run(const clvi_optimizer_desc *d, bool idle)
 {
     bench b;
     clvi_optimizer *o = NULL;
@@ -216,7 +216,7 @@ static void test_usual(void **state)
 static void test_idle_groups_and_clipping(void **state)
 {
     (void)state;
-    clvi_adamw_desc d = usual;
+    clvi_optimizer_desc d = usual;
     d.clip_norm = 40; /* of norms around 10 … 1000: some steps are clipped, some are not */
     compare_run(&d, true);
 }
@@ -230,7 +230,7 @@ static double half_for_b(void *user, const char *name)
 static void test_decay_all_and_multiplier(void **state)
 {
     (void)state;
-    clvi_adamw_desc d = usual;
+    clvi_optimizer_desc d = usual;
     d.decay_all = true;
     d.weight_decay = 0.3;
     d.betas[0] = 0.8;
@@ -263,7 +263,7 @@ static void test_warm_moves_nothing(void **state)
     (void)state;
     bench b;
     clvi_optimizer *o = NULL;
-    clvi_adamw_desc d = usual;
+    clvi_optimizer_desc d = usual;
     d.clip_norm = 1;
     bench_open(&b);
     draw_gradients(&b);

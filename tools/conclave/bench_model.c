@@ -86,7 +86,7 @@ static clv_status prepare(run *r, clvi_plugins *plugins, clv_error *error)
                                     .max_batch = d->batch,
                                     .train = d->train};
     CLV_TRY(clvi_mixture_create(&desc, &r->mixture, error));
-    const clvi_adamw_desc adamw = {
+    const clvi_optimizer_desc adamw = {
         .betas = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 0.01, .decay_all = true};
     if (d->train)
         CLV_TRY(clvi_optimizer_create(clvi_mixture_store(r->mixture), &adamw, &r->optimizer, error));

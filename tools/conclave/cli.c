@@ -19,12 +19,14 @@ static void print_commands(FILE *to, const cli_command *const *commands, size_t 
 {
     int width = 0;
     for (size_t i = 0; i < count; i++)
-        width = (int)strlen(commands[i]->name) > width ? (int)strlen(commands[i]->name) : width;
+        if (!commands[i]->hidden && (int)strlen(commands[i]->name) > width)
+            width = (int)strlen(commands[i]->name);
     fputs("Conclave trains image classifiers, alone and as mixtures of experts, on OpenCL.\n\n"
           "usage: conclave COMMAND [ARGUMENTS]\n\n",
           to);
     for (size_t i = 0; i < count; i++)
-        fprintf(to, "  %-*s  %s\n", width, commands[i]->name, commands[i]->summary);
+        if (!commands[i]->hidden)
+            fprintf(to, "  %-*s  %s\n", width, commands[i]->name, commands[i]->summary);
     fputs(
         "\nTo begin:\n"
         "  conclave devices                                 what there is to compute on\n"
@@ -93,8 +95,9 @@ static clv_status unknown_command(const cli_command *const *commands, size_t cou
     const char *names[MAX_NAMES];
     char shown[64];
     size_t known = 0;
-    for (; known < count && known < MAX_NAMES; known++)
-        names[known] = commands[known]->name;
+    for (size_t i = 0; i < count && known < MAX_NAMES; i++)
+        if (!commands[i]->hidden)
+            names[known++] = commands[i]->name;
     const char *near = clvi_nearest(name, names, known);
     clvi_printable(name, shown, sizeof(shown));
     if (near != NULL)

@@ -101,6 +101,7 @@ static clv_status open_whole(job *j, clvi_data_options data, clv_error *error)
     data.val_fraction = 0;
     data.limit_per_class = 0;
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
+    j->data_path = clvi_dataset_path(j->data);
     j->split = CLVI_TRAIN;
     j->whole = true;
     return CLV_OK;
@@ -112,8 +113,12 @@ static clv_status open_data(job *j, clv_error *error)
     const char *other = cli_option_value(j->args, "data");
     const char *split = cli_option_value(j->args, "split");
     clvi_model_image(j->model, &data.height, &data.width, &data.channels);
-    data.path = j->data_path = other != NULL ? other : data.path;
+    if (other != NULL) {
+        data.path = other;
+        data.source_count = 0;
+    }
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
+    j->data_path = clvi_dataset_path(j->data);
     j->split = CLVI_TEST;
     if (split != NULL)
         CLV_TRY(find_split(j, split, &j->split, error));

@@ -3,7 +3,7 @@
 #include "show.h"
 
 #include "data/image.h"
-#include "train/scores.h"
+#include "train/train.h"
 
 #include <stdlib.h>
 
@@ -38,6 +38,7 @@ typedef struct job {
     double *chances;      /* [classes] */
     int *ranking;         /* [classes] */
     int height, width, channels;
+    clvi_image_form form; /* as in training */
     size_t bad;
 } job;
 
@@ -185,12 +186,8 @@ static clv_status read_picture(const job *j, const char *path, uint8_t *pixels, 
     char *bytes = NULL;
     size_t length = 0;
     CLV_TRY(clvi_file_read(path, MOST_BYTES, &bytes, &length, error));
-    clvi_image image;
-    clv_status status = clvi_image_decode(bytes, length, path, j->channels, &image, error);
+    const clv_status status = clvi_image_load(bytes, length, path, &j->form, pixels, error);
     clvi_free(bytes);
-    CLV_TRY(status);
-    status = clvi_image_resize(&image, j->height, j->width, pixels, error);
-    clvi_image_fini(&image);
     return status;
 }
 
@@ -237,7 +234,9 @@ static clv_status prepare(job *j, clv_error *error)
     const size_t classes = clvi_model_class_count(j->model);
     const int64_t usual = clvi_config_int(clvi_model_config(j->model), "train", "batch");
     j->batch = usual < (int64_t)j->path_count ? usual : (int64_t)j->path_count;
+    const clvi_data_options data = clvi_train_data_options(clvi_model_config(j->model));
     clvi_model_image(j->model, &j->height, &j->width, &j->channels);
+    j->form = (clvi_image_form){j->height, j->width, j->channels, data.resample, data.fit};
     const size_t size = (size_t)j->height * (size_t)j->width * (size_t)j->channels;
     j->pixels = clvi_malloc(size * (size_t)j->batch);
     j->pending = clvi_malloc((size_t)j->batch * sizeof *j->pending);

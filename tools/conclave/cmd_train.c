@@ -3,12 +3,17 @@
 #include "session.h"
 #include "show.h"
 
+#include "train/resume.h"
 #include "train/run_dir.h"
 #include "train/train.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 static const cli_option options[] = {
+    {"resume", NULL, "go on where RUN, or the last run, stands", 0, false},
+    {"dry-run", NULL, "check images and memory and estimate the time; nothing is written", 0, false},
+    {"max-time", "TIME", "end after 90s, 10m, 2h, …: train.max_seconds", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,
 };
@@ -20,7 +25,36 @@ typedef struct job {
     clvi_dataset *data;
     char *run;      /* folder of this run; NULL: not made yet */
     char *previous; /* what `last` was before; NULL: nothing */
+    int lock;       /* on the run's folder; -1: none */
+    bool resume;    /* the run was there before */
 } job;
+
+/* ---- Signals ----------------------------------------------------------------------------------
+ */
+
+/* Set by the first SIGINT or SIGTERM; the second one kills. */
+static volatile sig_atomic_t stop_asked;
+
+static void ask_to_stop(int number)
+{
+    static const char note[] = "\nending after this step; once more ends at once\n";
+    (void)number;
+    stop_asked = 1;
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
+    if (isatty(STDERR_FILENO))
+        (void)!write(STDERR_FILENO, note, sizeof note - 1);
+}
+
+/* A file that grows beyond the process's limit is to be an error as a full disk is. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN);
+}
 
 /* ---- Completing the configuration -------------------------------------------------------------
  */
@@ -73,13 +107,9 @@ static clv_status freeze(job *j, clv_error *error)
 /* ---- The run's folder -------------------------------------------------------------------------
  */
 
-static clv_status make_run(job *j, clv_error *error)
+/* What was logged so far and what will be goes to the run's log too. */
+static clv_status open_log(job *j, clv_error *error)
 {
-    const char *output = clvi_config_text(j->config, "run", "output");
-    clv_error none = CLV_ERROR_INIT; /* the first run has no predecessor */
-    if (clvi_run_find(output, "last", &j->previous, &none) != CLV_OK)
-        j->previous = NULL;
-    CLV_TRY(clvi_run_create(output, clvi_config_name(j->config), &j->run, error));
     char *path = clvi_path_join(j->run, CLVI_RUN_LOG);
     const clv_status status = path != NULL ? cli_session_log_to(&j->session, path, error)
                                            : clvi_fail(error, CLV_E_MEMORY, CLV_HERE,
@@ -90,6 +120,16 @@ static clv_status make_run(job *j, clv_error *error)
     return CLV_OK;
 }
 
+static clv_status make_run(job *j, clv_error *error)
+{
+    const char *output = clvi_config_text(j->config, "run", "output");
+    clv_error none = CLV_ERROR_INIT; /* the first run has no predecessor */
+    if (clvi_run_find(output, "last", &j->previous, &none) != CLV_OK)
+        j->previous = NULL;
+    CLV_TRY(clvi_run_create(output, clvi_config_name(j->config), &j->run, error));
+    CLV_TRY(clvi_run_lock(j->run, &j->lock, error));
+    return open_log(j, error);
+}
 static bool holds(const char *folder, const char *name)
 {
     char *path = clvi_path_join(folder, name);
@@ -127,6 +167,46 @@ static void remove_run(job *j)
 /* ---- The course -------------------------------------------------------------------------------
  */
 
+/* "90s", "10m", "1h30m", "2.5h", or a number of seconds. */
+static clv_status parse_time(const char *text, double *out, clv_error *error)
+{
+    static const char units[] = "smhd";
+    static const double seconds[] = {1, 60, 3600, 86400};
+    double sum = 0, value = 0;
+    bool good = *text != '\0';
+    for (const char *at = text; good && *at != '\0';) {
+        char word[32];
+        const size_t length = strspn(at, "0123456789.");
+        const char *unit = at[length] != '\0' ? strchr(units, at[length]) : NULL;
+        good = length > 0 && length < sizeof word && (unit != NULL || at[length] == '\0');
+        if (!good)
+            break;
+        memcpy(word, at, length);
+        word[length] = '\0';
+        good = clvi_parse_real(word, &value);
+        sum += value * (unit != NULL ? seconds[unit - units] : 1);
+        at += length + (unit != NULL);
+    }
+    char shown[64];
+    if (!good || sum <= 0)
+        CLV_FAIL(error, CLV_E_USAGE, "--max-time is \"%s\", expected a time such as 90s, 10m or 2h",
+                 clvi_printable(text, shown, sizeof shown));
+    *out = sum;
+    return CLV_OK;
+}
+
+static clv_status set_max_time(job *j, const cli_args *args, clv_error *error)
+{
+    const char *given = cli_option_value(args, "max-time");
+    double seconds = 0;
+    char text[64];
+    if (given == NULL)
+        return CLV_OK;
+    CLV_TRY(parse_time(given, &seconds, error));
+    snprintf(text, sizeof text, "%.3f", seconds);
+    return clvi_config_set(j->config, "train", "max_seconds", text, error);
+}
+
 static clv_status print_result(const job *j, const clvi_train_result *r, clv_error *error)
 {
     static const char *const labels[] = {"training", "validation", "test"};
@@ -152,6 +232,8 @@ static clv_status train(job *j, clv_error *error)
                                   .plugins = j->session.plugins,
                                   .device = j->session.device,
                                   .run_dir = j->run,
+                                  .resume = j->resume,
+                                  .stop = &stop_asked,
                                   .progress = cli_session_show,
                                   .user = &j->session};
     clvi_train_result result;
@@ -174,32 +256,114 @@ static clv_status prepare(job *j, clv_error *error)
     return cli_session_open_device(&j->session, j->config, NULL, error);
 }
 
-static clv_status run_job(job *j, const cli_args *args, clv_error *error)
+static clv_status try_out(job *j, clv_error *error)
+{
+    const clvi_train_desc desc = {.config = j->config,
+                                  .data = j->data,
+                                  .plugins = j->session.plugins,
+                                  .device = j->session.device,
+                                  .stop = &stop_asked};
+    char bytes[CLI_NUMBER_BYTES], epoch[CLI_NUMBER_BYTES], all[CLI_NUMBER_BYTES];
+    clvi_trial t;
+    CLV_TRY(clvi_train_try(&desc, &t, error));
+    printf("memory  %s on the device (%llu bytes)\n", cli_show_bytes(t.planned_bytes, bytes),
+           (unsigned long long)t.planned_bytes);
+    printf("epoch   %lld steps of %lld images, about %s (%.0f images/s)\n",
+           (long long)t.steps_per_epoch, (long long)t.step_images,
+           cli_show_seconds(t.epoch_seconds, epoch), t.images_per_second);
+    printf("all     %lld epochs, about %s\n", (long long)t.epochs,
+           cli_show_seconds(t.seconds, all));
+    return CLV_OK;
+}
+
+/* The folder of the run, then the training in it. */
+static clv_status train_in_folder(job *j, clvi_resume *resume, clv_error *error)
+{
+    CLV_TRY(resume == NULL ? make_run(j, error)
+                           : clvi_resume_cut(j->run, &resume->state, error));
+    if (resume != NULL)
+        CLV_TRY(open_log(j, error));
+    return train(j, error);
+}
+
+static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv_error *error)
 {
     CLV_TRY(cli_session_open(&j->session, args, error));
-    clv_status status = prepare(j, error);
+    clv_status status = set_max_time(j, args, error);
     if (status == CLV_OK)
-        status = make_run(j, error);
-    if (status == CLV_OK)
-        status = train(j, error);
+        status = prepare(j, error);
+    if (status == CLV_OK) {
+        catch_signals();
+        status = cli_flag(args, "dry-run") ? try_out(j, error) : train_in_folder(j, resume, error);
+    }
     clvi_dataset_close(j->data);
-    if (status != CLV_OK && j->run != NULL)
+    if (status != CLV_OK && j->run != NULL && !j->resume)
         remove_run(j);
     cli_session_close(&j->session);
     return status;
 }
 
+/* ---- Beginning and going on -------------------------------------------------------------------
+ */
+
+static clv_status begin(job *j, const cli_args *args, clv_error *error)
+{
+    CLV_TRY(cli_load_config(args, 0, &j->config, error));
+    if (clvi_config_text(j->config, "data", "path")[0] == '\0' &&
+        clvi_config_source_count(j->config) == 0)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "which images? give --data PATH, a folder or archive that holds one folder of "
+                 "images per class");
+    return run_job(j, args, NULL, error);
+}
+
+/* The run that the first argument names, unless it is a change of the configuration. *from: index of
+ * the first argument that is one. */
+static clv_status find_run(job *j, const cli_args *args, size_t *from, clv_error *error)
+{
+    const char *output = cli_option_value(args, "output"), *what = cli_at(args, 0);
+    const bool named = what != NULL && (strchr(what, '=') == NULL || clvi_is_dir(what));
+    *from = named ? 1 : 0;
+    CLV_TRY(clvi_run_find(output != NULL ? output : "runs", named ? what : "last", &j->run, error));
+    j->resume = true;
+    return clvi_run_lock(j->run, &j->lock, error);
+}
+
+static clv_status open_run(job *j, const cli_args *args, clvi_resume *resume, clv_error *error)
+{
+    size_t from, count;
+    const char *const *overrides;
+    clvi_arena *arena = NULL;
+    CLV_TRY(find_run(j, args, &from, error));
+    CLV_TRY(clvi_arena_create(&arena, error));
+    clv_status status = cli_overrides(args, from, arena, &overrides, &count, error);
+    if (status == CLV_OK)
+        status = clvi_resume_open(j->run, overrides, count, NULL, resume, error);
+    clvi_arena_destroy(arena);
+    return status;
+}
+
+static clv_status go_on(job *j, const cli_args *args, clv_error *error)
+{
+    clvi_resume resume = {0};
+    if (cli_flag(args, "dry-run"))
+        CLV_FAIL(error, CLV_E_USAGE, "--dry-run tries a configuration out, not the rest of a run");
+    CLV_TRY(open_run(j, args, &resume, error));
+    j->config = resume.config;
+    resume.config = NULL;
+    if (!resume.finished)
+        return run_job(j, args, &resume, error);
+    printf("%s is finished after %lld epochs; --epochs N goes on\n", j->run,
+           (long long)resume.state.epoch);
+    return CLV_OK;
+}
+
 static clv_status run(const cli_args *args, clv_error *error)
 {
-    job j = {0};
-    CLV_TRY(cli_load_config(args, 0, &j.config, error));
-    clv_status status;
-    if (clvi_config_text(j.config, "data", "path")[0] == '\0')
-        status = clvi_fail(error, CLV_E_USAGE, CLV_HERE,
-                           "which images? give --data PATH, a folder or archive that holds one "
-                           "folder of images per class");
-    else
-        status = run_job(&j, args, error);
+    job j = {.lock = -1};
+    const clv_status status =
+        cli_flag(args, "resume") ? go_on(&j, args, error) : begin(&j, args, error);
+    clvi_run_unlock(j.lock);
     clvi_config_destroy(j.config);
     clvi_free(j.run);
     clvi_free(j.previous);
@@ -209,9 +373,10 @@ static clv_status run(const cli_args *args, clv_error *error)
 const cli_command cmd_train = {
     .name = "train",
     .summary = "Train a configuration on a folder or archive of images",
-    .usage = "CONFIG --data PATH [SECTION.KEY=VALUE]... [options]",
+    .usage = "CONFIG|--resume [RUN] [SECTION.KEY=VALUE]... [options]",
     .example = "conclave train cnn-custom-only --data pictures.tar.gz --epochs 20\n"
-               "conclave train cnn-custom-only --data pictures train.patience=5 optimizer.lr=0.001",
+               "conclave train cnn-custom-only --data pictures train.patience=5 optimizer.lr=0.001\n"
+               "conclave train --resume last",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

@@ -22,6 +22,7 @@ typedef struct cli_command {
     const char *example;        /* one or more lines, each a full command */
     const cli_option *options;
     size_t option_count;
+    bool hidden; /* a part of another subcommand in a process of its own (child.h): not listed */
     /* Returns a status; on failure the frame prints "conclave: <message>" to stderr and exits with
      * clv_status_exit_code. Results go to stdout. */
     clv_status (*run)(const cli_args *args, clv_error *error);
@@ -42,12 +43,12 @@ clv_status cli_option_int(const cli_args *args, const char *name, int64_t min, i
 /* --quiet was given (every command has it, beside --help). */
 bool cli_quiet(const cli_args *args);
 
-/* Folders where the build tree or the installation keeps plugins and configs; from the command's own
- * place. Static storage. */
+/* Folders where the build tree or the installation keeps plugins and configs; from the command's
+ * own place. Static storage. */
 const char *cli_plugin_dir(void);
 const char *cli_config_dir(void);
 
-extern const cli_command cmd_bench, cmd_config, cmd_devices, cmd_eval, cmd_plugins, cmd_predict,
-    cmd_runs, cmd_summary, cmd_train;
+extern const cli_command cmd_bench, cmd_check_plugin, cmd_check_plugin_child, cmd_config,
+    cmd_devices, cmd_eval, cmd_plugins, cmd_predict, cmd_runs, cmd_summary, cmd_train;
 
 #endif

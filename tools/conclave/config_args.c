@@ -15,24 +15,30 @@ static const struct {
 
 enum { SHORT_FORMS = sizeof(short_forms) / sizeof(short_forms[0]) };
 
-/* Fills `overrides`, which has room for all of them; returns how many, or 0 and *failed. */
-static size_t collect(const cli_args *args, size_t first, clvi_arena *arena, const char **overrides,
-                      bool *failed)
+clv_status cli_overrides(const cli_args *args, size_t from, clvi_arena *arena,
+                         const char *const **out, size_t *count, clv_error *error)
 {
-    size_t count = 0;
-    for (size_t i = first + 1; i < cli_count(args); i++)
-        overrides[count++] = cli_at(args, i);
-    for (size_t i = 0; i < cli_option_times(args, "set"); i++)
-        overrides[count++] = cli_option_nth(args, "set", i);
-    for (size_t i = 0; i < SHORT_FORMS; i++) {
+    const size_t most = cli_count(args) + cli_option_times(args, "set") + SHORT_FORMS;
+    const char **overrides = clvi_arena_alloc(arena, most * sizeof(*overrides));
+    bool failed = overrides == NULL;
+    size_t used = 0;
+    for (size_t i = from; !failed && i < cli_count(args); i++)
+        overrides[used++] = cli_at(args, i);
+    for (size_t i = 0; !failed && i < cli_option_times(args, "set"); i++)
+        overrides[used++] = cli_option_nth(args, "set", i);
+    for (size_t i = 0; !failed && i < SHORT_FORMS; i++) {
         const char *value = cli_option_value(args, short_forms[i].option);
         if (value == NULL)
             continue;
         const char *text = clvi_arena_printf(arena, "%s=%s", short_forms[i].key, value);
-        *failed = *failed || text == NULL;
-        overrides[count++] = text;
+        failed = text == NULL;
+        overrides[used++] = text;
     }
-    return count;
+    if (failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the arguments");
+    *out = overrides;
+    *count = used;
+    return CLV_OK;
 }
 
 /* All faults to stderr where one line of `error` cannot hold them. */
@@ -51,12 +57,9 @@ static clv_status show_faults(const char *name, const clvi_text *report, clv_err
 static clv_status load(const cli_args *args, size_t first, clvi_arena *arena, clvi_config **out,
                        clv_error *error)
 {
-    const size_t most = cli_count(args) + cli_option_times(args, "set") + SHORT_FORMS;
-    const char **overrides = clvi_arena_alloc(arena, most * sizeof(*overrides));
-    bool failed = overrides == NULL;
-    const size_t count = failed ? 0 : collect(args, first, arena, overrides, &failed);
-    if (failed)
-        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the arguments");
+    const char *const *overrides;
+    size_t count;
+    CLV_TRY(cli_overrides(args, first + 1, arena, &overrides, &count, error));
     const char *const folders[] = {cli_config_dir()};
     clvi_text report = {0};
     const clvi_config_source source = {.name = cli_at(args, first),

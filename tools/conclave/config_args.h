@@ -20,6 +20,11 @@
     {"output", "FOLDER", "folder of the runs: run.output", 'o', false}
 /* clang-format on */
 
+/* The changes that the arguments from index `from` on and the options above make, "section.key=value",
+ * the last of equal ones counting. They lie in the arena. Errors: CLV_E_MEMORY. */
+clv_status cli_overrides(const cli_args *args, size_t from, clvi_arena *arena,
+                         const char *const **out, size_t *count, clv_error *error) CLV_MUST_CHECK;
+
 /* Loads the configuration that argument `first` names (a path or a shipped one), changed by the
  * section.key=value arguments behind it and by the options above. Several faults are all written to
  * stderr, one per line; `error` then points at them. Errors: CLV_E_USAGE without a name, and

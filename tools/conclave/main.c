@@ -4,8 +4,17 @@
 #include <locale.h>
 
 static const cli_command *const commands[] = {
-    &cmd_devices, &cmd_plugins, &cmd_config,  &cmd_summary, &cmd_train,
-    &cmd_runs,    &cmd_eval,    &cmd_predict, &cmd_bench,
+    &cmd_devices,
+    &cmd_plugins,
+    &cmd_config,
+    &cmd_summary,
+    &cmd_train,
+    &cmd_runs,
+    &cmd_eval,
+    &cmd_predict,
+    &cmd_bench,
+    &cmd_check_plugin,
+    &cmd_check_plugin_child,
 };
 
 int main(int argc, char **argv)

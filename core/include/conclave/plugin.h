@@ -1,7 +1,8 @@
 /* What an expert or gate plugin and the host say to each other. A plugin is a shared object that
  * exports one symbol, clv_plugin_v1, and links nothing of Conclave: it calls the host through the
  * table it is given. Plugins describe a network as a graph of operations; the core differentiates,
- * plans and runs it. See plugins/README.md; wrappers that make the calls short: conclave/ops.h.
+ * plans and runs it. See plugins/README.md; wrappers that make the calls short: conclave/ops.h;
+ * operations of a plugin's own: conclave/own_op.h.
  *
  * Rules of the border: the first 16 bytes of clv_plugin never change; every other struct begins with
  * its struct_size as compiled; arrays cross as pointer, count and stride; new fields are appended; an
@@ -19,7 +20,7 @@ extern "C" {
 
 #define CLV_PLUGIN_MAGIC 0x50564C43u /* "CLVP" as little-endian bytes C L V P */
 #define CLV_ABI_MAJOR 0
-#define CLV_ABI_MINOR 1
+#define CLV_ABI_MINOR 2
 
 typedef enum clv_kind { CLV_KIND_EXPERT = 1, CLV_KIND_GATE = 2 } clv_kind;
 
@@ -133,6 +134,8 @@ typedef struct clv_build_input {
 
 /* ---- What the host offers ------------------------------------------------------------------------ */
 
+struct clv_op_desc; /* conclave/own_op.h */
+
 typedef struct clv_host {
     uint32_t struct_size;
     uint16_t abi_major, abi_minor;
@@ -175,6 +178,12 @@ typedef struct clv_host {
     clv_status (*pop_scope)(clv_graph *graph, clv_error *error);
     /* out->struct_size is set by the caller. */
     clv_status (*shape)(const clv_graph *graph, clv_tensor tensor, clv_shape *out, clv_error *error);
+
+    /* In `init` only, with the host that it was given: from then on add_op knows desc->name, in the
+     * graphs of all plugins opened together. Everything but functions and source texts is copied.
+     * Errors: CLV_E_PLUGIN naming the op and what is wrong with it. */
+    clv_status (*register_op)(const struct clv_host *host, const struct clv_op_desc *desc,
+                              clv_error *error);
 } clv_host;
 
 /* ---- The plugin ------------------------------------------------------------------------------------ */
@@ -191,6 +200,9 @@ typedef struct clv_plugin {
     /* Describes the network. Pure: may be called any number of times, from any thread. */
     clv_status (*build)(const clv_host *host, clv_graph *graph, const clv_options *options,
                         const clv_build_input *input, clv_error *error);
+    /* Optional. Called once after loading; the only place for host->register_op. A failure, which
+     * must come with a sentence, refuses the plugin. */
+    clv_status (*init)(const clv_host *host, clv_error *error);
 } clv_plugin;
 
 /* The one symbol a plugin exports. The result is static and owned by the plugin. */

@@ -1,0 +1,94 @@
+/* Trying a training out: everything is made as for a real one, a few steps are timed, nothing is
+ * written; see train.h. */
+#include "train/trainer.h"
+
+#include "base/clock.h"
+
+enum { MOST_STEPS = 30 };
+static const double enough_seconds = 3;
+
+/* Seconds of a step of training. The first one, which waits for the loader to begin, counts only
+ * where it is the only one. */
+static clv_status time_steps(clvi_trainer *t, double *seconds, clv_error *error)
+{
+    bool done = false;
+    CLV_TRY(clvi_trainer_begin_epoch(t, error));
+    double begin = clvi_now();
+    for (int steps = 1; steps <= MOST_STEPS; steps++) {
+        CLV_TRY(clvi_trainer_step(t, &done, error));
+        if (done)
+            break;
+        CLV_TRY(clvi_wait(t->desc->device, error));
+        const double now = clvi_now();
+        *seconds = (now - begin) / (steps > 1 ? steps - 1 : 1);
+        if (now - begin >= enough_seconds || clvi_trainer_cut(t, false) != CLVI_CUT_NONE)
+            break;
+        if (steps == 1)
+            begin = now;
+    }
+    return CLV_OK;
+}
+
+/* Seconds of an image in inference. */
+static clv_status time_inference(clvi_trainer *t, double *seconds, clv_error *error)
+{
+    for (size_t i = 0; i < t->val_count; i++)
+        t->order[i] = (uint32_t)i;
+    CLV_TRY(clvi_loader_start(t->val_loader, t->order, t->val_count, error));
+    const double begin = clvi_now();
+    double now = begin;
+    int64_t images = 0;
+    for (int i = 0; i < MOST_STEPS && now - begin < enough_seconds / 2; i++) {
+        clvi_batch b;
+        CLV_TRY(clvi_loader_next(t->val_loader, &b, error));
+        if (b.count == 0)
+            break;
+        const clvi_mixture_batch batch = {
+            .n = (int64_t)b.count, .pixels = b.pixels, .labels = b.labels, .ids = b.ids};
+        CLV_TRY(clvi_mixture_infer(t->mixture, &batch, error));
+        CLV_TRY(clvi_wait(t->desc->device, error));
+        images += (int64_t)b.count;
+        now = clvi_now();
+    }
+    *seconds = images > 0 ? (now - begin) / (double)images : 0;
+    return CLV_OK;
+}
+
+static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
+{
+    clvi_device_counters before, after;
+    const double begin = clvi_now();
+    double step = 0, image = 0;
+    clvi_device_get_counters(t->desc->device, &before);
+    CLV_TRY(clvi_trainer_create(t, error));
+    CLV_TRY(clvi_trainer_start(t, error));
+    out->warm_seconds = clvi_now() - begin;
+    CLV_TRY(time_steps(t, &step, error));
+    CLV_TRY(time_inference(t, &image, error));
+    clvi_device_get_counters(t->desc->device, &after);
+    const clvi_dataset *data = t->desc->data;
+    const double rest = image * (double)(clvi_dataset_count(data, CLVI_TRAIN) +
+                                         clvi_dataset_count(data, CLVI_VAL) +
+                                         clvi_dataset_count(data, CLVI_TEST));
+    const int64_t most = t->batch * t->accumulate, all = (int64_t)t->train_count;
+    out->epochs = t->epochs;
+    out->steps_per_epoch = t->steps_per_epoch;
+    out->step_images = most < all ? most : all;
+    out->epoch_seconds = (double)t->steps_per_epoch * step + (double)t->val_count * image;
+    out->seconds = (double)t->epochs * out->epoch_seconds + rest;
+    out->images_per_second = step > 0 ? (double)out->step_images / step : 0;
+    out->planned_bytes = clvi_trainer_bytes(t);
+    out->device_bytes = after.live_bytes - before.live_bytes;
+    return CLV_OK;
+}
+
+clv_status clvi_train_try(const clvi_train_desc *desc, clvi_trial *out, clv_error *error)
+{
+    clvi_trainer t = {.desc = desc, .config = desc->config};
+    clvi_trial trial = {0};
+    const clv_status status = try_out(&t, &trial, error);
+    clvi_trainer_fini(&t);
+    if (status == CLV_OK)
+        *out = trial;
+    return status;
+}

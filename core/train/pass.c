@@ -1,0 +1,214 @@
+/* Passes over training and validation images; see trainer.h. */
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "train/average.h"
+
+#include <math.h>
+
+clvi_cut clvi_trainer_cut(const clvi_trainer *t, bool time)
+{
+    if (t->desc->stop && *t->desc->stop)
+        return CLVI_CUT_STOP;
+    return time && t->deadline > 0 && clvi_now() >= t->deadline ? CLVI_CUT_TIME : CLVI_CUT_NONE;
+}
+
+double clvi_trainer_rate(const clvi_trainer *t, int64_t step)
+{
+    return clvi_schedule_rate(&t->schedule, step) * t->state.plateau.scale;
+}
+
+double clvi_pass_mean(const clvi_pass *p, double sum)
+{
+    return p->sums->count ? sum / (double)p->sums->count : NAN;
+}
+
+/* ---- One step -----------------------------------------------------------------------------------
+ */
+
+clv_status clvi_trainer_begin_epoch(clvi_trainer *t, clv_error *error)
+{
+    const clvi_running_epoch *r = &t->state.running;
+    t->scales[t->state.epoch] = t->state.plateau.scale;
+    CLV_TRY(clvi_sampler_order(t->desc->data, t->sampler, t->shuffle_key, (uint32_t)t->state.epoch,
+                               t->order, error));
+    CLV_TRY(clvi_loader_start_at(t->train_loader, t->order, t->train_count, (size_t)r->images,
+                                 error));
+    return clvi_mixture_put_metrics(t->mixture, r->metrics, error);
+}
+
+/* Gradients of the next batch. *weight: what its samples count, 0 where there is none left. share:
+ * what one of them counts in the gradients, 0: the part of its batch. */
+static clv_status batch(clvi_trainer *t, double share, double *weight, bool *done, clv_error *error)
+{
+    clvi_batch b;
+    CLV_TRY(clvi_loader_next(t->train_loader, &b, error));
+    *done = b.count == 0;
+    if (*done)
+        return CLV_OK;
+    const clvi_mixture_batch batch = {.n = (int64_t)b.count,
+                                      .pixels = b.pixels,
+                                      .labels = b.labels,
+                                      .ids = b.ids,
+                                      .epoch = (uint32_t)t->state.epoch,
+                                      .share = share};
+    *weight += clvi_mixture_weight(t->mixture, b.labels, (int64_t)b.count);
+    CLV_TRY(clvi_mixture_step(t->mixture, &batch, error));
+    return t->look ? t->look(t, error) : CLV_OK;
+}
+
+/* Gradients of several batches in a sum. Each sample counts as in a full step without class weights;
+ * the optimiser puts right what the step is short of. *count: batches that there were. */
+static clv_status several_batches(clvi_trainer *t, int64_t *count, clv_error *error)
+{
+    const double full = (double)(t->batch * t->accumulate);
+    double weight = 0;
+    bool done = false;
+    for (*count = 0; *count < t->accumulate; ++*count) {
+        CLV_TRY(batch(t, 1 / full, &weight, &done, error));
+        if (done)
+            break;
+        CLV_TRY(clvi_optimizer_add(t->optimizer, error));
+    }
+    return *count > 0 ? clvi_optimizer_set_factor(t->optimizer, weight > 0 ? full / weight : 0,
+                                                  error)
+                      : CLV_OK;
+}
+
+clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
+{
+    double weight = 0;
+    if (t->accumulate > 1) {
+        int64_t count;
+        CLV_TRY(several_batches(t, &count, error));
+        *done = count == 0;
+    } else {
+        CLV_TRY(batch(t, 0, &weight, done, error));
+    }
+    if (*done)
+        return CLV_OK;
+    CLV_TRY(clvi_optimizer_step(t->optimizer, clvi_trainer_rate(t, t->state.step), NULL, error));
+    t->state.step++;
+    t->state.running.steps++;
+    t->state.running.images = (int64_t)clvi_loader_position(t->train_loader);
+    if (t->ema <= 0)
+        return CLV_OK;
+    return clvi_average_step(clvi_mixture_store(t->mixture),
+                             clvi_average_decay(t->ema, t->state.step), error);
+}
+
+/* ---- Passes -------------------------------------------------------------------------------------
+ */
+
+/* Reads the metrics: the one place where training waits for the device. */
+static clv_status gather(clvi_trainer *t, clvi_pass *p, const char *what, clv_error *error)
+{
+    clvi_mixture_metrics m;
+    CLV_TRY(clvi_mixture_read_metrics(t->mixture, &m, error));
+    const double n = (double)m.count;
+    p->sums->loss_sum += m.loss * n;
+    p->sums->top1_sum += m.top1 * n;
+    p->sums->top5_sum += m.top5 * n;
+    p->sums->count += m.count;
+    p->timed += m.count;
+    p->seconds = clvi_now() - p->began;
+    if (m.not_finite > 0)
+        CLV_FAIL(error, CLV_E_NUMERIC,
+                 "epoch %lld, %s: the loss of %lld of %lld images is no finite number after step "
+                 "%lld",
+                 (long long)t->state.epoch + 1, what, (long long)m.not_finite, (long long)m.count,
+                 (long long)t->state.running.steps);
+    return CLV_OK;
+}
+
+static void report(const clvi_trainer *t, const clvi_pass *p, clvi_progress_phase phase,
+                   int64_t begin, int64_t step, int64_t steps)
+{
+    if (!t->desc->progress)
+        return;
+    const double seconds = clvi_now() - p->began;
+    const double left = step > begin
+                            ? seconds / (double)(step - begin) * (double)(steps - step)
+                            : NAN;
+    const clvi_progress progress = {
+        .phase = phase,
+        .epoch = t->state.epoch + 1,
+        .epochs = t->epochs,
+        .step = step,
+        .steps = steps,
+        .loss = clvi_pass_mean(p, p->sums->loss_sum),
+        .top1 = clvi_pass_mean(p, p->sums->top1_sum),
+        .val_loss = NAN,
+        .val_top1 = NAN,
+        .images_per_second = p->seconds > 0 ? (double)p->timed / p->seconds : NAN,
+        .seconds = seconds,
+        .seconds_left = left};
+    t->desc->progress(t->desc->user, &progress);
+}
+
+/* The metrics on the device become part of the state. They must be finite: otherwise a replay from
+ * this checkpoint would begin behind the fault. */
+static clv_status keep_metrics(clvi_trainer *t, clvi_pass *p, clv_error *error)
+{
+    clvi_running_epoch *r = &t->state.running;
+    CLV_TRY(clvi_mixture_take_metrics(t->mixture, r->metrics, error));
+    return r->metrics[CLVI_METRICS_NOT_FINITE] > 0 ? gather(t, p, "training", error) : CLV_OK;
+}
+
+clv_status clvi_pass_train(clvi_trainer *t, clvi_pass *p, clv_error *error)
+{
+    clvi_running_epoch *r = &t->state.running;
+    const int64_t begin = r->steps;
+    CLV_TRY(clvi_trainer_begin_epoch(t, error));
+    *p = (clvi_pass){.sums = r, .began = clvi_now()};
+    for (;;) {
+        bool done;
+        CLV_TRY(clvi_trainer_step(t, &done, error));
+        if (done) {
+            memset(r->metrics, 0, sizeof r->metrics);
+            return gather(t, p, "training", error);
+        }
+        if (r->steps % t->log_every == 0)
+            CLV_TRY(gather(t, p, "training", error));
+        report(t, p, CLVI_PROGRESS_TRAIN, begin, r->steps, t->steps_per_epoch);
+        p->cut = clvi_trainer_cut(t, true);
+        if (p->cut != CLVI_CUT_NONE)
+            return keep_metrics(t, p, error);
+    }
+}
+
+static clv_status validate(clvi_trainer *t, clvi_pass *p, clv_error *error)
+{
+    const int64_t steps = ((int64_t)t->val_count + t->batch - 1) / t->batch;
+    for (int64_t step = 0;;) {
+        clvi_batch b;
+        CLV_TRY(clvi_loader_next(t->val_loader, &b, error));
+        p->cut = clvi_trainer_cut(t, false);
+        if (b.count == 0 || p->cut != CLVI_CUT_NONE)
+            return gather(t, p, "validation", error);
+        const clvi_mixture_batch batch = {
+            .n = (int64_t)b.count, .pixels = b.pixels, .labels = b.labels, .ids = b.ids};
+        CLV_TRY(clvi_mixture_infer(t->mixture, &batch, error));
+        if (t->look)
+            CLV_TRY(t->look(t, error));
+        report(t, p, CLVI_PROGRESS_VAL, 0, ++step, steps);
+    }
+}
+
+clv_status clvi_pass_val(clvi_trainer *t, clvi_pass *p, clvi_running_epoch *sums, clv_error *error)
+{
+    clvi_store *store = clvi_mixture_store(t->mixture);
+    for (size_t i = 0; i < t->val_count; i++)
+        t->order[i] = (uint32_t)i;
+    *sums = (clvi_running_epoch){0};
+    *p = (clvi_pass){.sums = sums, .began = clvi_now()};
+    CLV_TRY(clvi_loader_start(t->val_loader, t->order, t->val_count, error));
+    if (t->ema > 0)
+        clvi_store_swap_average(store);
+    t->validating = true;
+    const clv_status status = validate(t, p, error);
+    t->validating = status != CLV_OK;
+    if (t->ema > 0)
+        clvi_store_swap_average(store);
+    return status;
+}

@@ -1,0 +1,316 @@
+/* See resume.h. */
+#include "train/resume.h"
+
+#include "train/run_dir.h"
+#include "train/trainer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { CONFIG_BYTES = 1 << 20, LOG_BYTES = 1 << 30 };
+
+/* ---- Comparing configurations -------------------------------------------------------------------
+ */
+
+/* One line of a dump, cut in place. */
+typedef struct dump_line {
+    const char *section, *key, *value;
+} dump_line;
+
+typedef struct dump {
+    clvi_text text;
+    dump_line *lines;
+    size_t count, capacity;
+} dump;
+
+static void dump_fini(dump *d)
+{
+    clvi_text_fini(&d->text);
+    clvi_free(d->lines);
+}
+
+/* Takes the dump of a configuration apart. */
+static clv_status dump_make(const clvi_config *config, dump *d, clv_error *error)
+{
+    clvi_config_dump(config, &d->text);
+    if (d->text.failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare configurations");
+    const char *section = "";
+    for (char *line = d->text.data; line && *line;) {
+        char *end = line + strcspn(line, "\n"), *next = *end ? end + 1 : end;
+        *end = '\0';
+        char *equals = strstr(line, " =");
+        if (*line == '[') {
+            end[-1] = '\0';
+            section = line + 1;
+        } else if (equals) {
+            *equals = '\0';
+            char *value = equals + 2;
+            value += *value == ' ';
+            void *lines = d->lines;
+            CLV_TRY(clvi_grow(&lines, &d->capacity, d->count + 1, sizeof *d->lines, error));
+            d->lines = lines;
+            d->lines[d->count++] = (dump_line){section, line, value};
+        }
+        line = next;
+    }
+    return CLV_OK;
+}
+
+static const char *dump_find(const dump *d, const char *section, const char *key)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (strcmp(d->lines[i].section, section) == 0 && strcmp(d->lines[i].key, key) == 0)
+            return d->lines[i].value;
+    return NULL;
+}
+
+/* Keys that change nothing of what is learnt. */
+static bool is_free(const char *section, const char *key)
+{
+    static const char *const keys[] = {
+        "run.name",   "run.output",    "device.select", "data.path",
+        "data.cache", "data.workers",  "train.checkpoint_every",
+        "train.log_every", "train.max_seconds",
+    };
+    char name[128];
+    snprintf(name, sizeof name, "%s.%s", section, key);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(name, keys[i]) == 0)
+            return true;
+    return strncmp(section, "data.", 5) == 0 && strcmp(key, "path") == 0; /* of a source */
+}
+
+/* More or fewer epochs: the rates of the steps behind must not have depended on their number. */
+static clv_status check_epochs(const clvi_config *before, const clvi_config *now,
+                               const clvi_train_state *state, clv_error *error)
+{
+    const int64_t wanted = clvi_config_int(now, "train", "epochs");
+    const double warmup = clvi_config_real(now, "schedule", "warmup_epochs");
+    if (strcmp(clvi_config_text(now, "schedule", "kind"), "cosine") == 0)
+        return clvi_config_fail(now, "train", "epochs", error,
+                                "with schedule.kind = cosine the learning rate of every step "
+                                "follows from the number of epochs, which was %lld; with constant, "
+                                "step and plateau it may change",
+                                (long long)clvi_config_int(before, "train", "epochs"));
+    if (wanted < state->epoch + (state->running.steps > 0))
+        return clvi_config_fail(now, "train", "epochs", error, "%lld epochs are behind already",
+                                (long long)state->epoch);
+    if (warmup > (double)clvi_config_int(before, "train", "epochs"))
+        return clvi_config_fail(now, "train", "epochs", error,
+                                "schedule.warmup_epochs is longer than the training was to be, so "
+                                "its rates depend on the number of epochs");
+    return CLV_OK;
+}
+
+/* Refuses what differs and may not. */
+static clv_status compare(const clvi_config *before, const clvi_config *now, const dump *old,
+                          const dump *new, const clvi_train_state *state, clv_error *error)
+{
+    for (size_t i = 0; i < new->count; i++) {
+        const dump_line *l = &new->lines[i];
+        const char *was = dump_find(old, l->section, l->key);
+        if ((was && strcmp(was, l->value) == 0) || is_free(l->section, l->key))
+            continue;
+        if (strcmp(l->section, "train") == 0 && strcmp(l->key, "epochs") == 0)
+            CLV_TRY(check_epochs(before, now, state, error));
+        else if (was)
+            return clvi_config_fail(now, l->section, l->key, error,
+                                    "'%s' would change the course of the run, which was begun with "
+                                    "'%s'; leave it out, or begin a new run",
+                                    l->value, was);
+        else
+            return clvi_config_fail(now, l->section, l->key, error,
+                                    "the run was begun without it; leave it out, or begin a new "
+                                    "run");
+    }
+    for (size_t i = 0; i < old->count; i++)
+        if (!dump_find(new, old->lines[i].section, old->lines[i].key))
+            CLV_FAIL(error, CLV_E_CONFIG,
+                     "%s: [%s] %s is missing, which would change the course of the run",
+                     clvi_config_path(now), old->lines[i].section, old->lines[i].key);
+    return CLV_OK;
+}
+
+static clv_status check_changes(const clvi_config *before, const clvi_config *now,
+                                const clvi_train_state *state, clv_error *error)
+{
+    dump old = {0}, new = {0};
+    clv_status status = dump_make(before, &old, error);
+    if (status == CLV_OK)
+        status = dump_make(now, &new, error);
+    if (status == CLV_OK)
+        status = compare(before, now, &old, &new, state, error);
+    dump_fini(&old);
+    dump_fini(&new);
+    return status;
+}
+
+/* ---- Opening ------------------------------------------------------------------------------------
+ */
+
+/* The state and configuration of the last checkpoint; where there is none, config.ini as it is. */
+static clv_status read_past(const char *run, const char *config_path, clvi_config **before,
+                            clvi_train_state *state, clv_error *error)
+{
+    char *path = clvi_path_join(run, CLVI_RUN_LAST);
+    clvi_checkpoint *checkpoint = NULL;
+    clv_status status = CLV_OK;
+    clvi_config_source source = {.name = config_path};
+    *state = (clvi_train_state){.plateau = {.scale = 1}};
+    if (!path)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to resume %s", run);
+    if (status == CLV_OK && clvi_is_file(path)) {
+        status = clvi_checkpoint_open(path, &checkpoint, error);
+        if (status == CLV_OK) {
+            *state = *clvi_checkpoint_state(checkpoint);
+            source.name = path;
+            source.text = clvi_checkpoint_config(checkpoint);
+            source.text_bytes = strlen(source.text);
+        }
+    }
+    if (status == CLV_OK)
+        status = clvi_config_load(&source, before, error);
+    clvi_checkpoint_close(checkpoint);
+    clvi_free(path);
+    return status;
+}
+
+static bool has_summary(const char *run)
+{
+    char *path = clvi_path_join(run, CLVI_RUN_SUMMARY);
+    const bool found = path && clvi_is_file(path);
+    clvi_free(path);
+    return found;
+}
+
+clv_status clvi_resume_open(const char *run, const char *const *overrides, size_t override_count,
+                            clvi_text *report, clvi_resume *out, clv_error *error)
+{
+    char *path = clvi_path_join(run, CLVI_RUN_CONFIG);
+    if (!path)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to resume %s", run);
+    const clvi_config_source source = {.name = path,
+                                       .overrides = overrides,
+                                       .override_count = override_count,
+                                       .report = report};
+    clvi_resume r = {0};
+    clvi_config *before = NULL;
+    clv_status status = clvi_config_load(&source, &r.config, error);
+    if (status == CLV_OK)
+        status = read_past(run, path, &before, &r.state, error);
+    if (status == CLV_OK)
+        status = check_changes(before, r.config, &r.state, error);
+    clvi_config_destroy(before);
+    clvi_free(path);
+    if (status != CLV_OK) {
+        clvi_resume_close(&r);
+        return status;
+    }
+    const clvi_early_stop_rule rule = clvi_settings_stop_rule(r.config);
+    const bool at_end = r.state.epoch >= clvi_config_int(r.config, "train", "epochs") ||
+                        clvi_early_stop_done(&rule, &r.state.stop);
+    r.finished = at_end && has_summary(run);
+    *out = r;
+    return CLV_OK;
+}
+
+void clvi_resume_close(clvi_resume *resume)
+{
+    clvi_config_destroy(resume->config);
+    *resume = (clvi_resume){0};
+}
+
+/* ---- Cutting ------------------------------------------------------------------------------------
+ */
+
+/* Where metrics.csv ends for a checkpoint of `epoch`: before the first row of a later epoch, or one
+ * that was not finished. */
+static size_t metrics_end(const char *text, size_t bytes, int64_t epoch)
+{
+    size_t at = 0;
+    while (at < bytes) {
+        const char *end = memchr(text + at, '\n', bytes - at);
+        const bool row = text[at] >= '0' && text[at] <= '9'; /* not the header */
+        if (!end || (row && strtoll(text + at, NULL, 10) > epoch))
+            return at;
+        at = (size_t)(end - text) + 1;
+    }
+    return at;
+}
+
+/* Where log.txt ends: behind the last line that says that this checkpoint was written. A process
+ * that was killed between writing both left nothing behind the line that is missing. */
+static size_t log_end(const char *text, size_t bytes, const clvi_train_state *state)
+{
+    char line[128];
+    const int length = snprintf(line, sizeof line, "  " CLVI_CHECKPOINT_LINE "\n",
+                                (long long)state->epoch, (long long)state->step);
+    size_t found = bytes;
+    for (const char *at = text; at && (at = strstr(at, line)) != NULL; at += length)
+        found = (size_t)(at - text) + (size_t)length;
+    return state->step == 0 && state->epoch == 0 ? 0 : found;
+}
+
+/* Cuts a file of the run, which may not exist. */
+static clv_status cut_file(const char *run, const char *name, const clvi_train_state *state,
+                           clv_error *error)
+{
+    char *path = clvi_path_join(run, name), *text = NULL;
+    size_t bytes = 0;
+    clv_status status = CLV_OK;
+    if (!path)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to resume %s", run);
+    else if (clvi_is_file(path))
+        status = clvi_file_read(path, LOG_BYTES, &text, &bytes, error);
+    if (status == CLV_OK && text) {
+        const size_t end = strcmp(name, CLVI_RUN_METRICS) == 0
+                               ? metrics_end(text, bytes, state->epoch)
+                               : log_end(text, bytes, state);
+        if (end < bytes && truncate(path, (off_t)end) != 0)
+            status = clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot cut it back", path);
+    }
+    clvi_free(text);
+    clvi_free(path);
+    return status;
+}
+
+/* "last.safetensors.tmp-123-0": what clvi_atomic_begin makes. */
+static bool is_leftover(const char *name)
+{
+    static const char *const whole[] = {CLVI_RUN_CONFIG, CLVI_RUN_SUMMARY, CLVI_RUN_LAST,
+                                        CLVI_RUN_BEST};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        const size_t length = strlen(whole[i]);
+        if (strncmp(name, whole[i], length) == 0 && strncmp(name + length, ".tmp-", 5) == 0)
+            return true;
+    }
+    return false;
+}
+
+static clv_status remove_leftovers(const char *run, clv_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_dir_list(run, &names, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        char *path = NULL;
+        if (is_leftover(names[i]) || strcmp(names[i], CLVI_RUN_SUMMARY) == 0)
+            path = clvi_path_join(run, names[i]);
+        if (path)
+            (void)unlink(path); /* in the way of nobody */
+        clvi_free(path);
+    }
+    clvi_names_free(names, count);
+    return CLV_OK;
+}
+
+clv_status clvi_resume_cut(const char *run, const clvi_train_state *state, clv_error *error)
+{
+    CLV_TRY(cut_file(run, CLVI_RUN_METRICS, state, error));
+    CLV_TRY(cut_file(run, CLVI_RUN_LOG, state, error));
+    return remove_leftovers(run, error);
+}

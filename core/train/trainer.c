@@ -1,0 +1,236 @@
+/* Setting a training up and taking it down; see trainer.h. */
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "base/process.h"
+#include "train/average.h"
+#include "train/run_dir.h"
+
+/* ---- Making -------------------------------------------------------------------------------------
+ */
+
+/* Images of each class among those of training; the caller frees. */
+static clv_status count_classes(const clvi_dataset *data, int64_t **out, clv_error *error)
+{
+    int64_t *counts = clvi_calloc(clvi_dataset_class_count(data), sizeof *counts);
+    if (!counts)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to count the images of each class");
+    for (size_t i = 0; i < clvi_dataset_count(data, CLVI_TRAIN); i++)
+        counts[clvi_dataset_sample(data, CLVI_TRAIN, i)->label]++;
+    *out = counts;
+    return CLV_OK;
+}
+
+static clv_status create_mixture(clvi_trainer *t, clv_error *error)
+{
+    clvi_dataset *data = t->desc->data;
+    int64_t *counts = NULL;
+    CLV_TRY(count_classes(data, &counts, error));
+    clvi_mixture_desc desc = {.config = t->config,
+                              .plugins = t->desc->plugins,
+                              .device = t->desc->device,
+                              .classes = (int)clvi_dataset_class_count(data),
+                              .channels = clvi_dataset_channels(data),
+                              .max_batch = t->batch,
+                              .train = true,
+                              .store_kinds = clvi_settings_store_kinds(t->config),
+                              .class_counts = counts};
+    clvi_dataset_size(data, &desc.height, &desc.width);
+    const clv_status status = clvi_mixture_create(&desc, &t->mixture, error);
+    clvi_free(counts);
+    return status;
+}
+
+static clv_status create_optimizer(clvi_trainer *t, clv_error *error)
+{
+    clvi_store *store = clvi_mixture_store(t->mixture);
+    clvi_optimizer_desc desc;
+    CLV_TRY(clvi_settings_optimizer(t->config, &desc, error));
+    CLV_TRY(clvi_multipliers_create(t->config, store, &t->multipliers, error));
+    desc.multiplier = t->multipliers ? clvi_multipliers_of : NULL;
+    desc.user = t->multipliers;
+    return clvi_optimizer_create(store, &desc, &t->optimizer, error);
+}
+
+/* Numbers of the course that follow from data and configuration. */
+static clv_status plan_course(clvi_trainer *t, clv_error *error)
+{
+    const clvi_config *c = t->config;
+    t->sampler = clvi_settings_sampler(c);
+    t->train_count = clvi_sampler_count(t->desc->data, t->sampler);
+    t->val_count = clvi_dataset_count(t->desc->data, CLVI_VAL);
+    t->batch = clvi_config_int(c, "train", "batch");
+    t->accumulate = clvi_config_int(c, "train", "accumulate");
+    t->epochs = clvi_config_int(c, "train", "epochs");
+    t->log_every = clvi_config_int(c, "train", "log_every");
+    t->ema = clvi_config_real(c, "train", "ema");
+    if (t->train_count == 0 || t->val_count == 0)
+        return clvi_config_fail(c, "data", "path", error,
+                                "there are %zu training and %zu validation images; training needs "
+                                "both (see data.val and data.val_fraction)",
+                                t->train_count, t->val_count);
+    if (t->batch > (int64_t)t->train_count)
+        t->batch = (int64_t)t->train_count;
+    const int64_t batches = ((int64_t)t->train_count + t->batch - 1) / t->batch;
+    t->steps_per_epoch = (batches + t->accumulate - 1) / t->accumulate;
+    CLV_TRY(clvi_settings_schedule(c, t->steps_per_epoch, &t->schedule, error));
+    t->rule = clvi_settings_stop_rule(c);
+    t->plateau_rule = clvi_settings_plateau_rule(c);
+    t->shuffle_key = clvi_philox_stream((uint64_t)clvi_config_int(c, "run", "seed"), "shuffle");
+    t->saved_step = -1;
+    return CLV_OK;
+}
+
+/* Says in the log what will be trained and how long the way is. */
+static void announce(const clvi_trainer *t)
+{
+    const clvi_config *c = t->config;
+    const int64_t parameters = clvi_store_parameters(clvi_mixture_store(t->mixture), false);
+    for (size_t i = 0; i < clvi_mixture_expert_count(t->mixture); i++)
+        clvi_log(CLVI_LOG_INFO, "expert %s: plugin %s, input %s", clvi_config_expert_name(c, i),
+                 clvi_config_text(c, clvi_config_expert_section(c, i), "plugin"),
+                 clvi_mixture_preprocessing(t->mixture, i));
+    const int64_t most = t->batch * t->accumulate, all = (int64_t)t->train_count;
+    clvi_log(CLVI_LOG_INFO,
+             "training: %lld parameters; an epoch is %lld steps of %lld images; train.epochs = %lld",
+             (long long)parameters, (long long)t->steps_per_epoch,
+             (long long)(most < all ? most : all), (long long)t->epochs);
+    clvi_log(CLVI_LOG_DEBUG, "memory on the device: %llu bytes",
+             (unsigned long long)clvi_trainer_bytes(t));
+}
+
+/* Compiles and caches all kernels. */
+static clv_status warm(clvi_trainer *t, clv_error *error)
+{
+    CLV_TRY(clvi_mixture_warm(t->mixture, error));
+    CLV_TRY(clvi_optimizer_warm(t->optimizer, error));
+    if (t->ema > 0)
+        CLV_TRY(clvi_average_step(clvi_mixture_store(t->mixture), 1, error));
+    CLV_TRY(clvi_wait(t->desc->device, error));
+    clvi_device_save_programs(t->desc->device);
+    return CLV_OK;
+}
+
+clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
+{
+    CLV_TRY(plan_course(t, error));
+    CLV_TRY(create_mixture(t, error));
+    CLV_TRY(create_optimizer(t, error));
+    announce(t);
+    CLV_TRY(warm(t, error));
+    CLV_TRY(clvi_loader_create(t->desc->data, CLVI_TRAIN, (size_t)t->batch, &t->train_loader,
+                               error));
+    CLV_TRY(clvi_loader_create(t->desc->data, CLVI_VAL, (size_t)t->batch, &t->val_loader, error));
+    const size_t most = t->train_count > t->val_count ? t->train_count : t->val_count;
+    t->order = clvi_malloc(most * sizeof *t->order);
+    t->scales = clvi_malloc((size_t)t->epochs * sizeof *t->scales);
+    if (!t->order || !t->scales)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the order of %zu images", most);
+    return CLV_OK;
+}
+
+clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error)
+{
+    clvi_config_dump(t->config, &t->dump);
+    t->best_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_BEST);
+    t->last_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_LAST);
+    char *config_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_CONFIG);
+    char *csv_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_METRICS);
+    clv_status status = CLV_OK;
+    if (t->dump.failed || !t->best_path || !t->last_path || !config_path || !csv_path)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the names of the run");
+    if (status == CLV_OK)
+        status = clvi_file_write(config_path, t->dump.data, t->dump.length, error);
+    if (status == CLV_OK)
+        status = clvi_metrics_csv_open(csv_path, &t->csv, error);
+    clvi_free(config_path);
+    clvi_free(csv_path);
+    return status;
+}
+
+void clvi_trainer_fini(clvi_trainer *t)
+{
+    clvi_loader_destroy(t->train_loader);
+    clvi_loader_destroy(t->val_loader);
+    clvi_metrics_csv_close(t->csv);
+    clvi_optimizer_destroy(t->optimizer);
+    clvi_multipliers_destroy(t->multipliers);
+    clvi_mixture_destroy(t->mixture);
+    clvi_text_fini(&t->dump);
+    clvi_free(t->best_path);
+    clvi_free(t->last_path);
+    clvi_free(t->order);
+    clvi_free(t->scales);
+}
+
+uint64_t clvi_trainer_bytes(const clvi_trainer *t)
+{
+    return clvi_mixture_bytes(t->mixture) + clvi_optimizer_bytes(t->optimizer);
+}
+
+/* ---- Where training begins ----------------------------------------------------------------------
+ */
+
+clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error)
+{
+    clvi_store *store = clvi_mixture_store(t->mixture);
+    CLV_TRY(clvi_store_initialise(store, (uint64_t)clvi_config_int(t->config, "run", "seed"),
+                                  error));
+    CLV_TRY(clvi_store_copy(store, CLVI_STORE_VALUE, CLVI_STORE_AVERAGE, error));
+    CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT1, error));
+    CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT2, error));
+    for (uint32_t g = 0; g < clvi_store_group_count(store); g++)
+        clvi_optimizer_set_group_steps(t->optimizer, g, 0);
+    t->state = (clvi_train_state){.plateau = {.scale = 1}};
+    return CLV_OK;
+}
+
+/* What must be as it was, and what had better be. */
+static clv_status check_circumstances(const clvi_trainer *t, const clvi_checkpoint *checkpoint,
+                                      clv_error *error)
+{
+    const clvi_train_state *state = clvi_checkpoint_state(checkpoint);
+    const char *device = clvi_checkpoint_device(checkpoint);
+    const char *now = clvi_device_banner(t->desc->device);
+    if (strcmp(clvi_checkpoint_data(checkpoint), clvi_dataset_fingerprint(t->desc->data)) != 0)
+        CLV_FAIL(error, CLV_E_DATA,
+                 "%s was made with other images: what is in data.path has changed since, or the "
+                 "path is another; begin a new run",
+                 t->last_path);
+    if (state->running.images > (int64_t)t->train_count ||
+        state->running.steps > t->steps_per_epoch || state->epoch > t->epochs)
+        CLV_FAIL(error, CLV_E_FORMAT, "%s stands behind the end of training", t->last_path);
+    if (strcmp(device, now) != 0)
+        clvi_log(CLVI_LOG_WARN,
+                 "the run was begun on another device or driver (%s): it goes on, but not with the "
+                 "same bits",
+                 device);
+    return CLV_OK;
+}
+
+clv_status clvi_trainer_restore(clvi_trainer *t, clv_error *error)
+{
+    if (!clvi_is_file(t->last_path))
+        return clvi_trainer_start(t, error);
+    clvi_checkpoint *checkpoint;
+    CLV_TRY(clvi_checkpoint_open(t->last_path, &checkpoint, error));
+    clv_status status = check_circumstances(t, checkpoint, error);
+    if (status == CLV_OK)
+        status = clvi_checkpoint_resume(checkpoint, clvi_mixture_store(t->mixture), t->optimizer,
+                                        error);
+    if (status == CLV_OK)
+        t->state = *clvi_checkpoint_state(checkpoint);
+    clvi_checkpoint_close(checkpoint);
+    return status;
+}
+
+clv_status clvi_trainer_save(clvi_trainer *t, const char *path, const clvi_train_state *state,
+                             clv_error *error)
+{
+    const clvi_checkpoint_parts parts = {.store = clvi_mixture_store(t->mixture),
+                                         .optimizer = t->optimizer,
+                                         .state = state,
+                                         .config = t->dump.data,
+                                         .data = t->desc->data};
+    return clvi_checkpoint_save(path, &parts, error);
+}

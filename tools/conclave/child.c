@@ -1,0 +1,204 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- Starting ------------------------------------------------------------------------------- */
+
+static bool sets_same(const char *a, const char *b)
+{
+    const size_t length = strcspn(a, "=");
+    return length == strcspn(b, "=") && memcmp(a, b, length) == 0;
+}
+
+/* This process's environment with `more` in place of what it sets; NULL: out of memory. */
+static const char **make_environment(const char *const *more)
+{
+    size_t count = 0, extra = 0, at = 0;
+    while (environ[count] != NULL)
+        count++;
+    while (more != NULL && more[extra] != NULL)
+        extra++;
+    const char **list = clvi_calloc(count + extra + 1, sizeof(*list));
+    if (list == NULL)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool replaced = false;
+        for (size_t k = 0; k < extra; k++)
+            replaced |= sets_same(environ[i], more[k]);
+        if (!replaced)
+            list[at++] = environ[i];
+    }
+    for (size_t k = 0; k < extra; k++)
+        list[at++] = more[k];
+    return list;
+}
+
+/* argv[0] and the arguments; NULL: out of memory. */
+static const char **make_arguments(const char *program, const char *const *arguments)
+{
+    size_t count = 0;
+    while (arguments[count] != NULL)
+        count++;
+    const char **list = clvi_calloc(count + 2, sizeof(*list));
+    if (list == NULL)
+        return NULL;
+    list[0] = program;
+    memcpy(list + 1, arguments, count * sizeof(*list));
+    return list;
+}
+
+/* Spawns with `to` as CLI_CHILD_REPORT. Returns an errno value. */
+static int spawn(const char *program, const char **arguments, const char **environment, int to,
+                 pid_t *child)
+{
+    posix_spawn_file_actions_t actions;
+    int code = posix_spawn_file_actions_init(&actions);
+    if (code != 0)
+        return code;
+    code = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    if (code == 0)
+        code = posix_spawn_file_actions_adddup2(&actions, to, CLI_CHILD_REPORT);
+    if (code == 0)
+        code = posix_spawn(child, program, &actions, NULL, (char *const *)arguments,
+                           (char *const *)environment);
+    posix_spawn_file_actions_destroy(&actions);
+    return code;
+}
+
+static clv_status start(const cli_child_desc *desc, int to, pid_t *child, clv_error *error)
+{
+    char program[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (length <= 0)
+        return clvi_fail_errno(error, errno, CLV_HERE, "the command does not find itself");
+    program[length] = '\0';
+    const char **arguments = make_arguments(program, desc->arguments);
+    const char **environment = make_environment(desc->environment);
+    int code = ENOMEM;
+    if (arguments != NULL && environment != NULL)
+        code = spawn(program, arguments, environment, to, child);
+    clvi_free(arguments);
+    clvi_free(environment);
+    if (code != 0)
+        return clvi_fail_errno(error, code, CLV_HERE, "%s cannot be started", program);
+    return CLV_OK;
+}
+
+/* ---- Listening ------------------------------------------------------------------------------ */
+
+/* Hands over the whole lines of `text` and keeps the rest. */
+static void take_lines(const cli_child_desc *desc, char *text, size_t *length)
+{
+    size_t from = 0;
+    for (char *end; (end = memchr(text + from, '\n', *length - from)) != NULL;) {
+        *end = '\0';
+        desc->line(desc->user, text + from);
+        from = (size_t)(end - text) + 1;
+    }
+    memmove(text, text + from, *length - from);
+    *length -= from;
+}
+
+/* Reads until the child closes its end, or is silent for too long (true). */
+static bool listen_to(const cli_child_desc *desc, int from)
+{
+    char text[4096];
+    size_t length = 0;
+    double last = now();
+    for (;;) {
+        const double left = last + desc->silence_seconds - now();
+        struct pollfd wait = {.fd = from, .events = POLLIN};
+        if (left <= 0)
+            return true;
+        const int ready = poll(&wait, 1, left > 1e6 ? 1000000000 : (int)(left * 1000) + 1);
+        if (ready <= 0)
+            continue; /* a signal, or too early */
+        if (length == sizeof(text) - 1)
+            length = 0; /* no line is so long */
+        const ssize_t got = read(from, text + length, sizeof(text) - 1 - length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        length += (size_t)got;
+        last = now();
+        take_lines(desc, text, &length);
+    }
+}
+
+/* Waits for the end of a child that has closed its report, and kills it when it goes on. */
+static int reap(pid_t child, double seconds, bool *killed)
+{
+    const double until = now() + seconds;
+    int status = 0;
+    for (;;) {
+        const pid_t ended = waitpid(child, &status, *killed ? 0 : WNOHANG);
+        if (ended == child || (ended < 0 && errno != EINTR))
+            return status;
+        if (!*killed && now() > until) {
+            kill(child, SIGKILL);
+            *killed = true;
+        }
+        if (ended == 0 && !*killed) {
+            const struct timespec pause = {0, 2000000};
+            nanosleep(&pause, NULL);
+        }
+    }
+}
+
+clv_status cli_child_run(const cli_child_desc *desc, cli_child_end *end, clv_error *error)
+{
+    int ends[2];
+    pid_t child = 0;
+    if (pipe(ends) != 0)
+        return clvi_fail_errno(error, errno, CLV_HERE, "no pipe to a child process");
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    /* One that is CLI_CHILD_REPORT already must not be closed by that very spawn. */
+    if (ends[1] != CLI_CHILD_REPORT)
+        fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    const clv_status status = start(desc, ends[1], &child, error);
+    close(ends[1]);
+    if (status != CLV_OK) {
+        close(ends[0]);
+        return status;
+    }
+    bool silent = listen_to(desc, ends[0]);
+    close(ends[0]);
+    if (silent)
+        kill(child, SIGKILL);
+    const int how = reap(child, desc->silence_seconds, &silent);
+    *end = (cli_child_end){.silent = silent,
+                           .signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0,
+                           .status = WIFEXITED(how) ? WEXITSTATUS(how) : 0};
+    return CLV_OK;
+}
+
+clv_status cli_child_begin(unsigned cpu_seconds, FILE **report, clv_error *error)
+{
+    const struct rlimit none = {0, 0}, cpu = {cpu_seconds, cpu_seconds};
+    if (fcntl(CLI_CHILD_REPORT, F_GETFD) < 0 || (*report = fdopen(CLI_CHILD_REPORT, "w")) == NULL)
+        CLV_FAIL(error, CLV_E_USAGE, "this is a part of another subcommand, not for use by hand");
+    fcntl(CLI_CHILD_REPORT, F_SETFD, FD_CLOEXEC);
+    /* A limit that cannot be set is stricter already. */
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)setrlimit(RLIMIT_CPU, &cpu);
+    return CLV_OK;
+}
