@@ -33,10 +33,12 @@ CLV_SINGLE __kernel void column_topk_fwd(__global float *restrict y, ulong y_at,
         __global const float *in = x + x_at + c;
         uintV key = (uintV)(0);
         for (uint bit = 0x80000000u; bit != 0; bit >>= 1) {
-            intV count = (intV)(0);
+            /* Comparisons give -1. Counted upwards LLVM makes 1 of them, which Oclgrind reads as
+             * 255. */
+            intV missing = (intV)(m);
             for (int r = 0; r < n; r++)
-                count -= load_key(in + (size_t)r * columns, left) >= (key | bit);
-            key = count >= m ? key | bit : key;
+                missing += load_key(in + (size_t)r * columns, left) >= (key | bit);
+            key = missing <= 0 ? key | bit : key;
         }
         intV ties = (intV)(m), last = (intV)(-1);
         for (int r = 0; r < n; r++)

@@ -72,96 +72,104 @@ static floatV part_or_zero(__global const float *p, int x, int w, int c, int lef
     return x >= 0 && x < w ? clv_load(p + x * c, left, 0) : (floatV)(0);
 }
 
-/* acc[i] += out[i] for the DW_BLOCK outputs from pixel `at` on, any filter. inside: no pixel is
- * outside of the row. */
-static void add_any(const line *l, int at, bool inside, floatV acc[DW_BLOCK])
+/* acc[i] += out[i] for the DW_BLOCK outputs from pixel `at` on, any filter. PIXEL(x): pixel x of
+ * row `row`. What is known of the pixels is decided outside of these loops: the compiler takes what
+ * does not depend on the row out of them, also where it is not used. */
+#define ADD_ANY(l, at, acc, PIXEL)                                                                 \
+    for (int a = 0; a < l->rows; a++)                                                              \
+        for (int b = 0; b < l->taps; b++) {                                                        \
+            __global const float *row = l->in + (long)a * l->in_row;                               \
+            const floatV weight = DW_LOAD(l->f + a * l->f_row + b * l->f_tap, l->left);            \
+            CLV_UNROLL                                                                             \
+            for (int i = 0; i < DW_BLOCK; i++)                                                     \
+                acc[i] = fma(PIXEL(at + i * l->step + b), weight, acc[i]);                         \
+        }
+#define INSIDE(x) vloadV(0, row + (x)*l->c)
+#define EDGE(x)   pixel_or_zero(row, (x), l->w, l->c)
+
+#if DW_K > 0
+/* The same for a filter of width DW_K and step DW_S: a pixel is loaded once for all its taps. */
+#define ADD_KNOWN(l, at, acc, PIXEL)                                                               \
+    for (int a = 0; a < l->rows; a++) {                                                            \
+        __global const float *row = l->in + (long)a * l->in_row, *f = l->f + a * l->f_row;         \
+        floatV v[DW_SPAN(DW_BLOCK)];                                                               \
+        CLV_UNROLL                                                                                 \
+        for (int j = 0; j < DW_SPAN(DW_BLOCK); j++)                                                \
+            v[j] = PIXEL(at + j);                                                                  \
+        CLV_UNROLL                                                                                 \
+        for (int b = 0; b < DW_K; b++) {                                                           \
+            const floatV weight = vloadV(0, f + b * l->f_tap);                                     \
+            CLV_UNROLL                                                                             \
+            for (int i = 0; i < DW_BLOCK; i++)                                                     \
+                acc[i] = fma(v[i * DW_S + b], weight, acc[i]);                                     \
+        }                                                                                          \
+    }
+#else
+/* acc[i] += out[i] as above for a part of a vector of channels, through private memory. */
+static void add_part(const line *l, int at, floatV acc[DW_BLOCK])
 {
     for (int a = 0; a < l->rows; a++)
         for (int b = 0; b < l->taps; b++) {
             __global const float *row = l->in + (long)a * l->in_row;
-            const floatV weight = DW_LOAD(l->f + a * l->f_row + b * l->f_tap, l->left);
-#if DW_K == 0
-            if (l->left < CLV_V) {
-                float v[DW_BLOCK * CLV_V];
-                DW_ROLLED
-                for (int i = 0; i < DW_BLOCK; i++)
-                    vstoreV(part_or_zero(row, at + i * l->step + b, l->w, l->c, l->left), i, v);
-                CLV_UNROLL
-                for (int i = 0; i < DW_BLOCK; i++)
-                    acc[i] = fma(vloadV(i, v), weight, acc[i]);
-                continue;
-            }
-#endif
-            if (inside) {
-                CLV_UNROLL
-                for (int i = 0; i < DW_BLOCK; i++)
-                    acc[i] = fma(vloadV(0, row + (at + i * l->step + b) * l->c), weight, acc[i]);
-                continue;
-            }
+            const floatV weight = clv_load(l->f + a * l->f_row + b * l->f_tap, l->left, 0);
+            float v[DW_BLOCK * CLV_V];
+            DW_ROLLED
+            for (int i = 0; i < DW_BLOCK; i++)
+                vstoreV(part_or_zero(row, at + i * l->step + b, l->w, l->c, l->left), i, v);
             CLV_UNROLL
             for (int i = 0; i < DW_BLOCK; i++)
-                acc[i] = fma(pixel_or_zero(row, at + i * l->step + b, l->w, l->c), weight, acc[i]);
+                acc[i] = fma(vloadV(i, v), weight, acc[i]);
         }
 }
+#endif
 
-#if DW_K > 0
-/* The same for a filter of width DW_K and step DW_S: a pixel is loaded once for all its taps. */
-static void add_known(const line *l, int at, bool inside, floatV acc[DW_BLOCK])
+/* acc[i] += out[i] for the DW_BLOCK outputs from pixel `at` on. known: the filter is DW_K wide with
+ * step DW_S. */
+static void add_block(const line *l, int at, bool known, floatV acc[DW_BLOCK])
 {
-    for (int a = 0; a < l->rows; a++) {
-        __global const float *row = l->in + (long)a * l->in_row, *f = l->f + a * l->f_row;
-        floatV v[DW_SPAN(DW_BLOCK)];
-        if (inside) {
-            CLV_UNROLL
-            for (int j = 0; j < DW_SPAN(DW_BLOCK); j++)
-                v[j] = vloadV(0, row + (at + j) * l->c);
-        } else {
-            CLV_UNROLL
-            for (int j = 0; j < DW_SPAN(DW_BLOCK); j++)
-                v[j] = pixel_or_zero(row, at + j, l->w, l->c);
-        }
-        CLV_UNROLL
-        for (int b = 0; b < DW_K; b++) {
-            const floatV weight = vloadV(0, f + b * l->f_tap);
-            CLV_UNROLL
-            for (int i = 0; i < DW_BLOCK; i++)
-                acc[i] = fma(v[i * DW_S + b], weight, acc[i]);
-        }
+    const bool inside = at >= 0 && at + (DW_BLOCK - 1) * l->step + l->taps <= l->w;
+#if DW_K > 0
+    if (known && inside) {
+        ADD_KNOWN(l, at, acc, INSIDE)
+        return;
+    }
+    if (known) {
+        ADD_KNOWN(l, at, acc, EDGE)
+        return;
+    }
+#else
+    if (l->left < CLV_V) {
+        add_part(l, at, acc);
+        return;
+    }
+#endif
+    if (inside) {
+        ADD_ANY(l, at, acc, INSIDE)
+    } else {
+        ADD_ANY(l, at, acc, EDGE)
     }
 }
-#endif
 
-/* One row of `count` outputs, `y_step` elements apart, from pixel `at` on: y = act(start + out),
+/* A block of `outputs` pixels, `y_step` elements apart, from pixel `at` on: y = act(start + out),
  * and start + out to `sum` where it is not NULL. known: the filter is DW_K wide with step DW_S. */
-static void convolve_row(const line *l, int at, bool known, floatV start, __global float *y,
-                         __global float *sum, int y_step, int count, int act)
+static void convolve_block(const line *l, int at, bool known, floatV start, __global float *y,
+                           __global float *sum, int y_step, int outputs, int act)
 {
-    const int span = (DW_BLOCK - 1) * l->step + l->taps;
-    for (int first = 0; first < count; first += DW_BLOCK, at += DW_BLOCK * l->step) {
-        const int outputs = min(DW_BLOCK, count - first);
-        const bool inside = at >= 0 && at + span <= l->w;
-        floatV acc[DW_BLOCK];
-        CLV_UNROLL
-        for (int i = 0; i < DW_BLOCK; i++)
-            acc[i] = start;
-#if DW_K > 0
-        if (known)
-            add_known(l, at, inside, acc);
-        else
-#endif
-            add_any(l, at, inside, acc);
-        float tile[DW_BLOCK * CLV_V];
-        CLV_UNROLL
-        for (int i = 0; i < DW_BLOCK; i++)
-            vstoreV(acc[i], i, tile);
-        DW_ROLLED
-        for (int i = 0; i < outputs; i++) {
-            const size_t to = (size_t)(first + i) * y_step;
-            const floatV v = vloadV(i, tile);
-            if (sum)
-                DW_STORE(v, sum + to, l->left);
-            DW_STORE(clv_act(v, act), y + to, l->left);
-        }
+    floatV acc[DW_BLOCK];
+    CLV_UNROLL
+    for (int i = 0; i < DW_BLOCK; i++)
+        acc[i] = start;
+    add_block(l, at, known, acc);
+    float tile[DW_BLOCK * CLV_V];
+    CLV_UNROLL
+    for (int i = 0; i < DW_BLOCK; i++)
+        vstoreV(acc[i], i, tile);
+    DW_ROLLED
+    for (int i = 0; i < outputs; i++) {
+        const floatV v = vloadV(i, tile);
+        if (sum)
+            DW_STORE(v, sum + (size_t)i * y_step, l->left);
+        DW_STORE(clv_act(v, act), y + (size_t)i * y_step, l->left);
     }
 }
 
@@ -186,16 +194,18 @@ CLV_SINGLE __kernel void depthwise_conv2d_fwd(
         const int top = r % oh * sh - pt, a = max(0, -top);
         l.rows = max(0, min(kh, h - top) - a);
         const size_t from = ((size_t)(r / oh) * h + (l.rows > 0 ? top + a : 0)) * w * c;
-        for (int k0 = 0; k0 < c; k0 += CLV_V) {
-            const int k = DW_CHANNEL(k0, c);
-            const size_t to = (size_t)r * ow * c + k;
-            l.in = x + x_at + from + k;
-            l.f = f + f_at + (l.rows > 0 ? a * l.f_row : 0) + k;
-            l.left = c - k;
-            const floatV start = bias ? DW_LOAD(bias + bias_at + k, l.left) : (floatV)(0);
-            convolve_row(&l, -pl, DW_K > 0, start, y + y_at + to, sum ? sum + sum_at + to : 0, c,
-                         ow, act);
-        }
+        /* Pixels outside, channels inside: memory is read and written nearly as it lies. */
+        for (int first = 0; first < ow; first += DW_BLOCK)
+            for (int k0 = 0; k0 < c; k0 += CLV_V) {
+                const int k = DW_CHANNEL(k0, c);
+                const size_t to = ((size_t)r * ow + first) * c + k;
+                l.in = x + x_at + from + k;
+                l.f = f + f_at + (l.rows > 0 ? a * l.f_row : 0) + k;
+                l.left = c - k;
+                const floatV start = bias ? DW_LOAD(bias + bias_at + k, l.left) : (floatV)(0);
+                convolve_block(&l, first * sw - pl, DW_K > 0, start, y + y_at + to,
+                               sum ? sum + sum_at + to : 0, c, min(DW_BLOCK, ow - first), act);
+            }
     }
 }
 
@@ -227,19 +237,21 @@ CLV_SINGLE __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, 
         const int f_top = l.rows > 0 ? (p + t1 * sh) * kw * c : 0;
         for (int phase = 0; phase < sw; phase++) {
             const int j = (phase + sw - pl % sw) % sw; /* first pixel with this p */
-            const int pixels = (w - j + sw - 1) / sw;
+            const int pixels = j < w ? (w - j + sw - 1) / sw : 0;
             l.taps = max(0, (kw - phase + sw - 1) / sw);
             const int f_left = l.taps > 0 ? phase + (l.taps - 1) * sw : 0;
             const int at = (j + pl) / sw - l.taps + 1;
-            for (int k0 = 0; k0 < c && j < w; k0 += CLV_V) {
-                const int k = DW_CHANNEL(k0, c);
-                l.in = dz + dz_at + from + k;
-                l.f = f + f_at + f_top + f_left * c + k;
-                l.left = c - k;
-                convolve_row(&l, at, DW_K > 0 ? DW_S == 1 : false, (floatV)(0),
-                             gx + gx_at + ((size_t)r * w + j) * c + k, 0, sw * c, pixels,
-                             CLV_ACT_NONE);
-            }
+            for (int first = 0; first < pixels; first += DW_BLOCK)
+                for (int k0 = 0; k0 < c; k0 += CLV_V) {
+                    const int k = DW_CHANNEL(k0, c);
+                    const size_t to = ((size_t)r * w + j + first * sw) * c + k;
+                    l.in = dz + dz_at + from + k;
+                    l.f = f + f_at + f_top + f_left * c + k;
+                    l.left = c - k;
+                    convolve_block(&l, at + first, DW_K > 0 ? DW_S == 1 : false, (floatV)(0),
+                                   gx + gx_at + to, 0, sw * c, min(DW_BLOCK, pixels - first),
+                                   CLV_ACT_NONE);
+                }
         }
     }
 }

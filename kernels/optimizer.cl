@@ -54,8 +54,9 @@ CLV_SINGLE __kernel void optimizer_clip(__global float *restrict scale, ulong sc
 }
 
 /* One step of every stepped chunk; value, m and v are updated in place. The gradient counts times
- * scale[0]. rest1 = 1 - β₁, rest2 = 1 - β₂; coupled: Adam, else AdamW. θ·lr·decay is subtracted, not
- * θ multiplied by 1 - lr·decay: that factor, rounded, would be wrong by a good part of lr·decay. */
+ * scale[0]. rest1 = 1 - β₁, rest2 = 1 - β₂; coupled: Adam, else AdamW. θ·lr·decay is subtracted,
+ * not θ multiplied by 1 - lr·decay: that factor, rounded, would be wrong by a good part of
+ * lr·decay. */
 CLV_SINGLE __kernel void optimizer_adamw(__global float *restrict value, ulong value_at,
                                          __global float *restrict moment1, ulong moment1_at,
                                          __global float *restrict moment2, ulong moment2_at,
@@ -63,8 +64,8 @@ CLV_SINGLE __kernel void optimizer_adamw(__global float *restrict value, ulong v
                                          __global const uint *restrict chunks, ulong chunks_at,
                                          __global const float *restrict groups, ulong groups_at,
                                          __global const float *restrict scale, ulong scale_at,
-                                         int count, float rest1, float rest2, float eps, int coupled,
-                                         int share)
+                                         int count, float rest1, float rest2, float eps,
+                                         int coupled, int share)
 {
     const float factor = scale[scale_at];
     for (int c = CLV_BEGIN(share), end = CLV_END(count, share); c < end; c++) {

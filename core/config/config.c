@@ -99,8 +99,7 @@ void clvi_config_destroy(clvi_config *config)
     clvi_free(config);
 }
 
-/* ---- Putting values in ------------------------------------------------------------------------
- */
+/* ---- Putting values in ---- */
 
 static clv_status refuse_second(const clvi_instance *instance, const clvi_raw_option *option,
                                 const char *first, clv_error *error)
@@ -226,8 +225,7 @@ clv_status clvi_config_set(clvi_config *config, const char *section, const char 
     return clvi_config_put(config, instance, &option, false, error);
 }
 
-/* ---- Getters ----------------------------------------------------------------------------------
- */
+/* ---- Getters ---- */
 
 static const clvi_slot *find_slot(const clvi_config *config, const char *section, const char *key)
 {
@@ -380,8 +378,7 @@ clv_status clvi_config_fail(const clvi_config *config, const char *section, cons
              preset ? " (default)" : "", sentence);
 }
 
-/* ---- Dump -------------------------------------------------------------------------------------
- */
+/* ---- Dump ---- */
 
 /* One line of a dump; with an origin, the explaining kind. */
 static void write_line(const char *key, const char *value, const char *origin, clvi_text *out)

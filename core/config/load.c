@@ -68,8 +68,7 @@ static clv_status absorb(loader *l, clv_status status, const clv_error *cause, c
     return CLV_OK;
 }
 
-/* ---- Sections and entries ---------------------------------------------------------------------
- */
+/* ---- Sections and entries ---- */
 
 static void fault_section(loader *l, const char *origin, const char *name)
 {
@@ -132,8 +131,7 @@ static clv_status apply_entry(loader *l, const file_reading *file, const line_en
     return absorb(l, clvi_config_put(l->config, instance, &option, true, &cause), &cause, error);
 }
 
-/* ---- Files ------------------------------------------------------------------------------------
- */
+/* ---- Files ---- */
 
 static clv_status add_line(file_reading *file, const char *section, const char *key,
                            const char *value, int line, clv_error *error)
@@ -264,8 +262,7 @@ static clv_status load_file(loader *l, file_reading *file, const char *text, siz
     return status;
 }
 
-/* ---- The command line -------------------------------------------------------------------------
- */
+/* ---- The command line ---- */
 
 /* A key given without its section: say where it belongs. */
 static void fault_override(loader *l, const char *text)
@@ -327,8 +324,7 @@ static clv_status apply_override(loader *l, const char *text, clv_error *error)
     return absorb(l, clvi_config_put(l->config, instance, &option, false, &cause), &cause, error);
 }
 
-/* ---- Rules that span keys ---------------------------------------------------------------------
- */
+/* ---- Rules that span keys ---- */
 
 static const char *origin_or_path(const clvi_config *config, const clvi_slot *slot)
 {
@@ -406,8 +402,8 @@ static void check_gate(loader *l, const clvi_slot *list)
               gate->origin != NULL ? gate->origin : origin_or_path(l->config, list));
 }
 
-/* Fills config->sources. A data.path of a later layer, such as --data on the command line, takes the
- * place of all sources; sources of a later layer take that of a path. */
+/* Fills config->sources. A data.path of a later layer, such as --data on the command line, takes
+ * the place of all sources; sources of a later layer take that of a path. */
 static void list_sources(loader *l)
 {
     clvi_config *config = l->config;
@@ -458,8 +454,7 @@ static clv_status finish(loader *l, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- All of it --------------------------------------------------------------------------------
- */
+/* ---- All of it ---- */
 
 /* "configs/a-b.ini" → "a-b" */
 static const char *stem_of(clvi_arena *arena, const char *path)

@@ -121,8 +121,7 @@ static clv_status add_into(const clvi_plan *plan, clv_tensor tensor, clvi_view t
                            clvi_view part, clv_error *error)
 {
     const clv_shape *shape = &plan->graph->tensors[tensor].shape;
-    const int64_t elements =
-        clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
+    const int64_t elements = clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
     return clvi_add_into(plan->device, total, part, elements, error);
 }
 

@@ -38,8 +38,7 @@ static clv_status count(const clvi_plan *plan, uint64_t slot, clv_tensor tensor,
     const clv_shape *shape = &plan->graph->tensors[tensor].shape;
     if (!data.buf || shape->dtype != CLV_F32)
         return CLV_OK;
-    const int64_t elements =
-        clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
+    const int64_t elements = clvi_shape_elements(shape) * (clvi_shape_batched(shape) ? plan->n : 1);
     return clvi_finite_count(plan->device, plan->watch, slot, data, elements, error);
 }
 
@@ -55,8 +54,8 @@ clv_status clvi_watch_backward(const clvi_plan *plan, size_t step, const clvi_ru
 {
     for (int i = 0; i < run->node->input_count; i++)
         if (run->wants_grad >> i & 1)
-            CLV_TRY(count(plan, step * SLOTS + CLVI_MAX_OUTPUTS + (uint64_t)i,
-                          run->node->inputs[i], run->grad_in[i], error));
+            CLV_TRY(count(plan, step * SLOTS + CLVI_MAX_OUTPUTS + (uint64_t)i, run->node->inputs[i],
+                          run->grad_in[i], error));
     return CLV_OK;
 }
 

@@ -14,7 +14,7 @@ enum { SHOWN_BYTES = 64, MAX_OP_NAMES = 256 };
 /* Kernels index with int: no tensor may have more elements, whatever the batch. */
 static const int64_t max_elements = INT32_MAX;
 
-/* ---- Life ------------------------------------------------------------------------------------ */
+/* ---- Life ---- */
 
 clv_status clvi_graph_create(const char *label, clv_graph **out, clv_error *error)
 {
@@ -58,8 +58,7 @@ void clvi_graph_offer_ops(clv_graph *graph, const clvi_op_set *ops)
     graph->more_ops = ops;
 }
 
-/* ---- What a caller passes ----------------------------------------------------------------------
- */
+/* ---- What a caller passes ---- */
 
 /* Bytes of a struct up to and with a field: what a caller's struct_size must cover. */
 #define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))

@@ -218,8 +218,7 @@ static clvi_extent lowest_place(const clvi_layout *layout, const search *s, size
     return end;
 }
 
-/* ---- What does not fit --------------------------------------------------------------------------
- */
+/* ---- What does not fit ---- */
 
 /* Why a layout cannot be: more than the device has, in one piece or in all. */
 typedef struct obstacle {
@@ -256,7 +255,8 @@ static uint64_t piece_limit(const clvi_layout *layout)
     return most < (uint64_t)INT32_MAX * 4 ? most : (uint64_t)INT32_MAX * 4;
 }
 
-/* Gives every piece its slab and offset; *slabs: how many there are. False: a piece is too large. */
+/* Gives every piece its slab and offset; *slabs: how many there are. False: a piece is too large.
+ */
 static bool place_all(clvi_layout *layout, const search *s, uint32_t *slabs, obstacle *o)
 {
     const uint64_t limit = piece_limit(layout) / 4 / layout->unit;
@@ -336,46 +336,20 @@ static bool fits(clvi_layout *layout, const search *s, uint32_t *slabs, obstacle
     return all <= info->global_bytes;
 }
 
-/* The largest batch below max_batch that fits; 0: none. */
-static int64_t largest_batch(clvi_layout *layout, const search *s)
+static clv_status refuse(const clvi_layout *layout, const obstacle *o, clv_error *error)
 {
-    const int64_t wanted = layout->max_batch;
-    int64_t good = 0, bad = wanted;
-    while (bad - good > 1) {
-        uint32_t slabs;
-        obstacle o;
-        layout->max_batch = good + (bad - good) / 2;
-        if (fits(layout, s, &slabs, &o))
-            good = layout->max_batch;
-        else
-            bad = layout->max_batch;
-    }
-    layout->max_batch = wanted;
-    return good;
-}
-
-static clv_status refuse(clvi_layout *layout, const search *s, const obstacle *o,
-                         clv_error *error)
-{
-    clvi_text largest = {0}, way_out = {0};
+    clvi_text largest = {0};
     name_largest(layout, &largest);
-    const int64_t good = largest_batch(layout, s);
-    if (good > 0)
-        clvi_text_printf(&way_out, "train.batch = %lld would fit", (long long)good);
-    else
-        clvi_text_append(&way_out, "not even one image fits: a smaller data.image_size needs less");
     const clv_status status = clvi_fail(
-        error, CLV_E_MEMORY, CLV_HERE, "%.0f MB are needed %s where %s has at most %.0f MB; largest: %s; %s",
-        (double)o->needed * 1e-6, o->in_all ? "in all" : "in one piece",
-        clvi_device_get_info(layout->device)->name, (double)o->available * 1e-6,
-        clvi_text_get(&largest), clvi_text_get(&way_out));
+        error, CLV_E_MEMORY, CLV_HERE,
+        "%.0f MB are needed %s where %s has at most %.0f MB; largest: %s", (double)o->needed * 1e-6,
+        o->in_all ? "in all" : "in one piece", clvi_device_get_info(layout->device)->name,
+        (double)o->available * 1e-6, clvi_text_get(&largest));
     clvi_text_fini(&largest);
-    clvi_text_fini(&way_out);
     return status;
 }
 
-/* ---- Allocating ---------------------------------------------------------------------------------
- */
+/* ---- Allocating ---- */
 
 /* CONCLAVE_ARENA=0: a buffer for every piece, with guard bands before and behind. */
 static clv_status allocate_apart(clvi_layout *layout, clv_error *error)
@@ -405,7 +379,7 @@ static clv_status place(clvi_layout *layout, const search *s, clv_error *error)
     uint32_t slabs;
     obstacle o;
     if (!fits(layout, s, &slabs, &o))
-        return refuse(layout, s, &o, error);
+        return refuse(layout, &o, error);
     return layout->guarded ? allocate_apart(layout, error) : allocate_slabs(layout, slabs, error);
 }
 

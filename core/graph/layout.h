@@ -26,10 +26,10 @@ typedef struct clvi_layout {
     clvi_slabs *slabs;
     clvi_item *items;
     size_t count, capacity;
-    int64_t max_batch, n; /* n: of the last run, where the guard bands stand */
-    uint64_t unit;        /* elements */
-    bool guarded;         /* CONCLAVE_ARENA=0 */
-    uint64_t bytes;       /* in use at max_batch, after placing */
+    int64_t max_batch, n;      /* n: of the last run, where the guard bands stand */
+    uint64_t unit;             /* elements */
+    bool guarded;              /* CONCLAVE_ARENA=0 */
+    uint64_t bytes;            /* in use at max_batch, after placing */
     const clvi_beside *beside; /* see clvi_plan_desc; while placing */
     size_t beside_count;
 } clvi_layout;
@@ -41,7 +41,7 @@ void clvi_layout_fini(clvi_layout *layout);
 clv_status clvi_layout_add(clvi_layout *layout, const char *what, clvi_amount amount, int32_t first,
                            int32_t last, int32_t *index, clv_error *error) CLV_MUST_CHECK;
 /* Largest first, each at the lowest place free over its life; then allocates. `label` for messages.
- * Errors: CLV_E_MEMORY naming the largest pieces and the batch that would fit. */
+ * Errors: CLV_E_MEMORY naming the largest pieces. */
 clv_status clvi_layout_place(clvi_layout *layout, const char *label,
                              clv_error *error) CLV_MUST_CHECK;
 /* CONCLAVE_ARENA=0: puts the guard bands behind what a batch of n may use. Before each forward. */

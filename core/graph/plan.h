@@ -1,5 +1,6 @@
-/* A graph made ready for one device, a largest batch, a mode and a set of trainable parameters: which
- * nodes run, where each tensor lies, in which order backward goes; and the executor that runs it.
+/* A graph made ready for one device, a largest batch, a mode and a set of trainable parameters:
+ * which nodes run, where each tensor lies, in which order backward goes; and the executor that runs
+ * it.
  *
  * Memory is planned by lifetime. Every tensor has size per_sample·n and lies at offset a·n, so any
  * batch up to the largest is laid out at once; what does not depend on n lies in slabs of its own.
@@ -15,7 +16,8 @@ typedef struct clvi_plan clvi_plan;
 
 /* Device memory that plans which never run at the same time share (training and inference). */
 typedef struct clvi_slabs clvi_slabs;
-clv_status clvi_slabs_create(clvi_device *device, clvi_slabs **out, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_slabs_create(clvi_device *device, clvi_slabs **out,
+                             clv_error *error) CLV_MUST_CHECK;
 void clvi_slabs_destroy(clvi_slabs *slabs); /* NULL allowed; after its plans */
 /* Bytes of device memory of its slabs: of each the most that one of the plans wants. */
 uint64_t clvi_slabs_bytes(const clvi_slabs *slabs);
@@ -41,8 +43,9 @@ typedef struct clvi_plan_desc {
     size_t beside_count;
 } clvi_plan_desc;
 
-/* Errors: CLV_E_MEMORY: what does not fit, the largest tensors and the batch that would. */
-clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_error *error) CLV_MUST_CHECK;
+/* Errors: CLV_E_MEMORY: what does not fit, and the largest tensors. */
+clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out,
+                            clv_error *error) CLV_MUST_CHECK;
 void clvi_plan_destroy(clvi_plan *plan); /* NULL allowed */
 
 /* Graph inputs are bound from outside before forward: input i's values, and where its gradient goes

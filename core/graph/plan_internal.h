@@ -34,7 +34,7 @@ struct clvi_plan {
     /* State of the last forward. */
     int64_t n;
     clvi_run_random random;
-    clvi_buf *watch; /* counts of what is not finite (finite.h); NULL: nobody looks */
+    clvi_buf *watch;           /* counts of what is not finite (finite.h); NULL: nobody looks */
     uint64_t prepared_version; /* inference: store version that `prepared` was made from; 0: none */
 };
 

@@ -181,7 +181,8 @@ static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed,
     clvi_text_printf(&stream, "init/%s", s->name);
     clv_status status = CLV_OK;
     if (!values || stream.failed) {
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
+        status =
+            clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
     } else {
         if (s->init == CLV_INIT_UNIFORM || s->init == CLV_INIT_NORMAL)
             draw(s, seed, stream.data, values);
@@ -282,8 +283,8 @@ clv_status clvi_store_copy(clvi_store *store, clvi_store_kind from, clvi_store_k
     for (size_t i = 0; i < store->slab_count; i++) {
         const slab *s = &store->slabs[i];
         if (s->bufs[from] && s->bufs[to])
-            CLV_TRY(clvi_copy(store->device, s->bufs[from], 0, s->bufs[to], 0, s->elements * 4,
-                              error));
+            CLV_TRY(
+                clvi_copy(store->device, s->bufs[from], 0, s->bufs[to], 0, s->elements * 4, error));
     }
     store->version += to == CLVI_STORE_VALUE;
     return CLV_OK;

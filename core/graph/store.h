@@ -1,6 +1,6 @@
-/* The variables of a trainable thing (all experts, gate and head of a mixture) on one device: values
- * of parameters and states, gradients and moments of trainable parameters, in slabs with one layout,
- * and the table of segments that the optimiser walks. */
+/* The variables of a trainable thing (all experts, gate and head of a mixture) on one device:
+ * values of parameters and states, gradients and moments of trainable parameters, in slabs with one
+ * layout, and the table of segments that the optimiser walks. */
 #ifndef CLVI_STORE_H
 #define CLVI_STORE_H
 
@@ -11,19 +11,20 @@ typedef struct clvi_store clvi_store;
 
 /* One variable. Offsets in elements, the same in the value, gradient and moment slabs. */
 typedef struct clvi_segment {
-    const char *name;      /* prefix + the graph's name, "expert.a.conv1.weight" */
+    const char *name; /* prefix + the graph's name, "expert.a.conv1.weight" */
     clv_shape shape;
     int64_t elements;
     clv_init init;
     double a;
     bool is_state, no_decay;
-    bool trainable;        /* never for states */
-    uint32_t group;        /* steps together: each expert, gate and head is a group */
-    uint32_t slab;         /* which slab of its kind; trainable and fixed variables have slabs apart */
+    bool trainable; /* never for states */
+    uint32_t group; /* steps together: each expert, gate and head is a group */
+    uint32_t slab;  /* which slab of its kind; trainable and fixed variables have slabs apart */
     uint64_t offset;
 } clvi_segment;
 
-clv_status clvi_store_create(clvi_device *device, clvi_store **out, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_store_create(clvi_device *device, clvi_store **out,
+                             clv_error *error) CLV_MUST_CHECK;
 void clvi_store_destroy(clvi_store *store); /* NULL allowed; plans over it must be gone */
 /* Adds the variables of a graph, named prefix + name, as a new group; *base is the index of the
  * first: variable i of the graph is segment *base + i. Before commit. `trainable` NULL: all
@@ -84,7 +85,8 @@ clv_status clvi_store_write(clvi_store *store, size_t index, clvi_store_kind kin
 clv_status clvi_store_copy(clvi_store *store, clvi_store_kind from, clvi_store_kind to,
                            clv_error *error) CLV_MUST_CHECK;
 /* Sets all data of a kind to 0, where it is kept; enqueued. */
-clv_status clvi_store_zero(clvi_store *store, clvi_store_kind kind, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_store_zero(clvi_store *store, clvi_store_kind kind,
+                           clv_error *error) CLV_MUST_CHECK;
 /* Makes the averages the values and the values the averages; nothing is moved. */
 void clvi_store_swap_average(clvi_store *store);
 /* Whether data of this kind is kept. */

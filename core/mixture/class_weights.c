@@ -6,11 +6,12 @@ static const char section[] = "loss", key[] = "class_weights";
 static void balance(int classes, const int64_t *counts, float *weights)
 {
     int64_t all = 0;
-    for (int c = 0; c < classes; c++)
+    for (int c = 0; counts && c < classes; c++)
         all += counts[c];
     for (int c = 0; c < classes; c++)
-        weights[c] =
-            counts[c] > 0 ? (float)((double)all / ((double)classes * (double)counts[c])) : 1.0f;
+        weights[c] = counts && counts[c] > 0
+                         ? (float)((double)all / ((double)classes * (double)counts[c]))
+                         : 1.0f;
 }
 
 /* Reads "1, 2, 0.5" of exactly `classes` numbers. */
@@ -38,10 +39,11 @@ static clv_status read_list(const clvi_config *config, const char *text, int cla
         at += length + 1;
     }
     if (!good || !any)
-        return clvi_config_fail(config, section, key, error,
-                                "'%s' is neither none nor balanced nor a list of numbers from 0 on, "
-                                "not all 0, such as 1, 2, 0.5",
-                                text);
+        return clvi_config_fail(
+            config, section, key, error,
+            "'%s' is neither none nor balanced nor a list of numbers from 0 on, "
+            "not all 0, such as 1, 2, 0.5",
+            text);
     if (count != classes)
         return clvi_config_fail(config, section, key, error,
                                 "there are %d weights and %d classes; give one for each, in the "
@@ -55,7 +57,7 @@ clv_status clvi_class_weights(const clvi_config *config, int classes, const int6
 {
     const char *text = clvi_config_text(config, section, key);
     const bool balanced = clvi_name_equal(text, "balanced");
-    if (clvi_name_equal(text, "none") || (balanced && !counts)) {
+    if (clvi_name_equal(text, "none")) {
         *out = NULL;
         return CLV_OK;
     }

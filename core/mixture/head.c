@@ -5,16 +5,17 @@ static clv_status build(clv_graph *graph, int classes, double smoothing, clv_err
     const clv_shape logits_shape = CLVI_SHAPE(CLV_F32, CLV_BATCH, classes);
     const clv_shape labels_shape = CLVI_SHAPE(CLV_I32, CLV_BATCH);
     clv_tensor inputs[2], nll, loss;
-    CLV_TRY(clvi_graph_input_tensor(graph, "logits", &logits_shape, &inputs[CLVI_HEAD_LOGITS],
-                                    error));
-    CLV_TRY(clvi_graph_input_tensor(graph, "labels", &labels_shape, &inputs[CLVI_HEAD_LABELS],
-                                    error));
-    CLV_TRY(clvi_graph_add_op(graph, "cross_entropy", "ce", inputs, 2, NULL, 0, 0, &nll, 1,
-                              error));
+    CLV_TRY(
+        clvi_graph_input_tensor(graph, "logits", &logits_shape, &inputs[CLVI_HEAD_LOGITS], error));
+    CLV_TRY(
+        clvi_graph_input_tensor(graph, "labels", &labels_shape, &inputs[CLVI_HEAD_LABELS], error));
+    CLV_TRY(clvi_graph_add_op(graph, "cross_entropy", "ce", inputs, 2, NULL, 0, 0, &nll, 1, error));
     loss = nll;
     if (smoothing > 0) {
-        const clv_attr smooth = {
-            .struct_size = sizeof smooth, .name = "label_smoothing", .type = CLV_ATTR_REAL, .real = smoothing};
+        const clv_attr smooth = {.struct_size = sizeof smooth,
+                                 .name = "label_smoothing",
+                                 .type = CLV_ATTR_REAL,
+                                 .real = smoothing};
         CLV_TRY(clvi_graph_add_op(graph, "cross_entropy", "smooth_ce", inputs, 2, &smooth, 1,
                                   sizeof smooth, &loss, 1, error));
     }

@@ -24,8 +24,8 @@ typedef struct clvi_metrics_sums {
 /* Waits for the device. */
 clv_status clvi_metrics_read(clvi_metrics *metrics, clvi_metrics_sums *out,
                              clv_error *error) CLV_MUST_CHECK;
-/* The sums as they lie on the device, for a checkpoint: what was taken and is put back goes on as if
- * it had stayed there. take waits, and changes nothing. */
+/* The sums as they lie on the device, for a checkpoint: what was taken and is put back goes on as
+ * if it had stayed there. take waits, and changes nothing. */
 enum { CLVI_METRICS_WORDS = 6, CLVI_METRICS_NOT_FINITE = 5 /* the word that counts these */ };
 clv_status clvi_metrics_take(clvi_metrics *metrics, uint32_t words[CLVI_METRICS_WORDS],
                              clv_error *error) CLV_MUST_CHECK;

@@ -1,5 +1,5 @@
-/* See mixture.h. Data flow of one step: pixels (u8) → picture (f32, augmented once) → one input form
- * per distinct preprocessing → experts → head (loss) → back. */
+/* See mixture.h. Data flow of one step: pixels (u8) → picture (f32, augmented once) → one input
+ * form per distinct preprocessing → experts → head (loss) → back. */
 #include "mixture/mixture.h"
 
 #include "base/philox.h"
@@ -81,7 +81,7 @@ void clvi_mixture_destroy(clvi_mixture *m)
     clvi_free(m);
 }
 
-/* ---- Building ----------------------------------------------------------------------------------- */
+/* ---- Building ---- */
 
 static bool same_form(const clv_input_desc *a, const clv_input_desc *b)
 {
@@ -135,9 +135,9 @@ static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
     const clvi_plugin *plugin;
     size_t count;
     const clvi_raw_option *raw = clvi_config_options(config, section, &count);
-    clv_status status = clvi_plugins_find(m->desc.plugins, CLV_KIND_EXPERT,
-                                          clvi_config_text(config, section, "plugin"), &plugin,
-                                          error);
+    clv_status status =
+        clvi_plugins_find(m->desc.plugins, CLV_KIND_EXPERT,
+                          clvi_config_text(config, section, "plugin"), &plugin, error);
     if (status != CLV_OK) {
         clvi_prepend(error, "%s: [%s] plugin", clvi_config_origin(config, section, "plugin"),
                      section);
@@ -199,8 +199,8 @@ static clv_status plan_mode(clvi_mixture *m, part *p, int mode, const clv_tensor
         return CLV_OK;
     if (!p->slabs)
         CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
-    clvi_beside *beside;
-    size_t beside_count;
+    clvi_beside *beside = NULL;
+    size_t beside_count = 0;
     CLV_TRY(list_buffers(m, &beside, &beside_count, error));
     const clvi_plan_desc desc = {.graph = p->graph,
                                  .store = m->store,
@@ -309,8 +309,8 @@ static clv_status build(clvi_mixture *m, clv_error *error)
                             &m->head.graph, error));
     CLV_TRY(clvi_store_add(m->store, m->head.graph, "head.", NULL, NULL, &m->head.base, error));
     const uint32_t kinds = m->desc.store_kinds ? m->desc.store_kinds : CLVI_STORE_FOR_ADAM;
-    CLV_TRY(clvi_store_commit_kinds(m->store, m->desc.train ? kinds : CLVI_STORE_ONLY_VALUES,
-                                    error));
+    CLV_TRY(
+        clvi_store_commit_kinds(m->store, m->desc.train ? kinds : CLVI_STORE_ONLY_VALUES, error));
     for (size_t i = 0; i < count; i++)
         CLV_TRY(plan_expert(m, &m->experts[i], error));
     CLV_TRY(plan_head(m, error));
@@ -318,12 +318,14 @@ static clv_status build(clvi_mixture *m, clv_error *error)
     return create_buffers(m, error);
 }
 
-clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out, clv_error *error)
+static clv_status try_batch(const clvi_mixture_desc *desc, int64_t batch, clvi_mixture **out,
+                            clv_error *error)
 {
     clvi_mixture *m = clvi_calloc(1, sizeof *m);
     if (!m)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for the mixture");
     m->desc = *desc;
+    m->desc.max_batch = batch;
     const clv_status status = build(m, error);
     if (status != CLV_OK) {
         clvi_mixture_destroy(m);
@@ -333,7 +335,38 @@ clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out
     return CLV_OK;
 }
 
-/* ---- Running ------------------------------------------------------------------------------------ */
+/* The largest batch below the one wanted that there is memory for, found by trying; 0: none. */
+static int64_t largest_batch(const clvi_mixture_desc *desc)
+{
+    int64_t good = 0, bad = desc->max_batch;
+    while (bad - good > 1) {
+        const int64_t middle = good + (bad - good) / 2;
+        clvi_mixture *m = NULL;
+        const clv_status status = try_batch(desc, middle, &m, NULL);
+        clvi_mixture_destroy(m);
+        if (status == CLV_OK)
+            good = middle;
+        else
+            bad = middle;
+    }
+    return good;
+}
+
+clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out, clv_error *error)
+{
+    clv_error cause = CLV_ERROR_INIT;
+    const clv_status status = try_batch(desc, desc->max_batch, out, &cause);
+    if (status == CLV_OK)
+        return CLV_OK;
+    const int64_t good = status == CLV_E_MEMORY ? largest_batch(desc) : 0;
+    if (good > 0)
+        CLV_FAIL(error, status, "%s; train.batch = %lld would fit", cause.message, (long long)good);
+    if (error && error->status == CLV_OK)
+        *error = cause;
+    return status;
+}
+
+/* ---- Running ---- */
 
 /* Uploads a batch and makes every input form of it. */
 static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch, clvi_augment augment,
@@ -553,7 +586,7 @@ clv_status clvi_mixture_warm(clvi_mixture *m, clv_error *error)
                                  error);
 }
 
-/* ---- Facts -------------------------------------------------------------------------------------- */
+/* ---- Facts ---- */
 
 clvi_store *clvi_mixture_store(clvi_mixture *m)
 {

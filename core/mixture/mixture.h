@@ -18,7 +18,7 @@ typedef struct clvi_mixture_desc {
     int classes;
     int height, width, channels; /* of the pixels that will be given */
     int64_t max_batch;
-    bool train; /* also plan backward; otherwise inference only */
+    bool train;           /* also plan backward; otherwise inference only */
     uint32_t store_kinds; /* training: what the store keeps; 0: CLVI_STORE_FOR_ADAM */
     /* [classes] images of each class, for loss.class_weights = balanced; NULL: not known, all count
      * alike. Read while creating. */
@@ -26,29 +26,31 @@ typedef struct clvi_mixture_desc {
 } clvi_mixture_desc;
 
 /* Builds graphs, store and plans. Variables are zero until clvi_mixture_warm or a checkpoint.
- * The pointers of `desc` must outlive the mixture. Errors: those of plugins, plans and memory. */
+ * The pointers of `desc` must outlive the mixture. Errors: those of plugins and plans; CLV_E_MEMORY
+ * with the largest tensors and the batch that would fit, which is found by trying. */
 clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out,
                                clv_error *error) CLV_MUST_CHECK;
 void clvi_mixture_destroy(clvi_mixture *mixture); /* NULL allowed */
 
 /* One batch on the host. */
 typedef struct clvi_mixture_batch {
-    int64_t n;              /* 1 … max_batch */
-    const uint8_t *pixels;  /* [n, height, width, channels] */
-    const int32_t *labels;  /* [n] in 0 … classes - 1; NULL: no loss (inference only) */
-    const uint32_t *ids;    /* [n] names of the samples' random numbers; NULL: all 0 */
-    uint32_t epoch;         /* counter of the random numbers */
+    int64_t n;             /* 1 … max_batch */
+    const uint8_t *pixels; /* [n, height, width, channels] */
+    const int32_t *labels; /* [n] in 0 … classes - 1; NULL: no loss (inference only) */
+    const uint32_t *ids;   /* [n] names of the samples' random numbers; NULL: all 0 */
+    uint32_t epoch;        /* counter of the random numbers */
     double share; /* what a sample's loss counts in the gradients; 0: 1 / clvi_mixture_weight */
 } clvi_mixture_batch;
 
-/* Augments, runs forward, loss and backward: gradients of the sum of the samples' losses, each times
- * `share`, the weight of its class and the weight of the term, lie in the store; with share 0, those
- * of the batch's (weighted) mean. Adds to the training metrics. Enqueues only. */
+/* Augments, runs forward, loss and backward: gradients of the sum of the samples' losses, each
+ * times `share`, the weight of its class and the weight of the term, lie in the store; with share
+ * 0, those of the batch's (weighted) mean. Adds to the training metrics. Enqueues only. */
 clv_status clvi_mixture_step(clvi_mixture *mixture, const clvi_mixture_batch *batch,
                              clv_error *error) CLV_MUST_CHECK;
 /* Sum of the weights of the samples' classes: n where all count alike. */
 double clvi_mixture_weight(const clvi_mixture *mixture, const int32_t *labels, int64_t n);
-/* Forward in inference mode, without augmentation; with labels, adds to the metrics. Enqueues only. */
+/* Forward in inference mode, without augmentation; with labels, adds to the metrics. Enqueues only.
+ */
 clv_status clvi_mixture_infer(clvi_mixture *mixture, const clvi_mixture_batch *batch,
                               clv_error *error) CLV_MUST_CHECK;
 /* Logits of the last infer, [n, classes]. Waits. */
@@ -56,26 +58,26 @@ clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *err
 
 /* Sums over the batches since the last reset. */
 typedef struct clvi_mixture_metrics {
-    int64_t count;       /* samples */
-    double loss;         /* mean negative log-likelihood of the prediction */
-    double top1, top5;   /* fractions */
-    int64_t not_finite;  /* samples whose loss is not a finite number */
+    int64_t count;      /* samples */
+    double loss;        /* mean negative log-likelihood of the prediction */
+    double top1, top5;  /* fractions */
+    int64_t not_finite; /* samples whose loss is not a finite number */
 } clvi_mixture_metrics;
 /* Reads and resets the metrics: the one place where a training step waits for the device. */
 clv_status clvi_mixture_read_metrics(clvi_mixture *mixture, clvi_mixture_metrics *out,
                                      clv_error *error) CLV_MUST_CHECK;
 
-/* The metrics as they are now, for a checkpoint in the middle of an epoch, and back; see metrics.h. */
+/* The metrics as they are now, for a checkpoint in the middle of an epoch, and back; see metrics.h.
+ */
 clv_status clvi_mixture_take_metrics(clvi_mixture *mixture, uint32_t words[CLVI_METRICS_WORDS],
                                      clv_error *error) CLV_MUST_CHECK;
-clv_status clvi_mixture_put_metrics(clvi_mixture *mixture,
-                                    const uint32_t words[CLVI_METRICS_WORDS],
+clv_status clvi_mixture_put_metrics(clvi_mixture *mixture, const uint32_t words[CLVI_METRICS_WORDS],
                                     clv_error *error) CLV_MUST_CHECK;
 
 /* From now on steps and inference look for numbers that are not finite (finite.h). */
 clv_status clvi_mixture_watch(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
-/* What the last step (train) or inference wrote first that is not finite; *graph is the label of its
- * network. Waits. */
+/* What the last step (train) or inference wrote first that is not finite; *graph is the label of
+ * its network. Waits. */
 clv_status clvi_mixture_watched(const clvi_mixture *mixture, bool train, const char **graph,
                                 clvi_finding *out, clv_error *error) CLV_MUST_CHECK;
 

@@ -35,7 +35,7 @@ const clvi_attr_spec clvi_conv_attr_specs[CLVI_CONV_BN_ATTRS] = {
     {"momentum", CLV_ATTR_REAL, offsetof(clvi_conv_attrs, momentum), 0.1, 0, 1, NULL, false},
 };
 
-/* ---- Shapes ---------------------------------------------------------------------------------- */
+/* ---- Shapes ---- */
 
 clv_status clvi_conv_shape(clvi_shape_request *r, const char *op, clv_error *error)
 {
@@ -98,7 +98,7 @@ static clvi_view view_at(clvi_view view, int64_t elements)
     return view;
 }
 
-/* ---- The picture as the kernels see it ------------------------------------------------------- */
+/* ---- The picture as the kernels see it ---- */
 
 /* Few channels: the kw·ci values under a row of the filter are taken as one tap, which needs
  * margins of real zeros; and the weight gradient may read a little beyond the end. */
@@ -183,7 +183,7 @@ static clvi_conv straighten(const clvi_conv *c)
     return s;
 }
 
-/* ---- Forward --------------------------------------------------------------------------------- */
+/* ---- Forward ---- */
 
 /* A launch of conv2d_fwd_wide beyond its geometry. */
 typedef struct wide_call {
@@ -304,7 +304,7 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
     return launch_wide(device, &wide, &c, &p, &w, error);
 }
 
-/* ---- Gradient to the input ------------------------------------------------------------------- */
+/* ---- Gradient to the input ---- */
 
 /* With strides, the pixels of dx fall into sh·sw phases; those of one phase are a convolution of dz
  * with every sh-th row and sw-th column of the filter, flipped. In one axis: phase p, the pixels
@@ -397,7 +397,7 @@ static clv_status backward_data(clvi_device *device, const clvi_wide *wide, cons
     return CLV_OK;
 }
 
-/* ---- Gradient to the weights ----------------------------------------------------------------- */
+/* ---- Gradient to the weights ---- */
 
 /* How the output's pixels are cut for the weight gradient. */
 typedef struct chunks {

@@ -30,7 +30,7 @@ typedef struct clvi_conv {
 clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n);
 int64_t clvi_conv_pixels(const clvi_conv *conv); /* of the output, all pictures */
 
-/* ---- Forward --------------------------------------------------------------------------------- */
+/* ---- Forward ---- */
 
 /* Elements of the packed weights. */
 int64_t clvi_conv_packed(const clvi_wide *wide, const clvi_conv *conv);
@@ -53,7 +53,7 @@ typedef struct clvi_conv_call {
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
                              clv_error *error) CLV_MUST_CHECK;
 
-/* ---- Backward -------------------------------------------------------------------------------- */
+/* ---- Backward ---- */
 
 /* Elements of workspace of the two gradients together, for any n. */
 clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *conv);

@@ -101,6 +101,7 @@ clv_status clvi_plugin_build(const clvi_plugin *plugin, const clv_options *optio
     CLV_TRY(clvi_graph_create(label, &graph, error));
     clvi_graph_offer_ops(graph, plugin->ops);
     clv_status status = table->build(clvi_host_table(), graph, options, input, &cause);
+    clvi_graph_offer_ops(graph, NULL);
     /* A plugin that goes on after a failed call has built something else than it meant to. */
     if (status == CLV_OK && cause.status == CLV_OK)
         status = check_graph(graph, table->kind, input, &cause);

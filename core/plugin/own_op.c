@@ -12,8 +12,7 @@ enum { MOST_ATTRS = 32, MOST_SOURCES = 16, MOST_NAME_BYTES = 64 };
 
 #define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
 
-/* ---- Registering: what is wrong with a description ----------------------------------------------
- */
+/* ---- Registering: what is wrong with a description ---- */
 
 /* A description on its way in. */
 typedef struct entry {
@@ -218,7 +217,7 @@ static clv_status take_sources(entry *e, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- The op, as the core calls it ----------------------------------------------------------- */
+/* ---- The op, as the core calls it ---- */
 
 static const clvi_own_op *own_of(const clvi_op *op)
 {
@@ -331,11 +330,13 @@ static void own_needs(const clvi_device *device, const clv_graph *graph, const c
         (clvi_amount){needs.backward_workspace.per_sample, needs.backward_workspace.constant};
 }
 
-static clv_status own_pass(const clvi_run *call, clvi_own_phase phase, clv_error *error)
+static clv_status pass(const clvi_run *call, clvi_own_phase phase, bool rehearsed,
+                       clv_error *error)
 {
     clv_run run = run_of(call->graph, call->node, phase);
     clv_error cause = CLV_ERROR_INIT;
     clv_op_needs needs;
+    run.rehearsed = rehearsed;
     run.device = call->device;
     run.mode = call->mode;
     run.wants_grad = call->wants_grad;
@@ -351,12 +352,12 @@ static clv_status own_pass(const clvi_run *call, clvi_own_phase phase, clv_error
 
 static clv_status own_forward(const clvi_run *call, clv_error *error)
 {
-    return own_pass(call, CLVI_OWN_FORWARD, error);
+    return pass(call, CLVI_OWN_FORWARD, false, error);
 }
 
 static clv_status own_backward(const clvi_run *call, clv_error *error)
 {
-    return own_pass(call, CLVI_OWN_BACKWARD, error);
+    return pass(call, CLVI_OWN_BACKWARD, false, error);
 }
 
 bool clvi_op_is_own(const clvi_op *op)
@@ -383,7 +384,22 @@ clv_status clvi_own_reference(const clv_graph *graph, const clvi_node *node, clv
     return status;
 }
 
-/* ---- Registering ---------------------------------------------------------------------------- */
+clv_status clvi_own_rehearse(clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                             int64_t n, uint32_t wants_grad, clv_error *error)
+{
+    const clvi_run call = {.device = device,
+                           .graph = graph,
+                           .node = node,
+                           .mode = CLV_MODE_TRAIN,
+                           .n = n,
+                           .wants_grad = wants_grad};
+    CLV_TRY(pass(&call, CLVI_OWN_FORWARD, true, error));
+    if (wants_grad == 0 || node->op->backward == NULL)
+        return CLV_OK;
+    return pass(&call, CLVI_OWN_BACKWARD, true, error);
+}
+
+/* ---- Registering ---- */
 
 static clv_status add(clvi_own *own, const clv_op_desc *desc, clv_error *error)
 {

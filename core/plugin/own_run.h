@@ -43,6 +43,7 @@ struct clv_kernel {
 
 struct clv_run {
     clvi_own_phase phase;
+    bool rehearsed; /* forward, backward: nothing is launched */
     const clvi_own_op *own;
     const void *attrs;
     const clv_shape *inputs[CLVI_MAX_INPUTS]; /* NULL: absent */

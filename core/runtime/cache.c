@@ -24,8 +24,7 @@ typedef struct cache_header {
 
 static const char cache_magic[8] = "CLVKERN";
 
-/* ---- Folder and names -------------------------------------------------------------------------
- */
+/* ---- Folder and names ---- */
 
 void clvi_cache_init(clvi_device *device)
 {
@@ -89,8 +88,7 @@ static void complain(clvi_device *device, const char *what, const char *reason)
     device->programs.complained = true;
 }
 
-/* ---- Reading ----------------------------------------------------------------------------------
- */
+/* ---- Reading ---- */
 
 static void hash_payload(const void *names, size_t names_bytes, const void *binary,
                          size_t binary_bytes, uint8_t *hash)
@@ -194,8 +192,7 @@ bool clvi_cache_load(clvi_device *device, clvi_program *program)
     return defect == NULL;
 }
 
-/* ---- Writing ----------------------------------------------------------------------------------
- */
+/* ---- Writing ---- */
 
 static void add_name(clvi_text *names, unsigned variants, const char *name)
 {

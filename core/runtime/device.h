@@ -7,8 +7,7 @@
 #include "runtime/cl.h"
 #include "runtime/runtime.h"
 
-/* ---- What platform.c finds --------------------------------------------------------------------
- */
+/* ---- What platform.c finds ---- */
 
 typedef struct clvi_found_device {
     clvi_device_info info;
@@ -35,8 +34,7 @@ struct clvi_runtime {
 clv_status clvi_runtime_select(const clvi_runtime *runtime, const char *select,
                                const clvi_found_device **out, clv_error *error) CLV_MUST_CHECK;
 
-/* ---- Parts of a device ------------------------------------------------------------------------
- */
+/* ---- Parts of a device ---- */
 
 typedef struct clvi_tuning_item {
     const char *key;
@@ -80,7 +78,7 @@ typedef struct clvi_added_source {
 } clvi_added_source;
 
 typedef struct clvi_programs {
-    clvi_program *first;    /* list */
+    clvi_program *first; /* list */
     clvi_added_source *added;
     clvi_kernel **table;    /* by hash of (program, kernel, options), open addressing */
     size_t count, capacity; /* capacity: a power of two */
@@ -119,8 +117,7 @@ struct clvi_device {
     unsigned window, since_mark;
 };
 
-/* ---- queue.c ----------------------------------------------------------------------------------
- */
+/* ---- queue.c ---- */
 
 /* The cause when the device is poisoned, else CLV_OK. First call of everything that enqueues. */
 clv_status clvi_device_check(const clvi_device *device, clv_error *error) CLV_MUST_CHECK;
@@ -138,8 +135,7 @@ clv_status clvi_queue_wait(clvi_device *device, const char *what, clv_error *err
 /* Records `from` in `error`. Returns its status. */
 clv_status clvi_error_copy(clv_error *error, const clv_error *from);
 
-/* ---- Others -----------------------------------------------------------------------------------
- */
+/* ---- Others ---- */
 
 /* tuning.c: reads the record of the device's class. Errors: CLV_E_CONFIG naming file and line. */
 clv_status clvi_tuning_load(clvi_device *device, clv_error *error) CLV_MUST_CHECK;

@@ -64,8 +64,7 @@ clv_status clvi_pack(clvi_device *device, const clvi_packing *p, clv_error *erro
     return clvi_launch_run(&l, (size_t)groups, (size_t)blocks, 1, error);
 }
 
-/* ---- Native -----------------------------------------------------------------------------------
- */
+/* ---- Native ---- */
 
 /* How a product is cut. A function of the shapes and of the device's block sizes only. */
 typedef struct cut {
@@ -229,8 +228,7 @@ static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error 
     return whole ? CLV_OK : reduce(device, &wide, g, part, c.parts, error);
 }
 
-/* ---- Either -----------------------------------------------------------------------------------
- */
+/* ---- Either ---- */
 
 uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm)
 {

@@ -14,8 +14,7 @@ enum { MOST_PLATFORMS = 32, MOST_DEVICES = 64, LEAST_MEGABYTES = 64 };
 
 static const char *const no_memory = "out of memory: the list of OpenCL devices";
 
-/* ---- Questions to OpenCL ----------------------------------------------------------------------
- */
+/* ---- Questions to OpenCL ---- */
 
 /* The text without blanks at its ends; "" when the question is not answered, NULL: out of memory.
  */
@@ -63,8 +62,7 @@ static bool device_bool(cl_device_id id, cl_device_info what)
     return clGetDeviceInfo(id, what, sizeof(value), &value, NULL) == CL_SUCCESS && value == CL_TRUE;
 }
 
-/* ---- One device -------------------------------------------------------------------------------
- */
+/* ---- One device ---- */
 
 static clvi_device_type device_type(cl_device_id id)
 {
@@ -145,8 +143,7 @@ static clv_status describe_device(clvi_runtime *runtime, clvi_found_device *foun
     return CLV_OK;
 }
 
-/* ---- All devices ------------------------------------------------------------------------------
- */
+/* ---- All devices ---- */
 
 static void note_empty_platform(clvi_runtime *runtime, const char *name, const char *version,
                                 cl_int code)
@@ -290,8 +287,7 @@ const char *clvi_runtime_notes(const clvi_runtime *runtime)
     return clvi_text_get(&runtime->notes);
 }
 
-/* ---- Selection --------------------------------------------------------------------------------
- */
+/* ---- Selection ---- */
 
 /* Larger is preferred by `auto`, `cpu` and `gpu`. */
 static int rank(const clvi_found_device *found)

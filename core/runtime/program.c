@@ -11,8 +11,7 @@
 
 enum { FIRST_CAPACITY = 256, MOST_OPTIONS = 1024 };
 
-/* ---- Sources ----------------------------------------------------------------------------------
- */
+/* ---- Sources ---- */
 
 /* *text stays NULL when the folder has no such file. */
 static clv_status load_loose(const char *folder, const char *name, char **text, size_t *bytes,
@@ -109,8 +108,7 @@ static clv_status load_program(const clvi_device *device, const char *name, char
     return CLV_OK;
 }
 
-/* ---- Building ---------------------------------------------------------------------------------
- */
+/* ---- Building ---- */
 
 /* Every option that a compiler sees is put together here, in this order: part of the cache's key.
  */
@@ -264,8 +262,7 @@ static clv_status get_program(clvi_device *device, const char *name, const char 
     return CLV_OK;
 }
 
-/* ---- Kernels ----------------------------------------------------------------------------------
- */
+/* ---- Kernels ---- */
 
 /* Variants of the kernel that the cached binary holds. */
 static unsigned known_variants(const clvi_program *program, const char *kernel)
@@ -328,8 +325,7 @@ static clv_status make_kernel(clvi_device *device, clvi_program *program, const 
     return CLV_OK;
 }
 
-/* ---- The table --------------------------------------------------------------------------------
- */
+/* ---- The table ---- */
 
 static uint64_t hash_more(uint64_t hash, const char *text)
 {

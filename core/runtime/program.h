@@ -47,8 +47,7 @@ clv_status clvi_source_load(const char *name, char **text, size_t *bytes,
 clv_status clvi_program_from_source(clvi_device *device, const clvi_program *program,
                                     cl_program *out, clv_error *error) CLV_MUST_CHECK;
 
-/* ---- cache.c ----------------------------------------------------------------------------------
- */
+/* ---- cache.c ---- */
 
 /* Finds the cache's folder (NULL: there is none to use). Never fails. */
 void clvi_cache_init(clvi_device *device);

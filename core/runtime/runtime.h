@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* ---- Implementations and devices ------------------------------------------------------------ */
+/* ---- Implementations and devices ---- */
 
 typedef struct clvi_runtime clvi_runtime;
 typedef struct clvi_device clvi_device;
@@ -83,8 +83,7 @@ typedef struct clvi_device_counters {
 } clvi_device_counters;
 void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *out);
 
-/* ---- Tuning record ----------------------------------------------------------------------------
- */
+/* ---- Tuning record ---- */
 
 /* Integer of the device's tuning record (kernels/tuning/<class>.ini, class cpu16, cpu8, cpu4 or
  * gpu). The key must exist in the record: CLV_ASSERT, 0 in release. Keys: vector (floats per
@@ -95,8 +94,7 @@ bool clvi_device_uses_clblast(const clvi_device *device);
 /* True where kernels in their form for GPUs are the fast ones (tuning class gpu; rusticl, too). */
 bool clvi_device_is_gpu_like(const clvi_device *device);
 
-/* ---- Memory ------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 /* A device buffer, accounted for. Elements are 4 bytes everywhere unless a kernel says otherwise.
  */
@@ -132,8 +130,7 @@ clv_status clvi_fill(clvi_device *device, clvi_buf *buf, size_t offset_bytes, si
  * queue poisons the device: this and every later call return the first cause. */
 clv_status clvi_wait(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 
-/* ---- Kernels ------------------------------------------------------------------------------------
- */
+/* ---- Kernels ---- */
 
 /* Makes `text` (copied, NUL-terminated, without #include) a program of this device by the name
  * `name`, beside those of kernels/. The same text a second time is no error; another one under a
@@ -147,9 +144,9 @@ clv_status clvi_device_add_source(clvi_device *device, const char *name, const c
  *   clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", "-DMR=8");
  *   clvi_arg_view(&l, y); clvi_arg_view(&l, x); clvi_arg_int(&l, width);
  *   CLV_TRY(clvi_launch_run(&l, gx, gy, gz, error));
- * program: kernels/<program>.cl, or a name given to clvi_device_add_source. options: extra -D of this kernel's variant ("" for none; the
- * device's own, -DCLV_V=<vector> and the language flags, are added by the runtime).
- * Errors are kept until run. At most 32 arguments. */
+ * program: kernels/<program>.cl, or a name given to clvi_device_add_source. options: extra -D of
+ * this kernel's variant ("" for none; the device's own, -DCLV_V=<vector> and the language flags,
+ * are added by the runtime). Errors are kept until run. At most 32 arguments. */
 enum { CLVI_LAUNCH_ARGS = 40 };
 typedef struct clvi_launch {
     clvi_device *device;

@@ -25,8 +25,7 @@ static const char *name_it(const char *verb, const clvi_buf *buf, char *text, si
     return text;
 }
 
-/* ---- Staging ----------------------------------------------------------------------------------
- */
+/* ---- Staging ---- */
 
 static bool is_done(cl_event event)
 {
@@ -150,8 +149,7 @@ clv_status clvi_upload(clvi_device *device, clvi_buf *buf, size_t offset_bytes, 
     return CLV_OK;
 }
 
-/* ---- The others -------------------------------------------------------------------------------
- */
+/* ---- The others ---- */
 
 clv_status clvi_download(clvi_device *device, clvi_buf *buf, size_t offset_bytes, void *data,
                          size_t bytes, clv_error *error)

@@ -32,9 +32,8 @@ clv_status clvi_average_step(clvi_store *store, double decay, clv_error *error)
         const uint64_t all = clvi_store_slab_elements(store, i);
         for (uint64_t at = 0; at < all; at += PIECE_ELEMENTS) {
             const uint64_t left = all - at;
-            CLV_TRY(launch(store, i, at,
-                           (int64_t)(left < PIECE_ELEMENTS ? left : PIECE_ELEMENTS), 1 - decay,
-                           error));
+            CLV_TRY(launch(store, i, at, (int64_t)(left < PIECE_ELEMENTS ? left : PIECE_ELEMENTS),
+                           1 - decay, error));
         }
     }
     return CLV_OK;

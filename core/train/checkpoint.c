@@ -6,8 +6,8 @@ static const char format_name[] = "conclave 1";
 
 /* Name of a segment's data of a kind in the file. NAME is what one uses, averages where there are
  * some, so that other programs find the right weights too. */
-static const char *tensor_name(const clvi_store *store, const clvi_segment *s,
-                               clvi_store_kind kind, clvi_text *out)
+static const char *tensor_name(const clvi_store *store, const clvi_segment *s, clvi_store_kind kind,
+                               clvi_text *out)
 {
     const char *prefix = "";
     if (kind == CLVI_STORE_MOMENT1)
@@ -25,8 +25,7 @@ static const clvi_store_kind saved_kinds[] = {CLVI_STORE_AVERAGE, CLVI_STORE_VAL
                                               CLVI_STORE_MOMENT1, CLVI_STORE_MOMENT2};
 enum { SAVED_KINDS = sizeof saved_kinds / sizeof *saved_kinds };
 
-/* ---- Writing ------------------------------------------------------------------------------------
- */
+/* ---- Writing ---- */
 
 static json_t *describe_running(const clvi_running_epoch *r)
 {
@@ -62,7 +61,8 @@ static json_t *describe(const clvi_checkpoint_parts *p)
 static clv_status write_metadata(clvi_tensor_writer *writer, json_t *description,
                                  const char *config, clv_error *error)
 {
-    char *text = description ? json_dumps(description, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    char *text =
+        description ? json_dumps(description, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     if (!text)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to describe the checkpoint");
     clv_status status = clvi_tensor_writer_metadata(writer, "format", format_name, error);
@@ -84,9 +84,9 @@ static clv_status pass_over(clvi_tensor_writer *writer, const clvi_store *store,
             if (!clvi_store_view(store, i, saved_kinds[k]).buf)
                 continue;
             if (!values) {
-                CLV_TRY(clvi_tensor_writer_declare(
-                    writer, tensor_name(store, s, saved_kinds[k], name), CLVI_FILE_F32,
-                    s->shape.rank, s->shape.dims, error));
+                CLV_TRY(
+                    clvi_tensor_writer_declare(writer, tensor_name(store, s, saved_kinds[k], name),
+                                               CLVI_FILE_F32, s->shape.rank, s->shape.dims, error));
                 continue;
             }
             CLV_TRY(clvi_store_read(store, i, saved_kinds[k], values, error));
@@ -135,8 +135,7 @@ clv_status clvi_checkpoint_save(const char *path, const clvi_checkpoint_parts *p
     return status;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------
- */
+/* ---- Reading ---- */
 
 struct clvi_checkpoint {
     clvi_safetensors *file;
@@ -203,8 +202,7 @@ static clv_status parse(clvi_checkpoint *c, clv_error *error)
         good &= c->image[i] >= 1 && c->image[i] <= 65536;
     if (!good)
         return incomplete(c, "its classes or image size are damaged", error);
-    c->state =
-        (clvi_train_state){.epoch = epoch, .step = step, .stop = {best, best_epoch, waited}};
+    c->state = (clvi_train_state){.epoch = epoch, .step = step, .stop = {best, best_epoch, waited}};
     if (epoch < 0 || step < 0 || !parse_running(c))
         return incomplete(c, "its state of training is damaged", error);
     return CLV_OK;
@@ -317,10 +315,10 @@ static clv_status load_all(const clvi_checkpoint *c, clvi_store *store, clvi_tex
     for (int k = 0; k < SAVED_KINDS; k++)
         for (size_t i = 0; i < clvi_store_count(store); i++)
             if (clvi_store_view(store, i, saved_kinds[k]).buf)
-                CLV_TRY(load_one(
-                    c, store, i,
-                    tensor_name(store, clvi_store_segment(store, i), saved_kinds[k], name),
-                    saved_kinds[k], error));
+                CLV_TRY(
+                    load_one(c, store, i,
+                             tensor_name(store, clvi_store_segment(store, i), saved_kinds[k], name),
+                             saved_kinds[k], error));
     return CLV_OK;
 }
 
@@ -335,7 +333,6 @@ clv_status clvi_checkpoint_resume(const clvi_checkpoint *c, clvi_store *store,
     const clv_status status = load_all(c, store, &name, error);
     clvi_text_fini(&name);
     for (uint32_t g = 0; g < count; g++)
-        clvi_optimizer_set_group_steps(optimizer, g,
-                                       json_integer_value(json_array_get(groups, g)));
+        clvi_optimizer_set_group_steps(optimizer, g, json_integer_value(json_array_get(groups, g)));
     return status;
 }

@@ -67,9 +67,9 @@ static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
     CLV_TRY(time_inference(t, &image, error));
     clvi_device_get_counters(t->desc->device, &after);
     const clvi_dataset *data = t->desc->data;
-    const double rest = image * (double)(clvi_dataset_count(data, CLVI_TRAIN) +
-                                         clvi_dataset_count(data, CLVI_VAL) +
-                                         clvi_dataset_count(data, CLVI_TEST));
+    const double rest =
+        image * (double)(clvi_dataset_count(data, CLVI_TRAIN) + clvi_dataset_count(data, CLVI_VAL) +
+                         clvi_dataset_count(data, CLVI_TEST));
     const int64_t most = t->batch * t->accumulate, all = (int64_t)t->train_count;
     out->epochs = t->epochs;
     out->steps_per_epoch = t->steps_per_epoch;

@@ -10,17 +10,17 @@ static void report(const clvi_evaluate_desc *desc, int64_t done, int64_t all, do
     if (!desc->progress)
         return;
     const double left = done > 0 ? seconds / (double)done * (double)(all - done) : NAN;
-    const clvi_progress p = {
-        .phase = desc->split == CLVI_TEST ? CLVI_PROGRESS_TEST : CLVI_PROGRESS_VAL,
-        .step = (done + desc->batch - 1) / desc->batch,
-        .steps = (all + desc->batch - 1) / desc->batch,
-        .loss = NAN,
-        .top1 = NAN,
-        .val_loss = NAN,
-        .val_top1 = NAN,
-        .images_per_second = seconds > 0 ? (double)done / seconds : NAN,
-        .seconds = seconds,
-        .seconds_left = left};
+    const clvi_progress p = {.phase =
+                                 desc->split == CLVI_TEST ? CLVI_PROGRESS_TEST : CLVI_PROGRESS_VAL,
+                             .step = (done + desc->batch - 1) / desc->batch,
+                             .steps = (all + desc->batch - 1) / desc->batch,
+                             .loss = NAN,
+                             .top1 = NAN,
+                             .val_loss = NAN,
+                             .val_top1 = NAN,
+                             .images_per_second = seconds > 0 ? (double)done / seconds : NAN,
+                             .seconds = seconds,
+                             .seconds_left = left};
     desc->progress(desc->user, &p);
 }
 

@@ -3,7 +3,8 @@
 
 #include "train/run_dir.h"
 
-static clv_status score(clvi_trainer *t, clvi_split split, clvi_score_summary *out, clv_error *error)
+static clv_status score(clvi_trainer *t, clvi_split split, clvi_score_summary *out,
+                        clv_error *error)
 {
     const clvi_evaluate_desc desc = {.mixture = t->mixture,
                                      .data = t->desc->data,
@@ -52,15 +53,16 @@ static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv
     clvi_device_counters counters;
     clvi_device_get_counters(t->desc->device, &counters);
     clvi_store *store = clvi_mixture_store(t->mixture);
-    json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "name",
-        clvi_config_name(t->config), "device", clvi_device_banner(t->desc->device), "epochs",
-        (json_int_t)r->epochs, "best_epoch", (json_int_t)r->best_epoch, "stopped_early",
-        r->stopped_early, "seconds", clvi_json_real(r->seconds), "warm_seconds",
-        clvi_json_real(r->warm_seconds), "parameters",
-        (json_int_t)clvi_store_parameters(store, false), "trainable",
-        (json_int_t)clvi_store_parameters(store, true), "peak_device_bytes",
-        (json_int_t)counters.peak_bytes, "train", score_json(&r->train), "val", score_json(&r->val));
+    json_t *json =
+        json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "name",
+                  clvi_config_name(t->config), "device", clvi_device_banner(t->desc->device),
+                  "epochs", (json_int_t)r->epochs, "best_epoch", (json_int_t)r->best_epoch,
+                  "stopped_early", r->stopped_early, "seconds", clvi_json_real(r->seconds),
+                  "warm_seconds", clvi_json_real(r->warm_seconds), "parameters",
+                  (json_int_t)clvi_store_parameters(store, false), "trainable",
+                  (json_int_t)clvi_store_parameters(store, true), "peak_device_bytes",
+                  (json_int_t)counters.peak_bytes, "train", score_json(&r->train), "val",
+                  score_json(&r->val));
     if (json && r->has_test)
         json_object_set_new(json, "test", score_json(&r->test));
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);

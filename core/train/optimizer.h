@@ -1,7 +1,7 @@
 /* AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), Adam (Kingma & Ba 2015, arXiv 1412.6980) and
  * SGD with momentum as PyTorch has them, over all trainable variables of a store: one launch per
- * slab. A group of variables (an expert, the gate, the head) counts its own steps and may sit a step
- * out: then nothing of it moves. */
+ * slab. A group of variables (an expert, the gate, the head) counts its own steps and may sit a
+ * step out: then nothing of it moves. */
 #ifndef CLVI_OPTIMIZER_H
 #define CLVI_OPTIMIZER_H
 
@@ -28,7 +28,8 @@ typedef struct clvi_optimizer_desc {
     void *user;
 } clvi_optimizer_desc;
 
-/* What the store must keep for it (clvi_store_commit_kinds). several: clvi_optimizer_add is used. */
+/* What the store must keep for it (clvi_store_commit_kinds). several: clvi_optimizer_add is used.
+ */
 uint32_t clvi_optimizer_kinds(const clvi_optimizer_desc *desc, bool several);
 
 /* store: committed with these kinds; outlives the optimiser. Errors: CLV_E_MEMORY. */

@@ -23,8 +23,7 @@ double clvi_pass_mean(const clvi_pass *p, double sum)
     return p->sums->count ? sum / (double)p->sums->count : NAN;
 }
 
-/* ---- One step -----------------------------------------------------------------------------------
- */
+/* ---- One step ---- */
 
 clv_status clvi_trainer_begin_epoch(clvi_trainer *t, clv_error *error)
 {
@@ -32,8 +31,8 @@ clv_status clvi_trainer_begin_epoch(clvi_trainer *t, clv_error *error)
     t->scales[t->state.epoch] = t->state.plateau.scale;
     CLV_TRY(clvi_sampler_order(t->desc->data, t->sampler, t->shuffle_key, (uint32_t)t->state.epoch,
                                t->order, error));
-    CLV_TRY(clvi_loader_start_at(t->train_loader, t->order, t->train_count, (size_t)r->images,
-                                 error));
+    CLV_TRY(
+        clvi_loader_start_at(t->train_loader, t->order, t->train_count, (size_t)r->images, error));
     return clvi_mixture_put_metrics(t->mixture, r->metrics, error);
 }
 
@@ -57,8 +56,8 @@ static clv_status batch(clvi_trainer *t, double share, double *weight, bool *don
     return t->look ? t->look(t, error) : CLV_OK;
 }
 
-/* Gradients of several batches in a sum. Each sample counts as in a full step without class weights;
- * the optimiser puts right what the step is short of. *count: batches that there were. */
+/* Gradients of several batches in a sum. Each sample counts as in a full step without class
+ * weights; the optimiser puts right what the step is short of. *count: batches that there were. */
 static clv_status several_batches(clvi_trainer *t, int64_t *count, clv_error *error)
 {
     const double full = (double)(t->batch * t->accumulate);
@@ -70,9 +69,9 @@ static clv_status several_batches(clvi_trainer *t, int64_t *count, clv_error *er
             break;
         CLV_TRY(clvi_optimizer_add(t->optimizer, error));
     }
-    return *count > 0 ? clvi_optimizer_set_factor(t->optimizer, weight > 0 ? full / weight : 0,
-                                                  error)
-                      : CLV_OK;
+    return *count > 0
+               ? clvi_optimizer_set_factor(t->optimizer, weight > 0 ? full / weight : 0, error)
+               : CLV_OK;
 }
 
 clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
@@ -97,8 +96,7 @@ clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
                              clvi_average_decay(t->ema, t->state.step), error);
 }
 
-/* ---- Passes -------------------------------------------------------------------------------------
- */
+/* ---- Passes ---- */
 
 /* Reads the metrics: the one place where training waits for the device. */
 static clv_status gather(clvi_trainer *t, clvi_pass *p, const char *what, clv_error *error)
@@ -127,22 +125,21 @@ static void report(const clvi_trainer *t, const clvi_pass *p, clvi_progress_phas
     if (!t->desc->progress)
         return;
     const double seconds = clvi_now() - p->began;
-    const double left = step > begin
-                            ? seconds / (double)(step - begin) * (double)(steps - step)
-                            : NAN;
-    const clvi_progress progress = {
-        .phase = phase,
-        .epoch = t->state.epoch + 1,
-        .epochs = t->epochs,
-        .step = step,
-        .steps = steps,
-        .loss = clvi_pass_mean(p, p->sums->loss_sum),
-        .top1 = clvi_pass_mean(p, p->sums->top1_sum),
-        .val_loss = NAN,
-        .val_top1 = NAN,
-        .images_per_second = p->seconds > 0 ? (double)p->timed / p->seconds : NAN,
-        .seconds = seconds,
-        .seconds_left = left};
+    const double left =
+        step > begin ? seconds / (double)(step - begin) * (double)(steps - step) : NAN;
+    const clvi_progress progress = {.phase = phase,
+                                    .epoch = t->state.epoch + 1,
+                                    .epochs = t->epochs,
+                                    .step = step,
+                                    .steps = steps,
+                                    .loss = clvi_pass_mean(p, p->sums->loss_sum),
+                                    .top1 = clvi_pass_mean(p, p->sums->top1_sum),
+                                    .val_loss = NAN,
+                                    .val_top1 = NAN,
+                                    .images_per_second =
+                                        p->seconds > 0 ? (double)p->timed / p->seconds : NAN,
+                                    .seconds = seconds,
+                                    .seconds_left = left};
     t->desc->progress(t->desc->user, &progress);
 }
 

@@ -43,7 +43,8 @@ static clv_status look_at_batch(clvi_trainer *t, clv_error *error)
     CLV_FAIL(error, CLV_E_NUMERIC,
              "%s: %s (%s) of %s is the first to write what is not finite: %lld numbers of its "
              "output; %s",
-             place(t, true, where, sizeof where), f.node, f.op, network, (long long)f.count, advice);
+             place(t, true, where, sizeof where), f.node, f.op, network, (long long)f.count,
+             advice);
 }
 
 /* Fails where a variable has something that is not finite. `begun`: a step has just run. */
@@ -54,8 +55,7 @@ static clv_status look_at_variables(clvi_trainer *t, watcher *w, bool begun, clv
     const size_t bytes = w->variables * sizeof *w->words;
     CLV_TRY(clvi_fill(device, w->counts, 0, bytes, 0, error));
     for (size_t i = 0; i < w->variables; i++)
-        CLV_TRY(clvi_finite_count(device, w->counts, i,
-                                  clvi_store_view(store, i, CLVI_STORE_VALUE),
+        CLV_TRY(clvi_finite_count(device, w->counts, i, clvi_store_view(store, i, CLVI_STORE_VALUE),
                                   clvi_store_segment(store, i)->elements, error));
     CLV_TRY(clvi_download(device, w->counts, 0, w->words, bytes, error));
     for (size_t i = 0; i < w->variables; i++) {

@@ -12,8 +12,7 @@
 
 enum { CONFIG_BYTES = 1 << 20, LOG_BYTES = 1 << 30 };
 
-/* ---- Comparing configurations -------------------------------------------------------------------
- */
+/* ---- Comparing configurations ---- */
 
 /* One line of a dump, cut in place. */
 typedef struct dump_line {
@@ -72,9 +71,9 @@ static const char *dump_find(const dump *d, const char *section, const char *key
 static bool is_free(const char *section, const char *key)
 {
     static const char *const keys[] = {
-        "run.name",   "run.output",    "device.select", "data.path",
-        "data.cache", "data.workers",  "train.checkpoint_every",
-        "train.log_every", "train.max_seconds",
+        "run.name",          "run.output",   "device.select",          "data.path",
+        "data.cache",        "data.workers", "train.checkpoint_every", "train.log_every",
+        "train.max_seconds",
     };
     char name[128];
     snprintf(name, sizeof name, "%s.%s", section, key);
@@ -149,8 +148,7 @@ static clv_status check_changes(const clvi_config *before, const clvi_config *no
     return status;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------
- */
+/* ---- Opening ---- */
 
 /* The state and configuration of the last checkpoint; where there is none, config.ini as it is. */
 static clv_status read_past(const char *run, const char *config_path, clvi_config **before,
@@ -193,10 +191,8 @@ clv_status clvi_resume_open(const char *run, const char *const *overrides, size_
     char *path = clvi_path_join(run, CLVI_RUN_CONFIG);
     if (!path)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to resume %s", run);
-    const clvi_config_source source = {.name = path,
-                                       .overrides = overrides,
-                                       .override_count = override_count,
-                                       .report = report};
+    const clvi_config_source source = {
+        .name = path, .overrides = overrides, .override_count = override_count, .report = report};
     clvi_resume r = {0};
     clvi_config *before = NULL;
     clv_status status = clvi_config_load(&source, &r.config, error);
@@ -224,8 +220,7 @@ void clvi_resume_close(clvi_resume *resume)
     *resume = (clvi_resume){0};
 }
 
-/* ---- Cutting ------------------------------------------------------------------------------------
- */
+/* ---- Cutting ---- */
 
 /* Where metrics.csv ends for a checkpoint of `epoch`: before the first row of a later epoch, or one
  * that was not finished. */

@@ -12,10 +12,10 @@ typedef struct clvi_resume {
 } clvi_resume;
 
 /* Reads the run's own configuration (config.ini) changed by `overrides` ("section.key=value").
- * Nothing may change what the checkpoint's training was doing: where the images lie and how they are
- * loaded, the device, how often something is written, and the time limit may be others; train.epochs
- * only where the rate of no step behind depends on it, so not with schedule.kind = cosine.
- * Errors: CLV_E_CONFIG naming the key and who gave it; those of the files. report: as in
+ * Nothing may change what the checkpoint's training was doing: where the images lie and how they
+ * are loaded, the device, how often something is written, and the time limit may be others;
+ * train.epochs only where the rate of no step behind depends on it, so not with schedule.kind =
+ * cosine. Errors: CLV_E_CONFIG naming the key and who gave it; those of the files. report: as in
  * clvi_config_source. The caller frees with clvi_resume_close. */
 clv_status clvi_resume_open(const char *run, const char *const *overrides, size_t override_count,
                             clvi_text *report, clvi_resume *out, clv_error *error) CLV_MUST_CHECK;

@@ -31,8 +31,8 @@ clv_status clvi_run_find(const char *output, const char *what, char **path,
                          clv_error *error) CLV_MUST_CHECK;
 
 /* Holds a run's folder for this process, until clvi_run_unlock or its end, so that no two train in
- * it. Errors: CLV_E_USAGE when another process holds it. Where the file system has no locks, nothing
- * is held, and *lock is -1. */
+ * it. Errors: CLV_E_USAGE when another process holds it. Where the file system has no locks,
+ * nothing is held, and *lock is -1. */
 clv_status clvi_run_lock(const char *run, int *lock, clv_error *error) CLV_MUST_CHECK;
 void clvi_run_unlock(int lock); /* -1 allowed */
 

@@ -91,7 +91,8 @@ static void append_number(clvi_text *row, double value, int digits)
         clvi_text_printf(row, "%.*g", digits, value);
 }
 
-clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *row, clv_error *error)
+clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *row,
+                                clv_error *error)
 {
     clvi_text line = {0};
     clvi_text_printf(&line, "%" PRId64 ",%" PRId64 ",%s", row->epoch, row->step, row->split);

@@ -30,8 +30,8 @@ int64_t clvi_schedule_warmup_steps(double epochs, int64_t steps_per_epoch, int64
 
 /* Rate of step 0, 1, …, steps - 1 (later ones: as the last). With w warm-up steps, step t < w has
  * lr·(t+1)/w. After that constant: lr; cosine: half a period from lr at the last step of warming up
- * (without warm-up: at step 0) to final_lr·lr at the last step; step: lr·gamma^k, k being the number
- * of milestones that lie behind (of m epochs: at step m·steps_per_epoch, rounded). */
+ * (without warm-up: at step 0) to final_lr·lr at the last step; step: lr·gamma^k, k being the
+ * number of milestones that lie behind (of m epochs: at step m·steps_per_epoch, rounded). */
 double clvi_schedule_rate(const clvi_schedule *schedule, int64_t step);
 
 /* Plateau: the rate is multiplied by `factor` whenever rule.patience epochs brought no better

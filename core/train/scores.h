@@ -19,8 +19,8 @@ typedef struct clvi_score_summary {
     double top5;                      /* fraction; NaN where there are at most 5 classes */
     double nll;                       /* mean negative log-likelihood, nats */
     double brier;                     /* mean over samples of the squared error of probabilities */
-    double ece;                       /* expected calibration error, 15 equal bins (Guo et al. 2017) */
-    double precision, recall, f1;     /* macro means over classes that occur or are predicted */
+    double ece;                   /* expected calibration error, 15 equal bins (Guo et al. 2017) */
+    double precision, recall, f1; /* macro means over classes that occur or are predicted */
 } clvi_score_summary;
 void clvi_scores_summary(const clvi_scores *scores, clvi_score_summary *out);
 

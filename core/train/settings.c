@@ -6,8 +6,7 @@ static bool is(const clvi_config *config, const char *section, const char *key, 
     return strcmp(clvi_config_text(config, section, key), value) == 0;
 }
 
-/* ---- [data] -------------------------------------------------------------------------------------
- */
+/* ---- [data] ---- */
 
 static void split_folders(const clvi_config *config, const char *section, const char **out)
 {
@@ -33,8 +32,8 @@ clvi_data_options clvi_train_data_options(const clvi_config *config)
         .resample = strcmp(clvi_config_text(config, "data", "resize"), "bicubic") == 0
                         ? CLVI_BICUBIC
                         : CLVI_BILINEAR,
-        .fit = strcmp(clvi_config_text(config, "data", "fit"), "crop") == 0 ? CLVI_CROP
-                                                                            : CLVI_STRETCH,
+        .fit =
+            strcmp(clvi_config_text(config, "data", "fit"), "crop") == 0 ? CLVI_CROP : CLVI_STRETCH,
         .skip_bad = strcmp(clvi_config_text(config, "data", "on_bad"), "skip") == 0};
     clvi_config_size(config, "data", "image_size", &o.height, &o.width);
     split_folders(config, "data", o.split_folder);
@@ -54,24 +53,23 @@ clvi_sampler clvi_settings_sampler(const clvi_config *config)
     return is(config, "data", "sampler", "balanced") ? CLVI_SAMPLER_BALANCED : CLVI_SAMPLER_SHUFFLE;
 }
 
-/* ---- [optimizer] --------------------------------------------------------------------------------
- */
+/* ---- [optimizer] ---- */
 
 static clvi_optimizer_desc read_optimizer(const clvi_config *config)
 {
     size_t count;
     const double *betas = clvi_config_reals(config, "optimizer", "betas", &count);
-    return (clvi_optimizer_desc){
-        .kind = is(config, "optimizer", "name", "sgd")    ? CLVI_SGD
-                : is(config, "optimizer", "name", "adam") ? CLVI_ADAM
-                                                          : CLVI_ADAMW,
-        .betas = {betas[0], betas[1]},
-        .eps = clvi_config_real(config, "optimizer", "eps"),
-        .momentum = clvi_config_real(config, "optimizer", "momentum"),
-        .nesterov = clvi_config_bool(config, "optimizer", "nesterov"),
-        .weight_decay = clvi_config_real(config, "optimizer", "weight_decay"),
-        .clip_norm = clvi_config_real(config, "optimizer", "clip_norm"),
-        .decay_all = is(config, "optimizer", "weight_decay_on", "all")};
+    return (clvi_optimizer_desc){.kind = is(config, "optimizer", "name", "sgd")    ? CLVI_SGD
+                                         : is(config, "optimizer", "name", "adam") ? CLVI_ADAM
+                                                                                   : CLVI_ADAMW,
+                                 .betas = {betas[0], betas[1]},
+                                 .eps = clvi_config_real(config, "optimizer", "eps"),
+                                 .momentum = clvi_config_real(config, "optimizer", "momentum"),
+                                 .nesterov = clvi_config_bool(config, "optimizer", "nesterov"),
+                                 .weight_decay =
+                                     clvi_config_real(config, "optimizer", "weight_decay"),
+                                 .clip_norm = clvi_config_real(config, "optimizer", "clip_norm"),
+                                 .decay_all = is(config, "optimizer", "weight_decay_on", "all")};
 }
 
 clv_status clvi_settings_optimizer(const clvi_config *config, clvi_optimizer_desc *out,
@@ -96,8 +94,7 @@ uint32_t clvi_settings_store_kinds(const clvi_config *config)
     return clvi_optimizer_kinds(&desc, several) | (average ? 1u << CLVI_STORE_AVERAGE : 0);
 }
 
-/* ---- [schedule] and [train] ---------------------------------------------------------------------
- */
+/* ---- [schedule] and [train] ---- */
 
 clv_status clvi_settings_schedule(const clvi_config *config, int64_t steps_per_epoch,
                                   clvi_schedule *out, clv_error *error)
@@ -110,8 +107,7 @@ clv_status clvi_settings_schedule(const clvi_config *config, int64_t steps_per_e
                        .steps_per_epoch = steps_per_epoch,
                        .warmup_steps = clvi_schedule_warmup_steps(warmup, steps_per_epoch, steps),
                        .steps = steps};
-    s.milestones =
-        clvi_config_reals(config, "schedule", "milestones", &s.milestone_count);
+    s.milestones = clvi_config_reals(config, "schedule", "milestones", &s.milestone_count);
     if (is(config, "schedule", "kind", "cosine"))
         s.kind = CLVI_SCHEDULE_COSINE;
     if (is(config, "schedule", "kind", "step"))

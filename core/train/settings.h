@@ -23,8 +23,8 @@ uint32_t clvi_settings_store_kinds(const clvi_config *config);
 clv_status clvi_settings_schedule(const clvi_config *config, int64_t steps_per_epoch,
                                   clvi_schedule *out, clv_error *error) CLV_MUST_CHECK;
 
-/* When the best epoch was long ago: by train.patience, and by schedule.patience (0 where the kind is
- * not plateau). */
+/* When the best epoch was long ago: by train.patience, and by schedule.patience (0 where the kind
+ * is not plateau). */
 clvi_early_stop_rule clvi_settings_stop_rule(const clvi_config *config);
 clvi_early_stop_rule clvi_settings_plateau_rule(const clvi_config *config);
 

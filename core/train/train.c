@@ -6,11 +6,10 @@
 
 #include <math.h>
 
-/* ---- Checkpoints --------------------------------------------------------------------------------
- */
+/* ---- Checkpoints ---- */
 
-/* Saves where training stands. The line in the log is where the log is cut when the run goes on from
- * here (resume.c). */
+/* Saves where training stands. The line in the log is where the log is cut when the run goes on
+ * from here (resume.c). */
 static clv_status save_last(clvi_trainer *t, clv_error *error)
 {
     const bool between = t->state.running.steps == 0;
@@ -38,8 +37,7 @@ static clv_status interrupted(clvi_trainer *t, clv_error *error)
              epoch + 1, step, (long long)t->steps_per_epoch, t->desc->run_dir);
 }
 
-/* ---- Epochs -------------------------------------------------------------------------------------
- */
+/* ---- Epochs ---- */
 
 /* A row of metrics.csv for the epoch after `state`. */
 static clv_status write_row(clvi_trainer *t, const char *split, const clvi_pass *p,
@@ -93,8 +91,7 @@ static clv_status end_epoch(clvi_trainer *t, const clvi_pass *train, const clvi_
     const int64_t every = clvi_config_int(t->config, "train", "checkpoint_every");
     CLV_TRY(write_row(t, "train", train, error));
     CLV_TRY(write_row(t, "val", val, error));
-    const bool best =
-        clvi_early_stop_update(&t->rule, &t->state.stop, t->state.epoch + 1, figure);
+    const bool best = clvi_early_stop_update(&t->rule, &t->state.stop, t->state.epoch + 1, figure);
     tell_epoch(t, train, val, best);
     t->state.epoch++;
     t->state.running = (clvi_running_epoch){0};
@@ -145,8 +142,7 @@ static clv_status epoch(clvi_trainer *t, bool *late, clv_error *error)
     return val.cut == CLVI_CUT_NONE ? end_epoch(t, &train, &val, error) : interrupted(t, error);
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------
- */
+/* ---- The whole ---- */
 
 static clv_status run_epochs(clvi_trainer *t, clvi_train_result *out, clv_error *error)
 {

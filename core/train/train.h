@@ -1,5 +1,5 @@
-/* Training a mixture on a data set: the loop over epochs, validation, the best epoch, checkpoints and
- * the run's folder. Validation alone chooses; test images are read once, at the end. */
+/* Training a mixture on a data set: the loop over epochs, validation, the best epoch, checkpoints
+ * and the run's folder. Validation alone chooses; test images are read once, at the end. */
 #ifndef CLVI_TRAIN_H
 #define CLVI_TRAIN_H
 

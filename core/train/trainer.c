@@ -6,8 +6,7 @@
 #include "train/average.h"
 #include "train/run_dir.h"
 
-/* ---- Making -------------------------------------------------------------------------------------
- */
+/* ---- Making ---- */
 
 /* Images of each class among those of training; the caller frees. */
 static clv_status count_classes(const clvi_dataset *data, int64_t **out, clv_error *error)
@@ -91,10 +90,11 @@ static void announce(const clvi_trainer *t)
                  clvi_config_text(c, clvi_config_expert_section(c, i), "plugin"),
                  clvi_mixture_preprocessing(t->mixture, i));
     const int64_t most = t->batch * t->accumulate, all = (int64_t)t->train_count;
-    clvi_log(CLVI_LOG_INFO,
-             "training: %lld parameters; an epoch is %lld steps of %lld images; train.epochs = %lld",
-             (long long)parameters, (long long)t->steps_per_epoch,
-             (long long)(most < all ? most : all), (long long)t->epochs);
+    clvi_log(
+        CLVI_LOG_INFO,
+        "training: %lld parameters; an epoch is %lld steps of %lld images; train.epochs = %lld",
+        (long long)parameters, (long long)t->steps_per_epoch, (long long)(most < all ? most : all),
+        (long long)t->epochs);
     clvi_log(CLVI_LOG_DEBUG, "memory on the device: %llu bytes",
              (unsigned long long)clvi_trainer_bytes(t));
 }
@@ -118,8 +118,8 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
     CLV_TRY(create_optimizer(t, error));
     announce(t);
     CLV_TRY(warm(t, error));
-    CLV_TRY(clvi_loader_create(t->desc->data, CLVI_TRAIN, (size_t)t->batch, &t->train_loader,
-                               error));
+    CLV_TRY(
+        clvi_loader_create(t->desc->data, CLVI_TRAIN, (size_t)t->batch, &t->train_loader, error));
     CLV_TRY(clvi_loader_create(t->desc->data, CLVI_VAL, (size_t)t->batch, &t->val_loader, error));
     const size_t most = t->train_count > t->val_count ? t->train_count : t->val_count;
     t->order = clvi_malloc(most * sizeof *t->order);
@@ -168,14 +168,13 @@ uint64_t clvi_trainer_bytes(const clvi_trainer *t)
     return clvi_mixture_bytes(t->mixture) + clvi_optimizer_bytes(t->optimizer);
 }
 
-/* ---- Where training begins ----------------------------------------------------------------------
- */
+/* ---- Where training begins ---- */
 
 clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error)
 {
     clvi_store *store = clvi_mixture_store(t->mixture);
-    CLV_TRY(clvi_store_initialise(store, (uint64_t)clvi_config_int(t->config, "run", "seed"),
-                                  error));
+    CLV_TRY(
+        clvi_store_initialise(store, (uint64_t)clvi_config_int(t->config, "run", "seed"), error));
     CLV_TRY(clvi_store_copy(store, CLVI_STORE_VALUE, CLVI_STORE_AVERAGE, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT1, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT2, error));
@@ -216,8 +215,8 @@ clv_status clvi_trainer_restore(clvi_trainer *t, clv_error *error)
     CLV_TRY(clvi_checkpoint_open(t->last_path, &checkpoint, error));
     clv_status status = check_circumstances(t, checkpoint, error);
     if (status == CLV_OK)
-        status = clvi_checkpoint_resume(checkpoint, clvi_mixture_store(t->mixture), t->optimizer,
-                                        error);
+        status =
+            clvi_checkpoint_resume(checkpoint, clvi_mixture_store(t->mixture), t->optimizer, error);
     if (status == CLV_OK)
         t->state = *clvi_checkpoint_state(checkpoint);
     clvi_checkpoint_close(checkpoint);

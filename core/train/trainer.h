@@ -32,19 +32,18 @@ typedef struct clvi_trainer {
     clvi_schedule schedule;
     clvi_early_stop_rule rule, plateau_rule; /* plateau_rule.patience 0: another schedule */
     clvi_train_state state;
-    int64_t saved_step;  /* state.step of the last checkpoint; -1: none by this call */
-    bool saved_epoch;    /* that checkpoint stands between two epochs */
+    int64_t saved_step; /* state.step of the last checkpoint; -1: none by this call */
+    bool saved_epoch;   /* that checkpoint stands between two epochs */
     clvi_philox_key shuffle_key;
     clvi_sampler sampler;
     double began, deadline; /* clock; deadline 0: none */
-    bool validating; /* a validation pass runs, or failed */
-    /* Called after the backward pass of each batch, and after each batch of validation; NULL: nobody
-     * looks. */
+    bool validating;        /* a validation pass runs, or failed */
+    /* Called after the backward pass of each batch, and after each batch of validation; NULL:
+     * nobody looks. */
     clv_status (*look)(struct clvi_trainer *t, clv_error *error);
 } clvi_trainer;
 
-/* ---- trainer.c ----------------------------------------------------------------------------------
- */
+/* ---- trainer.c ---- */
 
 /* Makes everything that needs the device: networks, optimiser, loaders; compiles all kernels and
  * starts the variables afresh. desc and config are set. Errors: those of data, plugins, device. */
@@ -53,8 +52,8 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK
 clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
 /* Variables and state as they are before the first step. */
 clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
-/* Variables and state of the run's last checkpoint, or clvi_trainer_start where it has none. Errors:
- * CLV_E_DATA when the images have changed; those of the file. */
+/* Variables and state of the run's last checkpoint, or clvi_trainer_start where it has none.
+ * Errors: CLV_E_DATA when the images have changed; those of the file. */
 clv_status clvi_trainer_restore(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_trainer_save(clvi_trainer *t, const char *path, const clvi_train_state *state,
                              clv_error *error) CLV_MUST_CHECK;
@@ -62,8 +61,7 @@ void clvi_trainer_fini(clvi_trainer *t);
 /* Device memory that was planned. */
 uint64_t clvi_trainer_bytes(const clvi_trainer *t);
 
-/* ---- pass.c -------------------------------------------------------------------------------------
- */
+/* ---- pass.c ---- */
 
 /* Why a pass ended before its end. */
 typedef enum clvi_cut { CLVI_CUT_NONE, CLVI_CUT_STOP, CLVI_CUT_TIME } clvi_cut;
@@ -92,16 +90,14 @@ clv_status clvi_pass_val(clvi_trainer *t, clvi_pass *pass, clvi_running_epoch *s
 /* A mean over a pass; NaN where nothing was seen. */
 double clvi_pass_mean(const clvi_pass *pass, double sum);
 
-/* ---- replay.c -----------------------------------------------------------------------------------
- */
+/* ---- replay.c ---- */
 
 /* Goes through the steps since the last checkpoint again, up to where training stands, and looks at
  * every number. Records CLV_E_NUMERIC in `error`: the step and what wrote the first number that is
  * not finite, or `cause` where none is met. */
 clv_status clvi_replay(clvi_trainer *t, const clv_error *cause, clv_error *error) CLV_MUST_CHECK;
 
-/* ---- finish.c -----------------------------------------------------------------------------------
- */
+/* ---- finish.c ---- */
 
 /* Loads the best epoch's weights, scores every split with them and writes summary.json. */
 clv_status clvi_trainer_finish(clvi_trainer *t, clvi_train_result *out,

@@ -51,7 +51,7 @@ typedef struct wrong_case {
 
 static const wrong_case wrong_cases[] = {
     {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43", "0.2"},
-    {"major", "clv_plugin.abi_major", "is 1, wanted is 0", "1.1"},
+    {"major", "clv_plugin.abi_major", "is 1, wanted is 0", "1.2"},
     {"minor", "clv_plugin.abi_minor", "is 3, wanted is 2", "0.3"},
     {"older", "clv_plugin.abi_minor", "is 1, wanted is 2", "0.1"},
     {"size", "clv_plugin.struct_size", "wanted is at least", "0.2"},

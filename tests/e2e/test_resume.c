@@ -15,12 +15,13 @@
 
 #include <cmocka.h>
 
-/* 24 images in batches of 7: the fourth has 3. */
+/* 24 images in batches of 7: the fourth has 3. After the third epoch the rate is lowered. */
 static const char adamw[] =
     "[data]\naugment = characters\n"
     "[optimizer]\nlr = 0.01\nclip_norm = 0.5\nlr_multiplier = *.classifier.*=0.5\n"
-    "[schedule]\nkind = plateau\npatience = 1\nwarmup_epochs = 1\n"
-    "[train]\nepochs = 3\nbatch = 7\nlog_every = 2\nema = 0.9\n";
+    "[schedule]\nkind = plateau\npatience = 2\nwarmup_epochs = 1\n"
+    "[train]\nepochs = 4\nbatch = 7\nlog_every = 2\nema = 0.9\n"
+    "monitor = val_accuracy\nmin_delta = 0.9\n";
 /* Two batches to a step, the last step has two of 5 and 4 images; momentum, no second moment. */
 static const char sgd[] =
     "[data]\naugment = characters\nsampler = balanced\n"
@@ -135,8 +136,7 @@ static void test_time_limit(void **state)
     expect_same("adamw", "late", 0);
 }
 
-/* ---- What may change ----------------------------------------------------------------------------
- */
+/* ---- What may change ---- */
 
 static void expect_refused(const char *run, const char *override, const char *part)
 {
@@ -158,7 +158,7 @@ static void test_changes(void **state)
     expect_refused("adamw", "train.batch=8", "[train] batch");
     expect_refused("adamw", "data.augment=none", "[data] augment");
     expect_refused("adamw", "expert.small.dropout=0", "[expert.small] dropout");
-    expect_refused("adamw", "train.epochs=2", "3 epochs are behind already");
+    expect_refused("adamw", "train.epochs=2", "4 epochs are behind already");
     const char *const allowed[] = {"train.epochs=5", "data.workers=3", "data.cache=none",
                                    "device.select=cpu", "train.max_seconds=60"};
     clvi_resume r;
@@ -179,20 +179,23 @@ static void test_cosine_has_fixed_epochs(void **state)
     expect_refused("cosine", "train.epochs=3", "with schedule.kind = cosine");
 }
 
-/* Three epochs and two more are five. */
+/* Four epochs and one more are five. */
 static void test_more_epochs(void **state)
 {
     (void)state;
     char five[1024];
     snprintf(five, sizeof five, "%s[run]\nname = x\n", adamw);
-    char *epochs = strstr(five, "epochs = 3");
+    char *epochs = strstr(five, "epochs = 4");
     epochs[9] = '5';
     training whole = {.config = five, .run = "five"};
     assert_int_equal(training_run(&whole), CLV_OK);
     assert_int_equal(system("cp -r adamw grown"), 0);
     training t = {.config = five, .run = "grown", .resume = true};
     assert_int_equal(training_run(&t), CLV_OK);
-    expect_same("five", "grown", 0);
+    assert_true(same_file("five/last.safetensors", "grown/last.safetensors"));
+    /* The best one is of an epoch before, whose configuration said 4. */
+    assert_true(weights_apart("five/best.safetensors", "grown/best.safetensors") == 0);
+    assert_true(same_metrics("five", "grown"));
 }
 
 static void test_other_images(void **state)
@@ -210,17 +213,17 @@ static void test_other_images(void **state)
 static void test_cut(void **state)
 {
     (void)state;
-    assert_int_equal(system("cp -r adamw cut && printf '4,16,train,1' >>cut/metrics.csv && "
-                            "printf 'a  checkpoint: epoch 3, step 12\nb\n' >cut/log.txt && "
+    assert_int_equal(system("cp -r adamw cut && printf '5,20,train,1' >>cut/metrics.csv && "
+                            "printf 'a  checkpoint: epoch 4, step 16\nb\n' >cut/log.txt && "
                             "touch cut/last.safetensors.tmp-1-0 cut/config.ini.tmp-22-1"),
                      0);
-    const clvi_train_state at = {.epoch = 3, .step = 12};
+    const clvi_train_state at = {.epoch = 4, .step = 16};
     OK(clvi_resume_cut("cut", &at, error));
     assert_true(same_metrics("adamw", "cut"));
     char *text;
     size_t bytes;
     OK(clvi_file_read("cut/log.txt", 1000, &text, &bytes, error));
-    assert_string_equal(text, "a  checkpoint: epoch 3, step 12\n");
+    assert_string_equal(text, "a  checkpoint: epoch 4, step 16\n");
     clvi_free(text);
     assert_int_equal(system("test \"$(ls cut)\" = \"$(ls adamw | grep -v summary; echo log.txt)\" "
                             "-o \"$(ls cut | grep -c tmp)\" = 0"),

@@ -20,8 +20,7 @@ static void train(const char *config, const char *run)
         fail_msg("%s: %s", run, t.error.message);
 }
 
-/* ---- Several batches to a step ------------------------------------------------------------------
- */
+/* ---- Several batches to a step ---- */
 
 /* No normalisation and no dropout, whose statistics and masks are the batch's own. */
 #define PLAIN                                                                                      \
@@ -30,7 +29,8 @@ static void train(const char *config, const char *run)
 static void expect_equal_steps(const char *more, const char *name)
 {
     /* 24 images: a step of 16 and one of 8; 16 = 4·4 = 3·5 + 1 is cut differently each time. */
-    static const char *const cuts[] = {"batch = 16\naccumulate = 1\n", "batch = 4\naccumulate = 4\n",
+    static const char *const cuts[] = {"batch = 16\naccumulate = 1\n",
+                                       "batch = 4\naccumulate = 4\n",
                                        "batch = 8\naccumulate = 2\n"};
     char runs[3][32];
     for (int i = 0; i < 3; i++) {
@@ -56,8 +56,7 @@ static void test_accumulate(void **state)
                        "weighted");
 }
 
-/* ---- The loss -----------------------------------------------------------------------------------
- */
+/* ---- The loss ---- */
 
 /* Weights that are all alike, whatever they are, change nothing, not even a bit. */
 static void test_equal_class_weights(void **state)
@@ -96,7 +95,8 @@ static double bias_gradient(const char *config_text, const int *chosen, int coun
     for (int i = 0; i < count; i++) {
         labels[i] = chosen[i] % TRAINING_CLASSES;
         for (int k = 0; k < PIXELS; k++)
-            pixels[i * PIXELS + k] = (uint8_t)((unsigned)(chosen[i] * PIXELS + k) * 2654435761u >> 24);
+            pixels[i * PIXELS + k] =
+                (uint8_t)((unsigned)(chosen[i] * PIXELS + k) * 2654435761u >> 24);
     }
     OK(clvi_mixture_create(&desc, &m, error));
     OK(clvi_mixture_warm(m, error));
@@ -124,7 +124,8 @@ static void test_class_weights(void **state)
 {
     (void)state;
     static const double weights[] = {1, 3, 0, 0.5};
-    static const int all[] = {0, 1, 2, 3, 4, 5, 6, 8}; /* three of class 0, two of 1 and 2, one of 3 */
+    static const int all[] = {0, 1, 2, 3,
+                              4, 5, 6, 8}; /* three of class 0, two of 1 and 2, one of 3 */
     static const int alone[4][3] = {{0, 4, 8}, {1, 5}, {2, 6}, {3}}, counts[] = {3, 2, 2, 1};
     double wanted[TRAINING_CLASSES] = {0}, sum = 0;
     float one[TRAINING_CLASSES], together[TRAINING_CLASSES];
@@ -157,8 +158,7 @@ static void test_label_smoothing(void **state)
     expect_near(smooth, wanted, "label_smoothing");
 }
 
-/* ---- Averages -----------------------------------------------------------------------------------
- */
+/* ---- Averages ---- */
 
 /* Averaged weights are those of the formula, over the weights that training without averages has
  * after each step. */
@@ -183,7 +183,8 @@ static void test_average(void **state)
         clvi_safetensors_close(file);
         const double early = (1. + step) / (10. + step), decay = early < 0.25 ? early : 0.25;
         for (int k = 0; k < VALUES; k++)
-            average[k] = step > 0 ? decay * average[k] + (1 - decay) * (double)now[k] : (double)now[k];
+            average[k] =
+                step > 0 ? decay * average[k] + (1 - decay) * (double)now[k] : (double)now[k];
     }
     train("[optimizer]\nlr = 0.01\n[train]\nepochs = 4\nbatch = 24\nema = 0.25\n", "averaged");
     OK(clvi_safetensors_open("averaged/last.safetensors", &file, error));
@@ -202,8 +203,7 @@ static void test_average(void **state)
     assert_memory_equal(raw, plain, sizeof raw);
 }
 
-/* ---- The device ---------------------------------------------------------------------------------
- */
+/* ---- The device ---- */
 
 typedef struct watched {
     uint64_t reads, waits;
@@ -275,14 +275,13 @@ static void test_memory(void **state)
     expect_planned("[optimizer]\nname = sgd\nmomentum = 0\n[train]\nbatch = 24\n");
 }
 
-/* ---- Numbers that are not finite ----------------------------------------------------------------
- */
+/* ---- Numbers that are not finite ---- */
 
 /* Two good epochs, or two and a half; then the rate is 10^8 times as large. */
 #define BLOWS_UP(when)                                                                             \
     "[data]\naugment = characters\n"                                                               \
-    "[expert.small]\nplugin = cnn\nbatch_norm = no\n"                                             \
-    "[optimizer]\nname = sgd\nlr = 0.01\nmomentum = 0.5\n"                                       \
+    "[expert.small]\nplugin = cnn\nbatch_norm = no\n"                                              \
+    "[optimizer]\nname = sgd\nlr = 0.01\nmomentum = 0.5\n"                                         \
     "[schedule]\nkind = step\nmilestones = " when ", " when ", " when ", " when "\ngamma = 100\n"  \
     "[train]\nepochs = 9\nbatch = 6\nlog_every = 100\ncheckpoint_every = 2\n"
 
@@ -341,10 +340,14 @@ static void test_not_finite_at_once(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accumulate),      cmocka_unit_test(test_equal_class_weights),
-        cmocka_unit_test(test_class_weights),   cmocka_unit_test(test_label_smoothing),
-        cmocka_unit_test(test_average),         cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_memory),          cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_accumulate),
+        cmocka_unit_test(test_equal_class_weights),
+        cmocka_unit_test(test_class_weights),
+        cmocka_unit_test(test_label_smoothing),
+        cmocka_unit_test(test_average),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_not_finite_at_once),
         cmocka_unit_test(test_not_finite_in_validation),
     };

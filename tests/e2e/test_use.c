@@ -24,8 +24,7 @@ static const char *const class_names[CLASSES] = {"checks", "columns", "disc", "r
 static char command[PATH_MAX];
 static char out[1 << 17], err[1 << 17]; /* of the last call */
 
-/* ---- Calling -----------------------------------------------------------------------------------
- */
+/* ---- Calling ---- */
 
 static void read_whole(const char *path, char *text, size_t size)
 {
@@ -98,8 +97,7 @@ static const char *word(const json_t *object, const char *key)
     return value;
 }
 
-/* ---- Pictures ----------------------------------------------------------------------------------
- */
+/* ---- Pictures ---- */
 
 static unsigned random_state = 1;
 static int chance(int below)
@@ -177,8 +175,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- train -------------------------------------------------------------------------------------
- */
+/* ---- train ---- */
 
 /* Reads what set_up's training printed and wrote. */
 static void test_training(void **state)
@@ -272,8 +269,7 @@ static void test_training_refused(void **state)
     contains(err, "disc/0.png");
 }
 
-/* ---- runs --------------------------------------------------------------------------------------
- */
+/* ---- runs ---- */
 
 static void test_runs(void **state)
 {
@@ -302,8 +298,7 @@ static void test_runs(void **state)
     expect_refusal("runs tiny", 2, "takes no argument");
 }
 
-/* ---- eval --------------------------------------------------------------------------------------
- */
+/* ---- eval ---- */
 
 static void test_eval(void **state)
 {
@@ -364,8 +359,7 @@ static void test_eval_other_data(void **state)
     expect_refusal("eval no.safetensors", 1, "no.safetensors");
 }
 
-/* ---- predict -----------------------------------------------------------------------------------
- */
+/* ---- predict ---- */
 
 static void test_predict(void **state)
 {
@@ -450,8 +444,7 @@ static void test_predict_goes_on(void **state)
     expect_refusal("predict last bad.png --min-confidence 2", 2, "from 0 to 1");
 }
 
-/* ---- summary -----------------------------------------------------------------------------------
- */
+/* ---- summary ---- */
 
 /* Two 3×3 convolutions of 8 and 16 filters with the halving between, over 16×16 grey pictures. */
 static void test_summary(void **state)

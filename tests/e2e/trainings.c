@@ -126,8 +126,7 @@ clv_status training_run(training *t)
     return status;
 }
 
-/* ---- Comparing ----------------------------------------------------------------------------------
- */
+/* ---- Comparing ---- */
 
 bool same_file(const char *a, const char *b)
 {

@@ -8,9 +8,9 @@
 
 enum { TRAINING_CLASSES = 4, TRAINING_IMAGES = 32, TRAINING_SIDE = 8 };
 
-/* Opens the device and draws TRAINING_IMAGES pictures of TRAINING_CLASSES equally large classes into
- * a new folder, which becomes the working directory. Returns the exit status for main where there is
- * no device, otherwise 0. */
+/* Opens the device and draws TRAINING_IMAGES pictures of TRAINING_CLASSES equally large classes
+ * into a new folder, which becomes the working directory. Returns the exit status for main where
+ * there is no device, otherwise 0. */
 int trainings_begin(const char *plugins);
 /* Returns 0 where no device buffer is left. */
 int trainings_end(void);
@@ -28,7 +28,7 @@ typedef struct training {
     const char *config; /* for trainings_config */
     const char *run;
     bool resume;
-    int64_t stop_at; /* ask to stop at this call of progress, from 1; 0: never */
+    int64_t stop_at;             /* ask to stop at this call of progress, from 1; 0: never */
     clvi_progress_call progress; /* NULL allowed */
     void *user;
     int64_t calls; /* out: of progress */

@@ -9,7 +9,7 @@ name=${kind%%_*}
 seconds=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 found=${3:-$(mktemp -d)}
-[ $# -gt 2 ] && shift 3 || shift 2
+if [ $# -gt 2 ]; then shift 3; else shift 2; fi
 mkdir -p "$found"
 program="$found.program"
 # shellcheck disable=SC2046

@@ -190,10 +190,12 @@ static void test_faults_of_values(void **state)
     check_faults("[optimizer]\nbetas = 0.9, x\n",
                  "a.ini:2: [optimizer] betas = \"0.9, x\": expected numbers separated by ',', 0 to "
                  "0.9999999\n");
-    check_faults("[schedule]\nkind = cosin\n", "a.ini:2: [schedule] kind = \"cosin\": expected "
-                                               "constant | cosine | step | plateau; did you mean cosine?\n");
-    check_faults("[schedule]\nkind = poly\n",
-                 "a.ini:2: [schedule] kind = \"poly\": expected constant | cosine | step | plateau\n");
+    check_faults("[schedule]\nkind = cosin\n",
+                 "a.ini:2: [schedule] kind = \"cosin\": expected "
+                 "constant | cosine | step | plateau; did you mean cosine?\n");
+    check_faults(
+        "[schedule]\nkind = poly\n",
+        "a.ini:2: [schedule] kind = \"poly\": expected constant | cosine | step | plateau\n");
     check_faults("[data]\nimage_size = 32x\n", "a.ini:2: [data] image_size = \"32x\": expected "
                                                "pixels, or HEIGHTxWIDTH, 8 to 4096\n");
     check_faults("[data]\ndedup = maybe\n",
@@ -520,8 +522,7 @@ static void test_specs(void **state)
     assert_int_equal(clvi_value_check_spec(&bad, NULL), CLV_E_PLUGIN);
 }
 
-/* ---- Files ------------------------------------------------------------------------------------
- */
+/* ---- Files ---- */
 
 /* A temporary folder of configurations. */
 typedef struct folder {
@@ -685,8 +686,7 @@ static void test_search(void **state)
     remove_folder(&shipped);
 }
 
-/* ---- Damage -----------------------------------------------------------------------------------
- */
+/* ---- Damage ---- */
 
 static int allocations_left;
 

@@ -387,6 +387,37 @@ static void test_resized_and_in_colour(void **state)
     clvi_dataset_close(data);
 }
 
+/* A pass that begins in the middle hands out what the whole one does from there on, the numbers of
+ * images that stood in the order before among it. */
+static void test_start_in_the_middle(void **state)
+{
+    (void)state;
+    enum { COUNT = 150, SIZE = 8 }; /* 49 images stand in it twice; the last batch has 6 */
+    uint32_t order[COUNT];
+    clvi_dataset *data = open_with(3, false, false);
+    clvi_loader *loader = load(data, SIZE);
+    shuffled(order, COUNT, 5);
+    for (size_t first = 0; first <= COUNT; first += first + SIZE < COUNT ? SIZE : COUNT - first) {
+        assert_int_equal(clvi_loader_start_at(loader, order, COUNT, first, NULL), CLV_OK);
+        for (size_t at = first; at < COUNT; at += SIZE) {
+            const clvi_batch batch = next(loader);
+            const size_t end = COUNT - at < SIZE ? COUNT : at + SIZE;
+            expect_batch(&batch, order + at, end - at);
+            for (size_t i = 0; i < batch.count; i++)
+                assert_int_equal(batch.ids[i] / IMAGES, repeats(order, at + i));
+            assert_int_equal(clvi_loader_position(loader), end);
+        }
+        assert_int_equal(next(loader).count, 0);
+        assert_int_equal(clvi_loader_position(loader), COUNT);
+        if (first == COUNT)
+            break;
+    }
+    clv_error error = CLV_ERROR_INIT;
+    assert_int_equal(clvi_loader_start_at(loader, order, COUNT, 3, &error), CLV_E_USAGE);
+    clvi_loader_destroy(loader);
+    clvi_dataset_close(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_cache_replaces_the_files),
         cmocka_unit_test(test_vanished_file),
         cmocka_unit_test(test_resized_and_in_colour),
+        cmocka_unit_test(test_start_in_the_middle),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

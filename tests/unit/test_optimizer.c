@@ -1,5 +1,7 @@
-/* AdamW on the device against the formulas of its paper in double precision. Exit 77: no device. */
+/* The optimisers on the device: AdamW against the formulas of its paper in double precision, all
+ * against PyTorch; sums of gradients; averages. Exit 77: no device. */
 #include "test_device.h"
+#include "train/average.h"
 #include "train/optimizer.h"
 
 #include <math.h>
@@ -286,6 +288,174 @@ static void test_warm_moves_nothing(void **state)
     bench_close(&b);
 }
 
+/* ---- What PyTorch makes of it -------------------------------------------------------------------
+ */
+
+enum { GOLDEN = 33 };
+typedef struct golden_case {
+    clvi_optimizer_kind kind;
+    double lr, betas[2], eps, momentum;
+    bool nesterov;
+    double weight_decay, clip_norm;
+    double values[GOLDEN]; /* after STEPS steps */
+} golden_case;
+static const golden_case golden[] = {
+#include "../golden/optimizers.h"
+};
+
+/* A store of one variable of GOLDEN numbers. */
+static void open_one(uint32_t kinds, clv_graph **graph, clvi_store **store)
+{
+    uint32_t base;
+    clv_tensor tensor;
+    const clv_variable_desc desc = {.struct_size = sizeof desc,
+                                    .name = "numbers",
+                                    .rank = 1,
+                                    .init = CLV_INIT_ZEROS,
+                                    .dims = {GOLDEN}};
+    OK(clvi_graph_create("one", graph, error));
+    OK(clvi_graph_variable_add(*graph, &desc, false, &tensor, error));
+    OK(clvi_store_create(device, store, error));
+    OK(clvi_store_add(*store, *graph, "", NULL, NULL, &base, error));
+    OK(clvi_store_commit_kinds(*store, kinds, error));
+}
+
+/* The next GOLDEN numbers of the generator that optimizers.py has too. */
+static void draw_golden(bench *noise, double scale, float *out)
+{
+    for (int i = 0; i < GOLDEN; i++)
+        out[i] = (float)(uniform(noise) * scale);
+}
+
+static void compare_golden(const golden_case *g, int number)
+{
+    clv_graph *graph;
+    clvi_store *store;
+    clvi_optimizer *o = NULL;
+    bench noise = {.random = 7};
+    float numbers[GOLDEN];
+    const clvi_optimizer_desc desc = {.kind = g->kind,
+                                      .betas = {g->betas[0], g->betas[1]},
+                                      .eps = g->eps,
+                                      .momentum = g->momentum,
+                                      .nesterov = g->nesterov,
+                                      .weight_decay = g->weight_decay,
+                                      .clip_norm = g->clip_norm,
+                                      .decay_all = true};
+    open_one(clvi_optimizer_kinds(&desc, false), &graph, &store);
+    assert_int_equal(clvi_store_keeps(store, CLVI_STORE_MOMENT2), g->kind != CLVI_SGD);
+    OK(clvi_optimizer_create(store, &desc, &o, error));
+    OK(clvi_optimizer_warm(o, error));
+    draw_golden(&noise, 1, numbers);
+    OK(clvi_store_write(store, 0, CLVI_STORE_VALUE, numbers, error));
+    for (int s = 0; s < STEPS; s++) {
+        draw_golden(&noise, ldexp(1, s * 7 % 9 - 6), numbers);
+        OK(clvi_store_write(store, 0, CLVI_STORE_GRADIENT, numbers, error));
+        OK(clvi_optimizer_step(o, g->lr * (1 - 0.5 * s / STEPS), NULL, error));
+    }
+    OK(clvi_store_read(store, 0, CLVI_STORE_VALUE, numbers, error));
+    for (int i = 0; i < GOLDEN; i++)
+        if (!(fabs((double)numbers[i] - g->values[i]) <= 1e-6 * (1 + fabs(g->values[i]))))
+            fail_msg("case %d, number %d: %.9g for %.9g", number, i, (double)numbers[i],
+                     g->values[i]);
+    clvi_optimizer_destroy(o);
+    clvi_store_destroy(store);
+    clvi_graph_destroy(graph);
+}
+
+static void test_pytorch(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++)
+        compare_golden(&golden[i], (int)i);
+}
+
+/* ---- Sums and averages --------------------------------------------------------------------------
+ */
+
+/* Three gradients, added, times a factor, are a step with their sum times the factor; the gradients
+ * in the store do not count then. */
+static void test_sums(void **state)
+{
+    (void)state;
+    static const double clips[] = {0, 0.5};
+    for (int c = 0; c < 2; c++) {
+        clv_graph *graph;
+        clvi_store *store;
+        clvi_optimizer *o = NULL;
+        float part[GOLDEN], now[GOLDEN];
+        double sum[GOLDEN] = {0}, squares = 0;
+        bench noise = {.random = 11};
+        const clvi_optimizer_desc desc = {.kind = CLVI_SGD, .clip_norm = clips[c]};
+        open_one(clvi_optimizer_kinds(&desc, true), &graph, &store);
+        OK(clvi_optimizer_create(store, &desc, &o, error));
+        OK(clvi_optimizer_warm(o, error));
+        OK(clvi_store_zero(store, CLVI_STORE_VALUE, error));
+        for (int k = 0; k < 3; k++) {
+            draw_golden(&noise, 1, part);
+            OK(clvi_store_write(store, 0, CLVI_STORE_GRADIENT, part, error));
+            OK(clvi_optimizer_add(o, error));
+            for (int i = 0; i < GOLDEN; i++)
+                sum[i] += 0.25 * (double)part[i];
+        }
+        for (int i = 0; i < GOLDEN; i++)
+            squares += sum[i] * sum[i];
+        const double clip = clips[c] > 0 ? fmin(1, clips[c] / (sqrt(squares) + 1e-6)) : 1;
+        OK(clvi_optimizer_set_factor(o, 0.25, error));
+        OK(clvi_optimizer_step(o, 2, NULL, error));
+        OK(clvi_store_read(store, 0, CLVI_STORE_VALUE, now, error));
+        for (int i = 0; i < GOLDEN; i++)
+            assert_true(fabs((double)now[i] + 2 * clip * sum[i]) <= 1e-6);
+        /* The next step takes what lies in the store, and the factor stays until it is changed. */
+        OK(clvi_optimizer_set_factor(o, 1, error));
+        OK(clvi_optimizer_step(o, 0, NULL, error));
+        clvi_optimizer_destroy(o);
+        clvi_store_destroy(store);
+        clvi_graph_destroy(graph);
+    }
+}
+
+static void test_averages(void **state)
+{
+    (void)state;
+    clv_graph *graph;
+    clvi_store *store;
+    float value[GOLDEN], now[GOLDEN];
+    double average[GOLDEN];
+    bench noise = {.random = 13};
+    assert_true(clvi_average_decay(0.999, 1) == 2.0 / 11);
+    assert_true(clvi_average_decay(0.999, 90) == 0.91);
+    assert_true(clvi_average_decay(0.5, 90) == 0.5);
+    open_one(CLVI_STORE_ONLY_VALUES | 1u << CLVI_STORE_AVERAGE, &graph, &store);
+    draw_golden(&noise, 1, value);
+    OK(clvi_store_write(store, 0, CLVI_STORE_VALUE, value, error));
+    OK(clvi_store_copy(store, CLVI_STORE_VALUE, CLVI_STORE_AVERAGE, error));
+    for (int i = 0; i < GOLDEN; i++)
+        average[i] = (double)value[i];
+    for (int s = 1; s <= 20; s++) {
+        draw_golden(&noise, 1, value);
+        OK(clvi_store_write(store, 0, CLVI_STORE_VALUE, value, error));
+        const double decay = clvi_average_decay(0.6, s);
+        OK(clvi_average_step(store, decay, error));
+        for (int i = 0; i < GOLDEN; i++)
+            average[i] = decay * average[i] + (1 - decay) * (double)value[i];
+    }
+    const uint64_t version = clvi_store_version(store);
+    clvi_store_swap_average(store);
+    assert_true(clvi_store_version(store) > version);
+    OK(clvi_store_read(store, 0, CLVI_STORE_VALUE, now, error));
+    for (int i = 0; i < GOLDEN; i++)
+        assert_true(fabs((double)now[i] - average[i]) <= 1e-6);
+    clvi_store_swap_average(store);
+    OK(clvi_store_read(store, 0, CLVI_STORE_VALUE, now, error));
+    assert_memory_equal(now, value, sizeof now);
+    clvi_device_counters counters;
+    clvi_device_get_counters(device, &counters);
+    assert_int_equal(clvi_store_bytes(store), counters.live_bytes);
+    clvi_store_destroy(store);
+    clvi_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +464,9 @@ int main(void)
         cmocka_unit_test(test_decay_all_and_multiplier),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_warm_moves_nothing),
+        cmocka_unit_test(test_pytorch),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_averages),
     };
     int status = 0;
     device = test_device_open(&status);

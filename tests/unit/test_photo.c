@@ -32,8 +32,7 @@ static void load(const blob *b, const clvi_image_form *form, uint8_t *out)
         fail_msg("%s", error.message);
 }
 
-/* ---- Orientation ------------------------------------------------------------------------------
- */
+/* ---- Orientation ---- */
 
 /* The JPEG with `segment` as its first one. */
 static blob with_segment(const blob *jpeg, const void *segment, size_t length)
@@ -219,8 +218,7 @@ static void test_huge_claim(void **state)
     }
 }
 
-/* ---- Reduced decoding -------------------------------------------------------------------------
- */
+/* ---- Reduced decoding ---- */
 
 /* A large picture without sharp detail; every part of it is different. */
 static blob large_jpeg(int width, int height, int flags)
@@ -301,8 +299,7 @@ static void test_when_decoding_is_reduced(void **state)
     blob_free(&b);
 }
 
-/* ---- Fitting ----------------------------------------------------------------------------------
- */
+/* ---- Fitting ---- */
 
 static double keys(double x)
 {
@@ -396,8 +393,7 @@ static void test_crop_of_a_strip(void **state)
     free(pixels);
 }
 
-/* ---- Pillow -----------------------------------------------------------------------------------
- */
+/* ---- Pillow ---- */
 
 static blob read_golden(const char *name)
 {

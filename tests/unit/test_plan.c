@@ -3,6 +3,7 @@
  * material. Exit 77 without a device, failure when CONCLAVE_REQUIRE_DEVICE=1. */
 #include <stdio.h>
 
+#include "graph/finite.h"
 #include "graph/graph.h"
 #include "graph/plan.h"
 #include "plugin/plugin_host.h"
@@ -321,12 +322,69 @@ static void test_refusals(void **state)
     net_open(&t, chain);
     const clvi_plan_desc desc = net_desc(&t, CLV_MODE_TRAIN, (int64_t)1 << 40);
     assert_int_equal(clvi_plan_create(&desc, &t.plan, &e), CLV_E_MEMORY);
-    assert_non_null(strstr(e.message, "would fit"));
+    assert_non_null(strstr(e.message, "largest: "));
     assert_null(t.plan);
     net_plan(&t, CLV_MODE_INFER, 2);
     clvi_error_clear(&e);
     assert_int_equal(clvi_plan_forward(t.plan, 3, NULL, &e), CLV_E_INTERNAL);
     assert_int_equal(clvi_plan_forward(t.plan, 0, NULL, NULL), CLV_E_INTERNAL);
+    net_close(&t);
+}
+
+/* y = (relu(x + x))². */
+static clv_tensor squares(clv_builder *b, clv_tensor x)
+{
+    const clv_tensor even = clv_relu(b, "relu", clv_add(b, "twice", x, x));
+    return clv_multiply(b, "square", even, even);
+}
+
+/* Runs 3 samples forward, and backward from gradients `seed`, all x but one being 1; the last one
+ * of the first sample is `x`. */
+static clvi_finding watch(net *t, float x, float seed)
+{
+    enum { N = 3 };
+    float values[N * WIDTH];
+    uint32_t pattern;
+    clvi_finding found;
+    memcpy(&pattern, &seed, 4);
+    for (int i = 0; i < N * WIDTH; i++)
+        values[i] = 1;
+    values[WIDTH - 1] = x;
+    OK(clvi_upload(device, t->x, 0, values, sizeof values, error));
+    OK(clvi_plan_forward(t->plan, N, NULL, error));
+    const clvi_view grad = clvi_plan_grad(t->plan, 0, N);
+    OK(clvi_fill(device, grad.buf, grad.offset * 4, sizeof values, pattern, error));
+    OK(clvi_plan_backward(t->plan, error));
+    OK(clvi_plan_watched(t->plan, &found, error));
+    return found;
+}
+
+/* A watched plan names the node that first wrote what is not finite. */
+static void test_watch(void **state)
+{
+    (void)state;
+    net t;
+    net_open(&t, squares);
+    net_plan(&t, CLV_MODE_TRAIN, MOST);
+    OK(clvi_plan_watch(t.plan, error));
+    clvi_finding f = watch(&t, 2, 1);
+    assert_false(f.found);
+    f = watch(&t, 1e20f, 1);
+    assert_true(f.found && !f.backward && f.count == 1);
+    assert_string_equal(f.node, "square");
+    assert_string_equal(f.op, "multiply");
+    f = watch(&t, 3e38f, 1);
+    assert_true(f.found && !f.backward && f.count == 1);
+    assert_string_equal(f.node, "twice");
+    f = watch(&t, NAN, 1);
+    assert_string_equal(f.node, "twice");
+    f = watch(&t, 1e15f, 3e30f);
+    assert_true(f.found && f.backward && f.count == 1);
+    assert_string_equal(f.node, "square");
+    assert_string_equal(f.tensor, "relu");
+    /* What a run found is forgotten by the next one. */
+    f = watch(&t, 2, 1);
+    assert_false(f.found);
     net_close(&t);
 }
 
@@ -340,9 +398,13 @@ static int no_device(const char *why)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients_meet),   cmocka_unit_test(test_memory_is_shared),
-        cmocka_unit_test(test_plans_take_turns), cmocka_unit_test(test_backward_stops),
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_prepared_stays),
+        cmocka_unit_test(test_gradients_meet),
+        cmocka_unit_test(test_memory_is_shared),
+        cmocka_unit_test(test_plans_take_turns),
+        cmocka_unit_test(test_backward_stops),
+        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_prepared_stays),
     };
     clv_error error = CLV_ERROR_INIT;
     const clvi_device_options options = {.select = "auto"};

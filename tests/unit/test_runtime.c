@@ -143,8 +143,7 @@ static int tear_down(void **state)
     return status;
 }
 
-/* ---- Finding devices --------------------------------------------------------------------------
- */
+/* ---- Finding devices ---- */
 
 static void test_enumerate(void **state)
 {
@@ -255,8 +254,7 @@ static void test_bad_tuning_records(void **state)
     }
 }
 
-/* ---- Memory -----------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 static void test_buffers_are_counted(void **state)
 {
@@ -381,8 +379,7 @@ static void test_staging_waits(void **state)
     free(in);
 }
 
-/* ---- Launches ---------------------------------------------------------------------------------
- */
+/* ---- Launches ---- */
 
 static clv_status launch_add(bench *b, clvi_buf *x, const char *options, size_t groups)
 {
@@ -501,8 +498,7 @@ static void test_many_launches(void **state)
     clvi_buf_destroy(x);
 }
 
-/* ---- The cache --------------------------------------------------------------------------------
- */
+/* ---- The cache ---- */
 
 static void launch_nothing(bench *b)
 {
@@ -666,8 +662,7 @@ static void test_cache_that_cannot_be_written(void **state)
     OK(clvi_wait(b->device, &b->error));
 }
 
-/* ---- Failing queues ---------------------------------------------------------------------------
- */
+/* ---- Failing queues ---- */
 
 /* Stands before the OpenCL loader's, and fails as often as a test has asked for. (A failing user
  * event would do without this, but PoCL 3.1 aborts the process at one.) */
@@ -732,8 +727,7 @@ static void test_sync_names_the_kernel(void **state)
     unsetenv("CONCLAVE_SYNC");
 }
 
-/* ---- Time -------------------------------------------------------------------------------------
- */
+/* ---- Time ---- */
 
 static void test_timer(void **state)
 {

@@ -47,6 +47,42 @@ static void test_cosine(void **state)
         near(clvi_schedule_rate(&warm, step), warm_rates[step]);
 }
 
+/* Epochs of 4 steps; milestones after 1.5 and 3 epochs, given the wrong way round. */
+static void test_milestones(void **state)
+{
+    (void)state;
+    static const double milestones[] = {3, 1.5};
+    const clvi_schedule s = {.kind = CLVI_SCHEDULE_STEP,
+                             .lr = 8,
+                             .milestones = milestones,
+                             .milestone_count = 2,
+                             .gamma = 0.5,
+                             .steps_per_epoch = 4,
+                             .warmup_steps = 2,
+                             .steps = 20};
+    static const double rates[] = {4, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 2, 2};
+    for (int step = 0; step < 14; step++)
+        near(clvi_schedule_rate(&s, step), rates[step]);
+    near(clvi_schedule_rate(&s, 19), 2);
+}
+
+/* Lowered after each two epochs without a figure that is better by more than 0.1. */
+static void test_plateau(void **state)
+{
+    (void)state;
+    const clvi_early_stop_rule rule = {.patience = 2, .min_delta = 0.1};
+    static const double figures[] = {5, 4, 4, 3.95, 3.95, 3.95, 3, 3, 3};
+    static const double scales[] = {1, 1, 1, 0.25, 0.25, 0.0625, 0.0625, 0.0625, 0.015625};
+    clvi_plateau now = {.scale = 1};
+    for (int i = 0; i < 9; i++) {
+        const double before = now.scale;
+        assert_int_equal(clvi_plateau_update(&rule, 0.25, &now, i + 1, figures[i]),
+                         scales[i] != before);
+        near(now.scale, scales[i]);
+    }
+    assert_int_equal(now.watch.best_epoch, 7);
+}
+
 static void test_short_trainings(void **state)
 {
     (void)state;
@@ -75,10 +111,9 @@ static void test_warmup_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constant),
-        cmocka_unit_test(test_cosine),
-        cmocka_unit_test(test_short_trainings),
-        cmocka_unit_test(test_warmup_steps),
+        cmocka_unit_test(test_constant),        cmocka_unit_test(test_cosine),
+        cmocka_unit_test(test_milestones),      cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_short_trainings), cmocka_unit_test(test_warmup_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,7 @@ static void test_classes_are_united_by_name(void **state)
     assert_string_equal(clvi_dataset_class_name(data, 2), "c_10");
     assert_int_equal(clvi_dataset_source_count(data), 3);
     assert_string_equal(clvi_dataset_source_name(data, 1), "p");
+    assert_non_null(strstr(clvi_dataset_path(data), "/w + /"));
     assert_int_equal(clvi_dataset_count(data, CLVI_TRAIN), 18);
     assert_int_equal(clvi_dataset_count(data, CLVI_TEST), 4);
     assert_int_equal(count_of(data, CLVI_TRAIN, 0), 7);
@@ -228,7 +229,7 @@ static void test_fingerprint_tells_sources_apart(void **state)
     folder_remove(folder);
 }
 
-/* ---- Orders ---------------------------------------------------------------------------------- */
+/* ---- Orders ---- */
 
 static const clvi_philox_key key = {{3, 4}};
 

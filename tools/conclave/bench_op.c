@@ -78,7 +78,7 @@ static clv_status best_of(clvi_device *device, timed_call call, void *user, int6
     return CLV_OK;
 }
 
-/* ---- The matrix product --------------------------------------------------------------------------- */
+/* ---- The matrix product ---- */
 
 typedef struct gemm_run {
     clvi_device *device;
@@ -98,7 +98,8 @@ static clv_status time_gemm(clvi_device *device, const spec *s, int64_t repeat, 
         CLV_FAIL(error, CLV_E_USAGE, "gemm takes M,N,K");
     gemm_run r = {.device = device, .gemm = {.m = s->sizes[0], .n = s->sizes[1], .k = s->sizes[2]}};
     const int64_t m = r.gemm.m, n = r.gemm.n, k = r.gemm.k;
-    const int64_t elements[4] = {m * k, k * n, m * n, (int64_t)clvi_gemm_workspace(device, &r.gemm)};
+    const int64_t elements[4] = {m * k, k * n, m * n,
+                                 (int64_t)clvi_gemm_workspace(device, &r.gemm)};
     clvi_view *const views[4] = {&r.gemm.a, &r.gemm.b, &r.gemm.c, &r.gemm.workspace};
     clv_status status = CLV_OK;
     for (int i = 0; i < 4 && status == CLV_OK; i++) {
@@ -117,7 +118,7 @@ static clv_status time_gemm(clvi_device *device, const spec *s, int64_t repeat, 
     return status;
 }
 
-/* ---- Ops in graphs -------------------------------------------------------------------------------- */
+/* ---- Ops in graphs ---- */
 
 typedef struct graph_run {
     clvi_plan *plan;
@@ -171,9 +172,10 @@ static clv_status build_op(const spec *s, clv_graph *graph, clv_tensor *x, clv_t
         *y = clv_op(&b, s->op, "op", x, 1, NULL, 0);
     CLV_TRY(clv_builder_end(&b));
     const clv_shape out = graph->tensors[*y].shape;
-    *macs = conv    ? (double)clvi_shape_elements(&out) * (double)(s->sizes[3] * s->sizes[5] * s->sizes[5])
-            : dense ? (double)(s->sizes[1] * s->sizes[2])
-                    : 0;
+    *macs =
+        conv ? (double)clvi_shape_elements(&out) * (double)(s->sizes[3] * s->sizes[5] * s->sizes[5])
+        : dense ? (double)(s->sizes[1] * s->sizes[2])
+                : 0;
     return CLV_OK;
 }
 

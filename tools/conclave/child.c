@@ -20,7 +20,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- Starting ------------------------------------------------------------------------------- */
+/* ---- Starting ---- */
 
 static bool sets_same(const char *a, const char *b)
 {
@@ -102,7 +102,7 @@ static clv_status start(const cli_child_desc *desc, int to, pid_t *child, clv_er
     return CLV_OK;
 }
 
-/* ---- Listening ------------------------------------------------------------------------------ */
+/* ---- Listening ---- */
 
 /* Hands over the whole lines of `text` and keeps the rest. */
 static void take_lines(const cli_child_desc *desc, char *text, size_t *length)

@@ -29,8 +29,7 @@ typedef struct job {
     double seconds;
 } job;
 
-/* ---- Which images -----------------------------------------------------------------------------
- */
+/* ---- Which images ---- */
 
 static clv_status check_classes(const job *j, clv_error *error)
 {
@@ -137,8 +136,7 @@ static clv_status open_data(job *j, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- Scoring ----------------------------------------------------------------------------------
- */
+/* ---- Scoring ---- */
 
 static clv_status score(job *j, clv_error *error)
 {
@@ -162,8 +160,7 @@ static clv_status score(job *j, clv_error *error)
     return status;
 }
 
-/* ---- Printing ---------------------------------------------------------------------------------
- */
+/* ---- Printing ---- */
 
 static const char *split_text(const job *j)
 {
@@ -262,8 +259,7 @@ static clv_status print_text(const job *j, const clvi_score_summary *s, clv_erro
     return cli_flag(j->args, "per-class") ? print_classes(j, error) : CLV_OK;
 }
 
-/* ---- The command ------------------------------------------------------------------------------
- */
+/* ---- The command ---- */
 
 static clv_status evaluate(job *j, clv_error *error)
 {

@@ -42,8 +42,7 @@ typedef struct job {
     size_t bad;
 } job;
 
-/* ---- Which pictures ---------------------------------------------------------------------------
- */
+/* ---- Which pictures ---- */
 
 static clv_status add_path(job *j, const char *path, clv_error *error)
 {
@@ -98,8 +97,7 @@ static clv_status list_pictures(job *j, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- One batch --------------------------------------------------------------------------------
- */
+/* ---- One batch ---- */
 
 static void rank_classes(job *j, int classes)
 {
@@ -213,8 +211,7 @@ static clv_status predict_all(job *j, clv_error *error)
     return flush_batch(j, error);
 }
 
-/* ---- The command ------------------------------------------------------------------------------
- */
+/* ---- The command ---- */
 
 static clv_status read_options(job *j, clv_error *error)
 {

@@ -33,8 +33,7 @@ static const clvi_config *config_of(const job *j)
     return j->model != NULL ? clvi_model_config(j->model) : j->config;
 }
 
-/* ---- What is meant ----------------------------------------------------------------------------
- */
+/* ---- What is meant ---- */
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -109,8 +108,7 @@ static clv_status open_config(job *j, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- The layers -------------------------------------------------------------------------------
- */
+/* ---- The layers ---- */
 
 /* Sums over what was printed. */
 typedef struct totals {
@@ -195,29 +193,45 @@ static clv_status print_expert(const job *j, size_t index, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- Memory -----------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
-/* Device memory that the mixture takes, weights and moments included, found by making it. */
-static clv_status print_memory(const job *j, bool train, int64_t batch, clv_error *error)
+/* Makes the mixture and, for training, its optimiser; *bytes: what they hold on the device. */
+static clv_status measure(const job *j, bool train, int64_t batch, uint64_t *bytes,
+                          clv_error *error)
 {
-    clvi_device_counters before, after;
     clvi_mixture_desc desc = j->desc;
+    clvi_optimizer_desc rule;
     clvi_mixture *mixture = NULL;
-    clv_error fault = CLV_ERROR_INIT;
-    char number[CLI_NUMBER_BYTES];
+    clvi_optimizer *optimizer = NULL;
     desc.train = train;
     desc.max_batch = batch;
-    clvi_device_get_counters(desc.device, &before);
-    const clv_status status = clvi_mixture_create(&desc, &mixture, &fault);
-    clvi_device_get_counters(desc.device, &after);
+    desc.store_kinds = clvi_settings_store_kinds(desc.config);
+    CLV_TRY(clvi_settings_optimizer(desc.config, &rule, error));
+    clv_status status = clvi_mixture_create(&desc, &mixture, error);
+    if (status == CLV_OK && train)
+        status = clvi_optimizer_create(clvi_mixture_store(mixture), &rule, &optimizer, error);
+    if (status == CLV_OK)
+        *bytes = clvi_mixture_bytes(mixture) + (train ? clvi_optimizer_bytes(optimizer) : 0);
+    clvi_optimizer_destroy(optimizer);
     clvi_mixture_destroy(mixture);
+    return status;
+}
+
+/* Device memory that training or inference takes, weights and moments included. */
+static clv_status print_memory(const job *j, bool train, int64_t batch, clv_error *error)
+{
+    clv_error fault = CLV_ERROR_INIT;
+    char number[CLI_NUMBER_BYTES];
+    uint64_t bytes = 0;
+    const clv_status status = measure(j, train, batch, &bytes, &fault);
     if (status != CLV_OK && status != CLV_E_MEMORY)
         return clvi_fail(error, status, CLV_HERE, "%s", fault.message);
-    printf("memory on the device, %s batches of %lld: %s\n", train ? "training in" : "inference in",
-           (long long)batch,
-           status == CLV_OK ? cli_show_bytes(after.live_bytes - before.live_bytes, number)
-                            : fault.message);
+    printf("memory on the device, %s batches of %lld: ", train ? "training in" : "inference in",
+           (long long)batch);
+    if (status == CLV_OK)
+        printf("%s (%llu bytes)\n", cli_show_bytes(bytes, number), (unsigned long long)bytes);
+    else
+        printf("%s\n", fault.message);
     return CLV_OK;
 }
 

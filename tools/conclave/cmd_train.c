@@ -12,7 +12,8 @@
 
 static const cli_option options[] = {
     {"resume", NULL, "go on where RUN, or the last run, stands", 0, false},
-    {"dry-run", NULL, "check images and memory and estimate the time; nothing is written", 0, false},
+    {"dry-run", NULL, "check images and memory and estimate the time; nothing is written", 0,
+     false},
     {"max-time", "TIME", "end after 90s, 10m, 2h, …: train.max_seconds", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,
@@ -29,8 +30,7 @@ typedef struct job {
     bool resume;    /* the run was there before */
 } job;
 
-/* ---- Signals ----------------------------------------------------------------------------------
- */
+/* ---- Signals ---- */
 
 /* Set by the first SIGINT or SIGTERM; the second one kills. */
 static volatile sig_atomic_t stop_asked;
@@ -56,8 +56,7 @@ static void catch_signals(void)
     (void)signal(SIGXFSZ, SIG_IGN);
 }
 
-/* ---- Completing the configuration -------------------------------------------------------------
- */
+/* ---- Completing the configuration ---- */
 
 static bool gives(const clvi_raw_option *raw, size_t count, const char *key)
 {
@@ -104,8 +103,7 @@ static clv_status freeze(job *j, clv_error *error)
     return clvi_config_set(j->config, "run", "name", clvi_config_name(j->config), error);
 }
 
-/* ---- The run's folder -------------------------------------------------------------------------
- */
+/* ---- The run's folder ---- */
 
 /* What was logged so far and what will be goes to the run's log too. */
 static clv_status open_log(job *j, clv_error *error)
@@ -164,8 +162,7 @@ static void remove_run(job *j)
     clvi_free(link);
 }
 
-/* ---- The course -------------------------------------------------------------------------------
- */
+/* ---- The course ---- */
 
 /* "90s", "10m", "1h30m", "2.5h", or a number of seconds. */
 static clv_status parse_time(const char *text, double *out, clv_error *error)
@@ -279,8 +276,7 @@ static clv_status try_out(job *j, clv_error *error)
 /* The folder of the run, then the training in it. */
 static clv_status train_in_folder(job *j, clvi_resume *resume, clv_error *error)
 {
-    CLV_TRY(resume == NULL ? make_run(j, error)
-                           : clvi_resume_cut(j->run, &resume->state, error));
+    CLV_TRY(resume == NULL ? make_run(j, error) : clvi_resume_cut(j->run, &resume->state, error));
     if (resume != NULL)
         CLV_TRY(open_log(j, error));
     return train(j, error);
@@ -303,8 +299,7 @@ static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv
     return status;
 }
 
-/* ---- Beginning and going on -------------------------------------------------------------------
- */
+/* ---- Beginning and going on ---- */
 
 static clv_status begin(job *j, const cli_args *args, clv_error *error)
 {
@@ -317,8 +312,8 @@ static clv_status begin(job *j, const cli_args *args, clv_error *error)
     return run_job(j, args, NULL, error);
 }
 
-/* The run that the first argument names, unless it is a change of the configuration. *from: index of
- * the first argument that is one. */
+/* The run that the first argument names, unless it is a change of the configuration. *from: index
+ * of the first argument that is one. */
 static clv_status find_run(job *j, const cli_args *args, size_t *from, clv_error *error)
 {
     const char *output = cli_option_value(args, "output"), *what = cli_at(args, 0);
@@ -374,9 +369,10 @@ const cli_command cmd_train = {
     .name = "train",
     .summary = "Train a configuration on a folder or archive of images",
     .usage = "CONFIG|--resume [RUN] [SECTION.KEY=VALUE]... [options]",
-    .example = "conclave train cnn-custom-only --data pictures.tar.gz --epochs 20\n"
-               "conclave train cnn-custom-only --data pictures train.patience=5 optimizer.lr=0.001\n"
-               "conclave train --resume last",
+    .example =
+        "conclave train cnn-custom-only --data pictures.tar.gz --epochs 20\n"
+        "conclave train cnn-custom-only --data pictures train.patience=5 optimizer.lr=0.001\n"
+        "conclave train --resume last",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

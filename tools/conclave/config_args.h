@@ -20,8 +20,9 @@
     {"output", "FOLDER", "folder of the runs: run.output", 'o', false}
 /* clang-format on */
 
-/* The changes that the arguments from index `from` on and the options above make, "section.key=value",
- * the last of equal ones counting. They lie in the arena. Errors: CLV_E_MEMORY. */
+/* The changes that the arguments from index `from` on and the options above make,
+ * "section.key=value", the last of equal ones counting. They lie in the arena. Errors:
+ * CLV_E_MEMORY. */
 clv_status cli_overrides(const cli_args *args, size_t from, clvi_arena *arena,
                          const char *const **out, size_t *count, clv_error *error) CLV_MUST_CHECK;
 

@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* ---- Numbers ------------------------------------------------------------------------------- */
+/* ---- Numbers ---- */
 
 const char *cli_show_count(int64_t count, char *out)
 {
@@ -75,7 +75,7 @@ const char *cli_show_figure(double value, char *out)
     return out;
 }
 
-/* ---- Tables -------------------------------------------------------------------------------- */
+/* ---- Tables ---- */
 
 clv_status cli_table_init(cli_table *table, const cli_column *columns, size_t count,
                           clv_error *error)
@@ -230,7 +230,7 @@ clv_status cli_table_print(cli_table *table, FILE *stream, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- Scores and JSON ----------------------------------------------------------------------- */
+/* ---- Scores and JSON ---- */
 
 clv_status cli_show_scores(const char *const *labels, const clvi_score_summary *scores,
                            size_t count, clv_error *error)

@@ -1,5 +1,5 @@
-/* Short, typed calls for plugin authors: a builder that remembers the first failure, and one wrapper
- * per operation. Everything here is static inline over conclave/plugin.h; nothing to link.
+/* Short, typed calls for plugin authors: a builder that remembers the first failure, and one
+ * wrapper per operation. Everything here is static inline over conclave/plugin.h; nothing to link.
  *
  *   clv_builder b = clv_builder_begin(host, graph, error);
  *   clv_tensor x = clv_image(&b, 32, 32, 3, NULL, NULL);
@@ -11,7 +11,8 @@
  *   return clv_builder_end(&b);
  *
  * After a failure every call returns CLV_NO_TENSOR and does nothing; clv_builder_end reports it.
- * Images are [N, height, width, channels]; convolution weights [kh, kw, in, out]; dense [in, out]. */
+ * Images are [N, height, width, channels]; convolution weights [kh, kw, in, out]; dense [in, out].
+ */
 #ifndef CONCLAVE_OPS_H
 #define CONCLAVE_OPS_H
 
@@ -31,7 +32,8 @@ typedef struct clv_builder {
     clv_status status; /* the first failure, or CLV_OK */
 } clv_builder;
 
-static inline clv_builder clv_builder_begin(const clv_host *host, clv_graph *graph, clv_error *error)
+static inline clv_builder clv_builder_begin(const clv_host *host, clv_graph *graph,
+                                            clv_error *error)
 {
     clv_builder b = {host, graph, error, CLV_OK};
     return b;
@@ -46,11 +48,10 @@ static inline clv_status clv_builder_end(const clv_builder *b)
 #define CLV_BUILDER_FAIL(b, code, ...)                                                             \
     do {                                                                                           \
         if ((b)->status == CLV_OK)                                                                 \
-            (b)->status =                                                                          \
-                (b)->host->fail((b)->error, (code), __FILE__, __LINE__, __VA_ARGS__);              \
+            (b)->status = (b)->host->fail((b)->error, (code), __FILE__, __LINE__, __VA_ARGS__);    \
     } while (0)
 
-/* ---- Options --------------------------------------------------------------------------------------- */
+/* ---- Options ---- */
 
 /* The value of an option of the plugin; 0, "" or no elements after a failure. */
 static inline bool clv_option_bool(clv_builder *b, const clv_options *options, const char *key)
@@ -97,7 +98,7 @@ static inline const int64_t *clv_option_ints(clv_builder *b, const clv_options *
     return values;
 }
 
-/* ---- Pieces ---------------------------------------------------------------------------------------- */
+/* ---- Pieces ---- */
 
 static inline clv_attr clv_attr_int(const char *name, int64_t value)
 {
@@ -144,7 +145,8 @@ static inline clv_shape clv_shape_of(clv_builder *b, clv_tensor tensor)
     return s;
 }
 
-/* The picture that this network sees. mean and std per channel of pixels scaled to 0 … 1; NULL: 0.5. */
+/* The picture that this network sees. mean and std per channel of pixels scaled to 0 … 1; NULL:
+ * 0.5. */
 static inline clv_tensor clv_image(clv_builder *b, int height, int width, int channels,
                                    const double *mean, const double *std)
 {
@@ -168,7 +170,8 @@ static inline clv_variable_desc clv_variable(const char *name, clv_init init, do
 {
     clv_variable_desc d;
     memset(&d, 0, sizeof d);
-    d.struct_size = (uint32_t)sizeof d, d.name = name, d.init = (int32_t)init, d.a = a, d.rank = rank;
+    d.struct_size = (uint32_t)sizeof d, d.name = name, d.init = (int32_t)init, d.a = a,
+    d.rank = rank;
     d.dims[0] = d0, d.dims[1] = d1, d.dims[2] = d2, d.dims[3] = d3;
     return d;
 }
@@ -207,7 +210,7 @@ static inline void clv_output(clv_builder *b, const char *role, clv_tensor tenso
         b->status = b->host->output(b->graph, role, tensor, b->error);
 }
 
-/* ---- Layers ---------------------------------------------------------------------------------------- */
+/* ---- Layers ---- */
 
 /* A convolution. Zero means the default. */
 typedef struct clv_conv2d_desc {
@@ -453,7 +456,8 @@ static inline clv_tensor clv_fill(clv_builder *b, const char *name, clv_tensor x
     return clv_op(b, "fill", name, &x, 1, attrs, 2);
 }
 
-/* In training sets elements to zero with probability `rate`, the others are scaled by 1/(1 - rate). */
+/* In training sets elements to zero with probability `rate`, the others are scaled by 1/(1 - rate).
+ */
 static inline clv_tensor clv_dropout(clv_builder *b, const char *name, clv_tensor x, double rate)
 {
     const clv_attr attrs[] = {clv_attr_real("rate", rate)};
@@ -468,17 +472,19 @@ static inline clv_tensor clv_drop_path(clv_builder *b, const char *name, clv_ten
     return clv_op(b, "drop_path", name, &x, 1, attrs, 1);
 }
 
-/* ---- Routing --------------------------------------------------------------------------------------- */
+/* ---- Routing ---- */
 
-/* In training z + ε·(softplus(s) + 0.01), ε normal; else z. z, s of equal shape (Shazeer et al. 2017). */
+/* In training z + ε·(softplus(s) + 0.01), ε normal; else z. z, s of equal shape (Shazeer et al.
+ * 2017). */
 static inline clv_tensor clv_add_noise(clv_builder *b, const char *name, clv_tensor z, clv_tensor s)
 {
     const clv_tensor inputs[2] = {z, s};
     return clv_op(b, "add_noise", name, inputs, 2, NULL, 0);
 }
 
-/* Weights from logits z [N, K]: the softmax over the k largest of a sample, exactly 0 for the others;
- * before: over all K instead, so that the weights sum to less than 1. Ties: the lowest index. */
+/* Weights from logits z [N, K]: the softmax over the k largest of a sample, exactly 0 for the
+ * others; before: over all K instead, so that the weights sum to less than 1. Ties: the lowest
+ * index. */
 static inline clv_tensor clv_topk_mask(clv_builder *b, const char *name, clv_tensor z, int64_t k,
                                        bool before)
 {
@@ -487,8 +493,8 @@ static inline clv_tensor clv_topk_mask(clv_builder *b, const char *name, clv_ten
     return clv_op(b, "topk_mask", name, &z, 1, attrs, 2);
 }
 
-/* x [N, K] on the ⌈k·n/K⌉ largest of each column, exactly 0 elsewhere: each expert chooses its samples
- * of a batch of n. Ties: the lowest sample. */
+/* x [N, K] on the ⌈k·n/K⌉ largest of each column, exactly 0 elsewhere: each expert chooses its
+ * samples of a batch of n. Ties: the lowest sample. */
 static inline clv_tensor clv_column_topk(clv_builder *b, const char *name, clv_tensor x, double k)
 {
     const clv_attr attrs[] = {clv_attr_real("k", k)};

@@ -38,8 +38,7 @@ typedef struct clv_run clv_run;
 /* A kernel found by clv_op_host.kernel; valid as long as its clv_run. */
 typedef struct clv_kernel clv_kernel;
 
-/* ---- What is known of a call --------------------------------------------------------------------
- */
+/* ---- What is known of a call ---- */
 
 typedef enum clv_device_kind { CLV_DEVICE_CPU = 1, CLV_DEVICE_GPU = 2 } clv_device_kind;
 
@@ -82,7 +81,7 @@ typedef struct clv_op_needs {
     uint32_t grad_in_place;    /* gradient of input i may be the memory of output 0's gradient */
 } clv_op_needs;
 
-/* ---- Arguments of kernels ------------------------------------------------------------------- */
+/* ---- Arguments of kernels ---- */
 
 /* Memory takes two arguments of a kernel: `__global T *` and `ulong`, the offset of its first
  * element. */
@@ -134,7 +133,7 @@ typedef struct clv_gemm {
     clv_arg workspace; /* as much as gemm_workspace says; kind 0 where that is nothing */
 } clv_gemm;
 
-/* ---- What the host offers to an op ---------------------------------------------------------- */
+/* ---- What the host offers to an op ---- */
 
 typedef struct clv_op_host {
     uint32_t struct_size;
@@ -176,7 +175,7 @@ typedef struct clv_op_host {
                                  clv_error *error);
 } clv_op_host;
 
-/* ---- The op --------------------------------------------------------------------------------- */
+/* ---- The op ---- */
 
 /* An attribute that the op takes. */
 typedef struct clv_attr_spec {
@@ -231,7 +230,7 @@ typedef struct clv_op_desc {
                             clv_error *error);
 } clv_op_desc;
 
-/* ---- Short calls ---------------------------------------------------------------------------- */
+/* ---- Short calls ---- */
 
 /* Facts and shapes; all zero where the question is wrong (such as the shape of an absent input). */
 static inline clv_run_facts clv_run_facts_of(const clv_op_host *host, const clv_run *run)

@@ -4,9 +4,10 @@
  * plans and runs it. See plugins/README.md; wrappers that make the calls short: conclave/ops.h;
  * operations of a plugin's own: conclave/own_op.h.
  *
- * Rules of the border: the first 16 bytes of clv_plugin never change; every other struct begins with
- * its struct_size as compiled; arrays cross as pointer, count and stride; new fields are appended; an
- * absent optional slot is NULL. While the ABI's major number is 0 the minor must be equal. */
+ * Rules of the border: the first 16 bytes of clv_plugin never change; every other struct begins
+ * with its struct_size as compiled; arrays cross as pointer, count and stride; new fields are
+ * appended; an absent optional slot is NULL. While the ABI's major number is 0 the minor must be
+ * equal. */
 #ifndef CONCLAVE_PLUGIN_H
 #define CONCLAVE_PLUGIN_H
 
@@ -19,12 +20,12 @@ extern "C" {
 #endif
 
 #define CLV_PLUGIN_MAGIC 0x50564C43u /* "CLVP" as little-endian bytes C L V P */
-#define CLV_ABI_MAJOR 0
-#define CLV_ABI_MINOR 2
+#define CLV_ABI_MAJOR    0
+#define CLV_ABI_MINOR    2
 
 typedef enum clv_kind { CLV_KIND_EXPERT = 1, CLV_KIND_GATE = 2 } clv_kind;
 
-/* ---- Options: what a plugin's INI section may say --------------------------------------------- */
+/* ---- Options: what a plugin's INI section may say ---- */
 
 typedef enum clv_option_type {
     CLV_OPTION_BOOL = 1,  /* yes | no */
@@ -48,7 +49,7 @@ typedef struct clv_option_spec {
 
 typedef struct clv_options clv_options; /* the validated values of one section */
 
-/* ---- Graph --------------------------------------------------------------------------------------- */
+/* ---- Graph ---- */
 
 typedef struct clv_graph clv_graph;
 typedef int32_t clv_tensor; /* a tensor of one graph */
@@ -107,7 +108,12 @@ typedef struct clv_route_desc {
     uint32_t sums_to_one;   /* the weights of a sample sum to 1 */
 } clv_route_desc;
 
-typedef enum clv_attr_type { CLV_ATTR_INT = 1, CLV_ATTR_REAL, CLV_ATTR_TEXT, CLV_ATTR_INTS } clv_attr_type;
+typedef enum clv_attr_type {
+    CLV_ATTR_INT = 1,
+    CLV_ATTR_REAL,
+    CLV_ATTR_TEXT,
+    CLV_ATTR_INTS
+} clv_attr_type;
 
 /* A named attribute of an operation; see conclave/ops.h for what each operation takes. */
 typedef struct clv_attr {
@@ -126,13 +132,13 @@ typedef enum clv_mode { CLV_MODE_TRAIN = 1, CLV_MODE_INFER = 2 } clv_mode;
 /* What a plugin is asked to build. */
 typedef struct clv_build_input {
     uint32_t struct_size;
-    uint32_t mode;                          /* clv_mode */
-    int32_t classes;                        /* C */
-    int32_t experts;                        /* K; 1 for an expert */
+    uint32_t mode;                                     /* clv_mode */
+    int32_t classes;                                   /* C */
+    int32_t experts;                                   /* K; 1 for an expert */
     int32_t image_height, image_width, image_channels; /* of the data set */
 } clv_build_input;
 
-/* ---- What the host offers ------------------------------------------------------------------------ */
+/* ---- What the host offers ---- */
 
 struct clv_op_desc; /* conclave/own_op.h */
 
@@ -171,13 +177,15 @@ typedef struct clv_host {
                          const clv_tensor *inputs, uint32_t input_count, const clv_attr *attrs,
                          uint32_t attr_count, uint32_t attr_stride, clv_tensor *outputs,
                          uint32_t output_count, clv_error *error);
-    /* Declares an output: "features" [N, F], "logits" [N, C]; gates "gate_logits" [N, K], "route". */
+    /* Declares an output: "features" [N, F], "logits" [N, C]; gates "gate_logits" [N, K], "route".
+     */
     clv_status (*output)(clv_graph *graph, const char *role, clv_tensor tensor, clv_error *error);
     clv_status (*route)(clv_graph *graph, const clv_route_desc *desc, clv_error *error);
     clv_status (*push_scope)(clv_graph *graph, const char *name, clv_error *error);
     clv_status (*pop_scope)(clv_graph *graph, clv_error *error);
     /* out->struct_size is set by the caller. */
-    clv_status (*shape)(const clv_graph *graph, clv_tensor tensor, clv_shape *out, clv_error *error);
+    clv_status (*shape)(const clv_graph *graph, clv_tensor tensor, clv_shape *out,
+                        clv_error *error);
 
     /* In `init` only, with the host that it was given: from then on add_op knows desc->name, in the
      * graphs of all plugins opened together. Everything but functions and source texts is copied.
@@ -186,14 +194,14 @@ typedef struct clv_host {
                               clv_error *error);
 } clv_host;
 
-/* ---- The plugin ------------------------------------------------------------------------------------ */
+/* ---- The plugin ---- */
 
 typedef struct clv_plugin {
     uint32_t magic;                /* CLV_PLUGIN_MAGIC */
     uint32_t struct_size;          /* sizeof(clv_plugin) as the plugin was compiled */
     uint16_t abi_major, abi_minor; /* CLV_ABI_MAJOR, CLV_ABI_MINOR */
     uint32_t kind;                 /* clv_kind: these 16 bytes are frozen for ever */
-    const char *name;              /* as in the INI: [a-z0-9_]+, equal to the file's expert_NAME.so */
+    const char *name; /* as in the INI: [a-z0-9_]+, equal to the file's expert_NAME.so */
     const char *version, *summary;
     const clv_option_spec *options;
     uint32_t option_count, option_stride;

@@ -22,7 +22,7 @@
 static void *volatile kept;
 static volatile int calls;
 
-/* ---- The operation: y = x·w ----------------------------------------------------------------- */
+/* ---- The operation: y = x·w ---- */
 
 static clv_status shape(const clv_op_host *host, clv_run *run, clv_error *error)
 {
@@ -163,7 +163,7 @@ static clv_status init(const clv_host *host, clv_error *error)
     return host->register_op(host, &op, error);
 }
 
-/* ---- The network ---------------------------------------------------------------------------- */
+/* ---- The network ---- */
 
 static void misbehave(const clv_build_input *in)
 {

@@ -16,7 +16,7 @@ static size_t groups_of(int64_t elements)
     return (size_t)(groups < 65535 ? groups : 65535);
 }
 
-/* ---- own.project ---------------------------------------------------------------------------- */
+/* ---- own.project ---- */
 
 typedef struct project {
     int64_t n, in, units, times;
@@ -130,7 +130,7 @@ static clv_status project_bias(const clv_op_host *host, clv_run *run, const proj
     clv_launch_workspace(&l);
     clv_launch_int(&l, p->n);
     clv_launch_int(&l, p->units);
-    clv_launch_local(&l, 64 * sizeof(float));
+    clv_launch_local(&l, 32 * sizeof(float));
     return clv_launch_end(&l, (size_t)p->units, 1, 1);
 }
 
@@ -171,7 +171,7 @@ static clv_status project_reference(const clv_op_host *host, clv_run *run,
     return CLV_OK;
 }
 
-/* ---- own.drop ------------------------------------------------------------------------------- */
+/* ---- own.drop ---- */
 
 static clv_status drop_shape(const clv_op_host *host, clv_run *run, clv_error *error)
 {
@@ -223,7 +223,7 @@ static clv_status drop_backward(const clv_op_host *host, clv_run *run, clv_error
     return drop_apply(host, run, CLV_ARG_GRAD_INPUT, CLV_ARG_GRAD_OUTPUT, error);
 }
 
-/* ---- The plugin ----------------------------------------------------------------------------- */
+/* ---- The plugin ---- */
 
 static clv_status init(const clv_host *host, clv_error *error)
 {

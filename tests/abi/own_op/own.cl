@@ -1,7 +1,7 @@
 /* Kernels of expert own: see own.c for the mathematics. */
 #include "philox.clh"
 
-#define GROUP __attribute__((reqd_work_group_size(64, 1, 1)))
+#define GROUP __attribute__((reqd_work_group_size(32, 1, 1)))
 #define EACH(i, total)                                                                             \
     for (int i = (int)get_global_id(0); i < (total); i += (int)get_global_size(0))
 
@@ -30,17 +30,17 @@ GROUP __kernel void project_act_bwd(__global float *gz, ulong gz_at, __global co
     }
 }
 
-/* gb[c] = Σ_r gz[r][c]: a group per column, summed as a tree in `part`, 64 floats. */
+/* gb[c] = Σ_r gz[r][c]: a group per column, summed as a tree in `part`, 32 floats. */
 GROUP __kernel void project_bias_bwd(__global float *gb, ulong gb_at, __global const float *gz,
                                      ulong gz_at, int rows, int columns, __local float *part)
 {
     const int c = (int)get_group_id(0), lane = (int)get_local_id(0);
     float sum = 0;
-    for (int r = lane; r < rows; r += 64)
+    for (int r = lane; r < rows; r += 32)
         sum += gz[gz_at + (ulong)r * columns + c];
     part[lane] = sum;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int width = 32; width > 0; width /= 2) {
+    for (int width = 16; width > 0; width /= 2) {
         if (lane < width)
             part[lane] += part[lane + width];
         barrier(CLK_LOCAL_MEM_FENCE);

@@ -51,14 +51,14 @@ static clv_status scale_backward(const clv_op_host *host, clv_run *run, clv_erro
     const clv_run_facts facts = clv_run_facts_of(host, run);
     const clv_shape x = clv_run_input_shape(host, run, 0);
     clv_status status = CLV_OK;
-    if (facts.wants_grad & 2) { /* before x's: that may be the memory of y's gradient */
+    if (facts.wants_grad & 2) {
         clv_launch l = clv_launch_begin(host, run, "scale", "scale_bwd_w", "", error);
         clv_launch_grad_input(&l, 1);
         clv_launch_grad_output(&l, 0);
         clv_launch_input(&l, 0);
         clv_launch_int(&l, facts.n);
         clv_launch_int(&l, x.dims[1]);
-        status = clv_launch_end(&l, (size_t)((x.dims[1] + 63) / 64), 1, 1);
+        status = clv_launch_end(&l, (size_t)((x.dims[1] + 31) / 32), 1, 1);
     }
     if (status == CLV_OK && (facts.wants_grad & 1))
         status = scale_apply(host, run, CLV_ARG_GRAD_INPUT, CLV_ARG_GRAD_OUTPUT, error);

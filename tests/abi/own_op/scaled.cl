@@ -1,5 +1,5 @@
 /* y[r][c] = x[r][c]·w[c], and its gradients. x, y [rows, columns], w [columns]. */
-#define GROUP __attribute__((reqd_work_group_size(64, 1, 1)))
+#define GROUP __attribute__((reqd_work_group_size(32, 1, 1)))
 
 GROUP __kernel void scale_fwd(__global float *y, ulong y_at, __global const float *x, ulong x_at,
                               __global const float *w, ulong w_at, int rows, int columns)

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* ---- Table and options ---------------------------------------------------------------------- */
+/* ---- Table and options ---- */
 
 void check_table(check *c)
 {
@@ -39,7 +39,7 @@ void check_options(check *c)
                  c->plugin->table->option_count);
 }
 
-/* ---- Graphs --------------------------------------------------------------------------------- */
+/* ---- Graphs ---- */
 
 clv_status check_build(const check *c, const clv_build_input *input, clv_mode mode, clv_graph **out,
                        clv_error *error)
@@ -129,7 +129,7 @@ const char *check_difference(const clv_graph *a, const clv_graph *b, char *out)
     return out;
 }
 
-/* ---- Shapes --------------------------------------------------------------------------------- */
+/* ---- Shapes ---- */
 
 typedef struct size_row {
     int32_t height, width, channels;
@@ -271,7 +271,7 @@ void check_shapes(check *c)
         c->builds = false;
 }
 
-/* ---- Repeats -------------------------------------------------------------------------------- */
+/* ---- Repeats ---- */
 
 enum { BUILDERS = 2, BUILDS_EACH = 8 };
 
@@ -323,7 +323,7 @@ void check_repeats(check *c)
              1 + BUILDS_EACH * (1 + started));
 }
 
-/* ---- Leaks ---------------------------------------------------------------------------------- */
+/* ---- Leaks ---- */
 
 static atomic_long live_blocks;
 

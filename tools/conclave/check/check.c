@@ -4,7 +4,7 @@
 
 #include "child.h"
 
-/* ---- Reporting ------------------------------------------------------------------------------ */
+/* ---- Reporting ---- */
 
 CLV_PRINTF(3, 0)
 static void say(check *c, const char *verdict, const char *format, va_list arguments)
@@ -58,7 +58,7 @@ bool check_works(check *c, clv_status status, const clv_error *error)
     return status == CLV_OK;
 }
 
-/* ---- The checks in order -------------------------------------------------------------------- */
+/* ---- The checks in order ---- */
 
 /* What a check needs to have gone well before. */
 typedef enum check_after {

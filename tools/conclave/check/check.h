@@ -36,7 +36,7 @@ typedef struct check {
     clv_graph *train, *infer; /* of `input` */
 } check;
 
-/* ---- Reporting (check.c) -------------------------------------------------------------------- */
+/* ---- Reporting (check.c) ---- */
 
 void check_begin(check *c, const char *name);
 /* The line of the check that was begun; only its first one counts. */
@@ -46,7 +46,7 @@ void check_note(check *c, const char *format, ...) CLV_PRINTF(2, 3);
 /* Reports `error` as what is wrong, unless status is CLV_OK. True when it is. */
 bool check_works(check *c, clv_status status, const clv_error *error);
 
-/* ---- Without a device (check_build.c) ------------------------------------------------------- */
+/* ---- Without a device (check_build.c) ---- */
 
 void check_table(check *c);
 void check_options(check *c);
@@ -67,7 +67,7 @@ clv_status check_build(const check *c, const clv_build_input *input, clv_mode mo
 /* "" when the graphs are the same, else the first difference, into `out` (256 bytes). */
 const char *check_difference(const clv_graph *a, const clv_graph *b, char *out);
 
-/* ---- On a device ---------------------------------------------------------------------------- */
+/* ---- On a device ---- */
 
 /* check_run.c: NaN poison, guard bands, one result each time. */
 void check_memory(check *c);

@@ -44,7 +44,7 @@ void check_gradients(check *c)
     probe p = {.r = NULL};
     clv_status status = rig_open(&r, &desc, &error);
     if (status == CLV_OK)
-        status = probe_open(&p, &r, CHECK_BATCH, &error);
+        status = probe_open(&p, &r, CHECK_BATCH, 0.02, &error);
     if (status == CLV_OK)
         status = probe_all(&r, &p, &wrong, &parameters, &error);
     if (check_works(c, status, &error)) {

@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-/* ---- Silence -------------------------------------------------------------------------------- */
+/* ---- Silence ---- */
 
 static bool is_random(const clvi_op *op)
 {
@@ -30,7 +30,7 @@ static void silence(clv_graph *graph)
     }
 }
 
-/* ---- Normalisation -------------------------------------------------------------------------- */
+/* ---- Normalisation ---- */
 
 /* Index of the first state (mean, then variance) among a node's inputs; -1: not a normalisation. */
 static int first_state(const clvi_node *node)
@@ -123,7 +123,7 @@ static clv_status copy_values(const rig *from, rig *to, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- Comparing ------------------------------------------------------------------------------ */
+/* ---- Comparing ---- */
 
 /* The largest difference of an output, in units of its root mean square; -1: it is not there. */
 static clv_status distance(const rig *a, size_t output, const rig *b, int64_t samples, double *out,

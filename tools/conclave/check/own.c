@@ -10,6 +10,7 @@
 #include <math.h>
 
 enum { MOST_NODES = 16, SINGLES = 12 };
+static const double tolerance = 0.005; /* one operation rounds less than a network */
 
 /* One node taken out of the network. */
 typedef struct subject {
@@ -25,7 +26,7 @@ static clv_status no_memory(clv_error *error)
     return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: an operation by itself");
 }
 
-/* ---- Taking it out -------------------------------------------------------------------------- */
+/* ---- Taking it out ---- */
 
 /* The node's attributes as add_op takes them; strings lie in `words`. Returns their number. */
 static uint32_t attributes_of(const clvi_node *node, clv_attr *out, char words[][64])
@@ -103,7 +104,7 @@ static clv_status make_graph(subject *s, clv_error *error)
                               (uint32_t)s->node->input_count, attrs, attr_count, sizeof(clv_attr),
                               outputs, (uint32_t)s->node->output_count, error));
     for (int o = 0; o < s->node->output_count; o++) {
-        char role[16];
+        char role[32];
         snprintf(role, sizeof(role), "output-%d", o);
         CLV_TRY(clvi_graph_output_add(s->graph, role, outputs[o], error));
     }
@@ -178,7 +179,7 @@ static clv_status open_alone(const subject *s, clv_mode mode, int only, rig *r, 
     return CLV_OK;
 }
 
-/* ---- Against the reference ------------------------------------------------------------------ */
+/* ---- Against the reference ---- */
 
 /* A call of the reference: doubles in and out. */
 typedef struct model {
@@ -376,7 +377,46 @@ static clv_status model_place(const subject *s, probe *p, int i, probe_answer *o
     return status;
 }
 
-/* ---- Gradients ------------------------------------------------------------------------------ */
+/* ---- Gradients ---- */
+
+/* Says so where an element is no finite number. */
+static bool check_finite(const subject *s, const float *values, int64_t count, const char *what,
+                         int index)
+{
+    for (int64_t k = 0; k < count; k++)
+        if (!isfinite(values[k])) {
+            check_bad(
+                s->c,
+                "%s by itself: element %lld of %s %d is not finite: it is not written, or made "
+                "of memory that is not",
+                s->node->name, (long long)k, what, index);
+            return false;
+        }
+    return true;
+}
+
+/* All that the rig's node wrote after it was poisoned. */
+static bool check_finite_all(const subject *s, const rig *r, const probe *p)
+{
+    bool good = true;
+    for (int o = 0; o < s->node->output_count && good; o++) {
+        const int64_t count = rig_output_elements(r, (size_t)o);
+        clv_error error = CLV_ERROR_INIT;
+        float *values = rig_floats(count);
+        if (clvi_out_shape(s->c->train, s->node, o)->dtype == CLV_F32)
+            good = check_works(s->c,
+                               values != NULL ? rig_output(r, (size_t)o, values, &error)
+                                              : no_memory(&error),
+                               &error) &&
+                   check_finite(s, values, count, "output", o);
+        clvi_free(values);
+    }
+    for (int i = 0; i < s->node->input_count && good; i++)
+        if (s->values[i] != NULL && p->grads[s->places[i]] != NULL)
+            good = check_finite(s, p->grads[s->places[i]], rig_elements(r, s->places[i], r->n),
+                                "the gradient of input", i);
+    return good;
+}
 
 /* Gradients of all inputs with `only` of them wanted. False: said what is wrong. */
 static bool check_gradients_of(const subject *s, int64_t n, int only, int *unclear)
@@ -388,11 +428,11 @@ static bool check_gradients_of(const subject *s, int64_t n, int only, int *uncle
     if (status == CLV_OK)
         status = rig_poison(&r, &error);
     if (status == CLV_OK)
-        status = probe_open(&p, &r, n, &error);
+        status = probe_open(&p, &r, n, tolerance, &error);
     if (status == CLV_OK)
         status = rig_check_guards(&r, &error);
     clvi_prepend(&error, "%s by itself", s->node->name);
-    bool good = check_works(s->c, status, &error);
+    bool good = check_works(s->c, status, &error) && check_finite_all(s, &r, &p);
     for (int i = 0; i < s->node->input_count && good; i++) {
         probe_answer answer = {.verdict = PROBE_AGREES};
         if (s->values[i] == NULL || !rig_has_grad(&r, s->places[i]))
@@ -429,7 +469,7 @@ static bool check_twice(const subject *s)
     for (int k = 0; k < 2 && status == CLV_OK; k++) {
         status = rig_poison(&r, &error);
         if (status == CLV_OK)
-            status = probe_open(&p[k], &r, CHECK_BATCH, &error);
+            status = probe_open(&p[k], &r, CHECK_BATCH, tolerance, &error);
         out[k] = status == CLV_OK ? rig_floats(rig_output_elements(&r, 0)) : NULL;
         if (status == CLV_OK)
             status = out[k] != NULL ? rig_output(&r, 0, out[k], &error) : no_memory(&error);
@@ -451,7 +491,7 @@ static bool check_twice(const subject *s)
     return check_works(s->c, status, &error) && same;
 }
 
-/* ---- The check ------------------------------------------------------------------------------ */
+/* ---- The check ---- */
 
 static bool is_trainable_input(const subject *s, int i)
 {

@@ -2,12 +2,10 @@
 
 #include <math.h>
 
-enum { STEPS = 5, TRIES = 4 };
-/* In units of the values' root mean square; the middle first. */
-static const double steps[STEPS] = {0.01, 0.03, 0.003, 0.1, 0.001};
-/* Of the slope: what f32 and curvature may cost where steps are neither too long nor too short. */
-static const double tolerance = 0.02;
-
+enum { TRIES = 4 };
+/* In units of the values' root mean square. */
+static const double fine_steps[] = {0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5};
+static const double coarse_steps[] = {0.03, 0.1};
 static clv_status no_memory(clv_error *error)
 {
     return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: gradients");
@@ -51,21 +49,30 @@ static clv_status open_room(probe *p, clv_error *error)
     return p->out != NULL && p->moved != NULL && p->grads != NULL ? CLV_OK : no_memory(error);
 }
 
-clv_status probe_open(probe *p, rig *r, int64_t n, clv_error *error)
+/* The gradients at the point where the values are now. */
+static clv_status take_grads(probe *p, clv_error *error)
 {
-    *p = (probe){.r = r, .n = n};
+    CLV_TRY(rig_forward(p->r, p->n, error));
+    CLV_TRY(rig_backward(p->r, p->seeds, error));
+    for (size_t place = 0; place < rig_count(p->r); place++)
+        if (p->grads[place] != NULL)
+            CLV_TRY(rig_grad(p->r, place, p->grads[place], error));
+    return CLV_OK;
+}
+
+clv_status probe_open(probe *p, rig *r, int64_t n, double tolerance, clv_error *error)
+{
+    *p = (probe){.r = r, .n = n, .tolerance = tolerance};
     CLV_TRY(rig_forward(r, n, error)); /* from here on the rig knows its batch */
     CLV_TRY(open_room(p, error));
-    CLV_TRY(rig_backward(r, p->seeds, error));
     for (size_t place = 0; place < rig_count(r); place++) {
         if (!rig_has_grad(r, place))
             continue;
         p->grads[place] = rig_floats(rig_elements(r, place, n));
         if (p->grads[place] == NULL)
             return no_memory(error);
-        CLV_TRY(rig_grad(r, place, p->grads[place], error));
     }
-    return CLV_OK;
+    return take_grads(p, error);
 }
 
 void probe_close(probe *p)
@@ -80,7 +87,7 @@ void probe_close(probe *p)
     *p = (probe){.r = NULL};
 }
 
-/* ---- One direction -------------------------------------------------------------------------- */
+/* ---- One direction ---- */
 
 /* A line through the point: values + t·scale·v. */
 typedef struct line {
@@ -125,43 +132,56 @@ static clv_status slope(probe *p, const line *l, double h, double *out, clv_erro
     return CLV_OK;
 }
 
-/* Whether two of the slopes found agree within `wide` of their size and their noise. */
-static bool two_agree(const double *found, const bool *used, double noise, double *which)
+/* What is known of a slope while steps are tried. */
+typedef struct search {
+    const line *l;
+    double noise, size; /* of the loss; what a slope is compared to */
+    int count;          /* steps that could see */
+    double found[2];    /* by the last two of them, the newest first */
+} search;
+
+/* One step. *blind: rounding hides slopes of that size from it. */
+static clv_status try_step(probe *p, search *s, double h, bool *blind, probe_answer *out,
+                           clv_error *error)
 {
-    for (int i = 0; i < STEPS; i++)
-        for (int k = i + 1; k < STEPS; k++) {
-            const double size = fabs(found[i]) > fabs(found[k]) ? fabs(found[i]) : fabs(found[k]);
-            const double rough = 3 * noise / steps[i] + 3 * noise / steps[k];
-            if (used[i] && used[k] && fabs(found[i] - found[k]) <= tolerance * size + rough) {
-                *which = found[i];
-                return true;
-            }
-        }
-    return false;
+    double found = 0;
+    CLV_TRY(slope(p, s->l, h, &found, error));
+    const double larger = fabs(found) > s->size ? fabs(found) : s->size;
+    const double rough = 3 * s->noise / h;
+    *blind = rough > p->tolerance * larger;
+    if (fabs(found - out->given) <= p->tolerance * larger + (h < 0.01 && *blind ? 0 : rough))
+        out->verdict = PROBE_AGREES;
+    if (!*blind) {
+        s->found[1] = s->found[0];
+        s->found[0] = found;
+        s->count++;
+    }
+    return CLV_OK;
 }
 
-/* The slopes by all steps; the first that fits `given` ends it. size: what a slope is compared to.
- */
+/* From 0.01 on to shorter steps as long as they see; to longer ones where it does not. Kinks bend a
+ * slope in proportion to the step: what the last two steps differ by is more than what is left, so
+ * only a gap much larger than that is a wrong gradient. */
 static clv_status judge(probe *p, const line *l, double size, probe_answer *out, clv_error *error)
 {
-    double found[STEPS] = {0}, noise;
-    bool used[STEPS] = {false};
-    CLV_TRY(noise_of(p, l, &noise, error));
-    for (int i = 0; i < STEPS; i++) {
-        CLV_TRY(slope(p, l, steps[i], &found[i], error));
-        const double larger = fabs(found[i]) > size ? fabs(found[i]) : size;
-        const double rough = 3 * noise / steps[i];
-        /* A short step says nothing about slopes below its noise; a long one says they are small.
-         */
-        if (steps[i] < 0.01 && rough > 0.1 * larger)
-            continue;
-        used[i] = true;
-        out->found = found[i];
-        out->verdict = PROBE_AGREES;
-        if (fabs(found[i] - out->given) <= tolerance * larger + rough)
+    search s = {.l = l, .size = size};
+    bool blind = false;
+    out->verdict = PROBE_UNCLEAR;
+    CLV_TRY(noise_of(p, l, &s.noise, error));
+    for (size_t i = 0; i < sizeof(fine_steps) / sizeof(*fine_steps) && !blind; i++) {
+        CLV_TRY(try_step(p, &s, fine_steps[i], &blind, out, error));
+        if (out->verdict == PROBE_AGREES)
             return CLV_OK;
     }
-    out->verdict = two_agree(found, used, noise, &out->found) ? PROBE_DIFFERS : PROBE_UNCLEAR;
+    for (size_t i = 0; i < sizeof(coarse_steps) / sizeof(*coarse_steps) && s.count == 0; i++) {
+        CLV_TRY(try_step(p, &s, coarse_steps[i], &blind, out, error));
+        if (out->verdict == PROBE_AGREES)
+            return CLV_OK;
+    }
+    out->found = s.found[0];
+    const double gap = fabs(s.found[0] - out->given), change = fabs(s.found[0] - s.found[1]);
+    if (s.count >= 2 && gap > 3 * change)
+        out->verdict = PROBE_DIFFERS;
     return CLV_OK;
 }
 
@@ -190,10 +210,44 @@ clv_status probe_direction(probe *p, size_t place, const float *v, probe_answer 
     const clv_status back = rig_set(p->r, place, base, error);
     clvi_free(base);
     CLV_TRY(status);
-    CLV_TRY(back);
-    p->judged += out->verdict != PROBE_UNCLEAR;
-    p->unclear += out->verdict == PROBE_UNCLEAR;
-    return CLV_OK;
+    return back;
+}
+
+enum { POINTS = 3 };
+
+/* The same direction at other points near by, where other kinks are: a gradient is wrong only where
+ * it is at most of them. Otherwise *out is made unclear. */
+static clv_status confirm(probe *p, size_t place, const float *v, probe_answer *out,
+                          clv_error *error)
+{
+    const int64_t full = rig_elements(p->r, place, p->r->desc.batch);
+    const double rms = rig_rms(rig_values(p->r, place), full);
+    rig_dice dice = {80000};
+    float *base = rig_floats(full), *other = rig_floats(full);
+    clv_status status = base != NULL && other != NULL ? CLV_OK : no_memory(error);
+    int differ = 0;
+    if (status == CLV_OK)
+        memcpy(base, rig_values(p->r, place), (size_t)full * sizeof(*base));
+    for (int k = 0; k < POINTS && status == CLV_OK; k++) {
+        probe_answer answer = {.verdict = PROBE_UNCLEAR};
+        for (int64_t i = 0; i < full; i++)
+            other[i] = (float)((double)base[i] + 0.03 * rms * rig_normal(&dice));
+        status = rig_set(p->r, place, other, error);
+        if (status == CLV_OK)
+            status = take_grads(p, error);
+        if (status == CLV_OK)
+            status = probe_direction(p, place, v, &answer, error);
+        differ += answer.verdict == PROBE_DIFFERS;
+    }
+    if (status == CLV_OK)
+        status = rig_set(p->r, place, base, error);
+    if (status == CLV_OK)
+        status = take_grads(p, error);
+    clvi_free(base);
+    clvi_free(other);
+    if (2 * differ <= POINTS)
+        out->verdict = PROBE_UNCLEAR;
+    return status;
 }
 
 clv_status probe_place(probe *p, size_t place, int singles, probe_answer *out, clv_error *error)
@@ -216,9 +270,11 @@ clv_status probe_place(probe *p, size_t place, int singles, probe_answer *out, c
         if (d > 1)
             v[d + 1 == 2 + singles ? elements - 1 : (d - 2) * step] = 1;
         status = probe_direction(p, place, v, &answer, error);
-        if (status == CLV_OK && answer.verdict > worst.verdict)
-            worst = answer;
         if (status == CLV_OK && answer.verdict == PROBE_DIFFERS)
+            status = confirm(p, place, v, &answer, error);
+        p->judged += answer.verdict != PROBE_UNCLEAR;
+        p->unclear += answer.verdict == PROBE_UNCLEAR;
+        if (answer.verdict > worst.verdict)
             worst = answer;
     }
     clvi_free(v);

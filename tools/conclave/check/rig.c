@@ -35,7 +35,7 @@ static clv_status no_memory(const rig *r, clv_error *error)
                      r->desc.graph->label);
 }
 
-/* ---- Places --------------------------------------------------------------------------------- */
+/* ---- Places ---- */
 
 size_t rig_count(const rig *r)
 {
@@ -122,7 +122,7 @@ clv_status rig_read(const rig *r, size_t place, int64_t n, float *out, clv_error
     return clvi_store_read(r->store, r->base + variable_of(r, place), CLVI_STORE_VALUE, out, error);
 }
 
-/* ---- Opening -------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 
 /* store's question: has the variable of this name a gradient? */
 static bool is_trainable(void *user, const char *name)
@@ -255,7 +255,7 @@ void rig_close(rig *r)
     *r = (rig){.store = NULL};
 }
 
-/* ---- Running -------------------------------------------------------------------------------- */
+/* ---- Running ---- */
 
 clv_status rig_forward(rig *r, int64_t n, clv_error *error)
 {
@@ -335,7 +335,7 @@ clv_status rig_poison(rig *r, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- Guards --------------------------------------------------------------------------------- */
+/* ---- Guards ---- */
 
 /* Only the first `used` elements of the buffer may differ from the pattern. */
 static clv_status check_bands(const rig *r, clvi_buf *buf, const char *what, int64_t used,
