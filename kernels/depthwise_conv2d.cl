@@ -1,8 +1,8 @@
 /* Depthwise convolution of NHWC pictures: each channel with a filter of its own; and its gradients.
- * A work-item takes whole rows; of a row CLV_V channels at a time, of these DW_BLOCK neighbouring
- * pixels in registers, so that a pixel which several taps read is loaded once.
- * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. All sums run in an
- * order that depends on the shapes only. Outputs are overwritten. */
+ * A work-item takes whole rows, of these blocks of DW_BLOCK pixels, and of a block CLV_V channels
+ * at a time in registers, so that a pixel which several taps read is loaded once. NDRange of every
+ * kernel: groups of one work-item, 0 bytes of local memory. All sums run in an order that depends
+ * on the shapes only. Outputs are overwritten. */
 #include "activation.clh"
 
 /* Height and width of the filter and stride, where they are known while compiling; 0: any. Where
@@ -26,12 +26,12 @@
 #endif
 
 /* Output pixels of a block: with what they read they fit 32 registers of 16 floats, or 16 of fewer.
- */
-#if CLV_V >= 16 && DW_S == 2
-#define DW_BLOCK 6
-#elif CLV_V >= 16
+ * Small filters are bound by memory, which likes short blocks better. */
+#if CLV_V >= 16 && DW_K == 5 && DW_S == 1
 #define DW_BLOCK 8
-#elif DW_S == 2
+#elif CLV_V >= 16 && DW_K == 5
+#define DW_BLOCK 6
+#elif CLV_V < 16 && DW_S == 2
 #define DW_BLOCK 3
 #else
 #define DW_BLOCK 4

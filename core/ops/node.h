@@ -25,8 +25,8 @@ typedef struct clvi_tensor {
 typedef struct clvi_variable {
     const char *name; /* scoped */
     clv_tensor tensor;
-    bool is_state;  /* saved with the weights, never has a gradient */
-    bool no_decay;  /* CLV_PARAMETER_NO_DECAY */
+    bool is_state; /* saved with the weights, never has a gradient */
+    bool no_decay; /* CLV_PARAMETER_NO_DECAY */
     clv_init init;
     double a;
     int64_t elements;
@@ -57,7 +57,7 @@ typedef struct clvi_graph_output {
 
 struct clv_graph {
     clvi_arena *arena;
-    const char *label; /* for messages: "expert.a (plugin cnn)" */
+    const char *label;                  /* for messages: "expert.a (plugin cnn)" */
     const struct clvi_op_set *more_ops; /* beside the built-in ones; NULL: none */
     clvi_tensor *tensors;
     size_t tensor_count, tensor_capacity;

@@ -1,6 +1,7 @@
 /* The contract of an operation. One op, one file: core/ops/<name>.c defines `const clvi_op
  * clvi_op_<name>`; its kernels stand in kernels/<name>.cl, its plain double-precision reference in
- * tests/ref/<name>_ref.c, its name in core/ops/ops.list. The build makes the table from that list. */
+ * tests/ref/<name>_ref.c, its name in core/ops/ops.list. The build makes the table from that list.
+ */
 #ifndef CLVI_OP_H
 #define CLVI_OP_H
 
@@ -42,15 +43,17 @@ typedef struct clvi_amount {
     int64_t per_sample, constant;
 } clvi_amount;
 
-/* What one node wants from the plan; filled by op->needs from zero. Bit i of a mask: input/output i. */
+/* What one node wants from the plan; filled by op->needs from zero. Bit i of a mask: input/output
+ * i. */
 typedef struct clvi_needs {
-    uint32_t backward_inputs;  /* inputs whose values backward reads */
-    uint32_t backward_outputs; /* outputs whose values backward reads */
+    uint32_t backward_inputs;          /* inputs whose values backward reads */
+    uint32_t backward_outputs;         /* outputs whose values backward reads */
     clvi_amount saved[CLVI_MAX_SAVED]; /* written by forward, read (and maybe spoilt) by backward */
     clvi_amount forward_workspace, backward_workspace; /* garbage before and after the call */
-    clvi_amount prepared; /* written by op->prepare from variables only (packed or folded weights) */
+    clvi_amount
+        prepared; /* written by op->prepare from variables only (packed or folded weights) */
     bool prepared_in_backward; /* backward reads it too */
-    uint32_t grad_in_place;  /* grad_in[i] may be the very memory of grad_out[0] (same size) */
+    uint32_t grad_in_place;    /* grad_in[i] may be the very memory of grad_out[0] (same size) */
     uint32_t forward_in_place; /* out[0] may be the very memory of in[i] (same size) */
     /* Why the node cannot be planned (an op of a plugin), in the graph's arena; NULL: it can. */
     const char *refused;
@@ -71,10 +74,11 @@ typedef struct clvi_run {
     const clvi_node *node;
     uint32_t node_index;
     clv_mode mode;
-    int64_t n;              /* samples, >= 1 */
-    uint32_t wants_grad;    /* bit i: backward will want (forward) / must write (backward) grad_in[i] */
+    int64_t n; /* samples, >= 1 */
+    uint32_t
+        wants_grad; /* bit i: backward will want (forward) / must write (backward) grad_in[i] */
     clvi_view in[CLVI_MAX_INPUTS], out[CLVI_MAX_OUTPUTS];
-    clvi_view grad_in[CLVI_MAX_INPUTS]; /* overwritten by backward, never added to */
+    clvi_view grad_in[CLVI_MAX_INPUTS];   /* overwritten by backward, never added to */
     clvi_view grad_out[CLVI_MAX_OUTPUTS]; /* buf NULL: that output has no gradient (is zero) */
     clvi_view saved[CLVI_MAX_SAVED];
     clvi_view workspace, prepared;
@@ -87,16 +91,18 @@ typedef struct clvi_op {
     const clvi_attr_spec *attrs;
     size_t attr_count, attr_bytes;
     bool is_alias; /* out[0] is in[0] with another shape: no kernels, no needs */
-    /* Checks inputs and fills output shapes. CLV_E_SHAPE says node, what was given, what is wanted. */
+    /* Checks inputs and fills output shapes. CLV_E_SHAPE says node, what was given, what is wanted.
+     */
     clv_status (*shape)(clvi_shape_request *request, clv_error *error);
     /* NULL: needs nothing. wants_grad as in clvi_run; 0 in inference. */
     void (*needs)(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *needs);
-    /* NULL: nothing to prepare. Run before forward: every step in training, once after the variables
-     * changed in inference. Sees in[] of variables, and prepared. */
+    /* NULL: nothing to prepare. Run before forward: every step in training, once after the
+     * variables changed in inference. Sees in[] of variables, and prepared. */
     clv_status (*prepare)(const clvi_run *run, clv_error *error);
     clv_status (*forward)(const clvi_run *run, clv_error *error);
-    /* NULL: no gradient passes (integer outputs). Overwrites grad_in[i] for each bit of wants_grad. */
+    /* NULL: no gradient passes (integer outputs). Overwrites grad_in[i] for each bit of wants_grad.
+     */
     clv_status (*backward)(const clvi_run *run, clv_error *error);
     /* Multiply-adds of forward for one sample. NULL: none worth counting. */
     int64_t (*macs)(const clv_graph *graph, const clvi_node *node);
@@ -130,7 +136,11 @@ clv_status clvi_add_into(clvi_device *device, clvi_view total, clvi_view part, i
                          clv_error *error) CLV_MUST_CHECK;
 
 /* Activations that ops apply to their output; the values are the kernels' -DCLV_ACT codes too. */
-typedef enum clvi_activation { CLVI_ACT_NONE = 0, CLVI_ACT_RELU = 1, CLVI_ACT_SILU = 2 } clvi_activation;
+typedef enum clvi_activation {
+    CLVI_ACT_NONE = 0,
+    CLVI_ACT_RELU = 1,
+    CLVI_ACT_SILU = 2
+} clvi_activation;
 #define CLVI_ACT_CHOICES "none|relu|silu"
 
 #endif

@@ -22,8 +22,8 @@ clv_status clvi_library_open(const char *path, clvi_library **out, clv_error *er
 /* CONCLAVE_KEEP_PLUGINS=1 leaves the file mapped. NULL allowed. */
 void clvi_library_close(clvi_library *library);
 
-/* The status of a plugin's function `function` that failed, or that went on after the host had refused
- * a call: one that exists; and never without a sentence in `cause`. */
+/* The status of a plugin's function `function` that failed, or that went on after the host had
+ * refused a call: one that exists; and never without a sentence in `cause`. */
 clv_status clvi_plugin_explain(clv_status status, clv_error *cause, const char *function);
 
 /* "expert" or "gate"; "plugin" for anything else. */

@@ -330,8 +330,7 @@ static void own_needs(const clvi_device *device, const clv_graph *graph, const c
         (clvi_amount){needs.backward_workspace.per_sample, needs.backward_workspace.constant};
 }
 
-static clv_status pass(const clvi_run *call, clvi_own_phase phase, bool rehearsed,
-                       clv_error *error)
+static clv_status pass(const clvi_run *call, clvi_own_phase phase, bool rehearsed, clv_error *error)
 {
     clv_run run = run_of(call->graph, call->node, phase);
     clv_error cause = CLV_ERROR_INIT;

@@ -34,8 +34,8 @@ clv_status clvi_own_reference(const clv_graph *graph, const clvi_node *node, clv
                               clv_error *error) CLV_MUST_CHECK;
 
 /* Calls forward and then, where wants_grad is not 0, backward of a node of an own op as a step of n
- * samples would, but nothing is launched: what is left is the plugin's own doing on the host. Errors:
- * the plugin's. */
+ * samples would, but nothing is launched: what is left is the plugin's own doing on the host.
+ * Errors: the plugin's. */
 clv_status clvi_own_rehearse(clvi_device *device, const clv_graph *graph, const clvi_node *node,
                              int64_t n, uint32_t wants_grad, clv_error *error) CLV_MUST_CHECK;
 

@@ -44,18 +44,18 @@ clv_status clvi_options_create(const clv_plugin *plugin, const char *section,
                                clv_error *error) CLV_MUST_CHECK;
 void clvi_options_destroy(clv_options *options);
 
-/* The slot `fail` of the tables. `file` is not kept: it lies in the plugin, which may be closed before
- * the error is read. */
+/* The slot `fail` of the tables. `file` is not kept: it lies in the plugin, which may be closed
+ * before the error is read. */
 clv_status clvi_host_fail(clv_error *error, clv_status status, const char *file, int line,
                           const char *format, ...) CLV_PRINTF(5, 6);
 
 /* The table that plugins call through. Static. */
 const clv_host *clvi_host_table(void);
 
-/* Builds a plugin's graph, in which the ops of all plugins of its set can be, and checks what it declared: an expert offers "logits" [N, classes] (and
- * "features" [N, F]); a gate "route" [N, experts] (and "gate_logits") and its route; one image
- * input at most. Errors name plugin path and what is wrong; error->file is "plugin" when build itself
- * said so. */
+/* Builds a plugin's graph, in which the ops of all plugins of its set can be, and checks what it
+ * declared: an expert offers "logits" [N, classes] (and "features" [N, F]); a gate "route" [N,
+ * experts] (and "gate_logits") and its route; one image input at most. Errors name plugin path and
+ * what is wrong; error->file is "plugin" when build itself said so. */
 clv_status clvi_plugin_build(const clvi_plugin *plugin, const clv_options *options,
                              const clv_build_input *input, const char *label, clv_graph **out,
                              clv_error *error) CLV_MUST_CHECK;

@@ -41,8 +41,7 @@ static clv_status build(clvi_plugins *plugins, const char *name, clv_graph **gra
     return status;
 }
 
-/* ---- Training -----------------------------------------------------------------------------------
- */
+/* ---- Training ---- */
 
 typedef struct trainer {
     clv_graph *graph;
@@ -224,8 +223,7 @@ static void test_trains_when_frozen(void **state)
     clvi_plugins_destroy(plugins);
 }
 
-/* ---- Names --------------------------------------------------------------------------------------
- */
+/* ---- Names ---- */
 
 static clv_status add(clv_graph *graph, const char *op, clv_error *error)
 {
@@ -271,8 +269,7 @@ static void test_belongs_to_its_set(void **state)
     clvi_plugins_destroy(plugins);
 }
 
-/* ---- Refusals -----------------------------------------------------------------------------------
- */
+/* ---- Refusals ---- */
 
 static void test_wrong_registrations(void **state)
 {
@@ -351,8 +348,7 @@ static void test_sources(void **state)
     clvi_buf_destroy(buf);
 }
 
-/* ---- Memory -------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 static int blocks, allowed;
 

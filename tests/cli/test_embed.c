@@ -203,7 +203,8 @@ static void test_depfile_names_every_file(void **state)
     assert_string_equal(rule, "out.c: \\\n k/one.cl \\\n k/a\\ b.clh \\\n cpu.ini\n");
 }
 
-/* The form for plugins: a header that compiles by itself, with headers from a folder of their own. */
+/* The form for plugins: a header that compiles by itself, with headers from a folder of their own.
+ */
 static void test_arrays_for_plugins(void **state)
 {
     folder *here = *state;

@@ -31,9 +31,11 @@ static const op_bounds table[] = {
     {"depthwise_conv2d", 20 * ULP, 20 * ULP, 40 * ULP, 20 * ULP,
      "sums of up to 49 products; of the filter's gradient up to thousands"},
     {"sigmoid", 0, 10 * ULP, 60 * ULP, 10 * ULP,
-     "exp within 3 ulp (OpenCL), sum, division; 1 - y is what rounding of y leaves where y is near 1, "
+     "exp within 3 ulp (OpenCL), sum, division; 1 - y is what rounding of y leaves where y is near "
+     "1, "
      "and the gradients there are small"},
-    {"multiply", 0, ULP, 20 * ULP, 4 * ULP, "one rounding; the gradient of factors sums over pixels"},
+    {"multiply", 0, ULP, 20 * ULP, 4 * ULP,
+     "one rounding; the gradient of factors sums over pixels"},
     {"concat", 0, 0, 0, 0, "copies"},
     {"pad", 0, 0, 0, 0, "copies or zeros"},
     {"drop_path", 0, 2 * ULP, 0, 2 * ULP, "1/(1 - rate) and one product are rounded"},

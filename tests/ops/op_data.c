@@ -123,7 +123,8 @@ uint32_t op_data_differentiable(const op_data *data)
     uint32_t mask = 0;
     for (int i = 0; i < data->input_count; i++) {
         const op_input *input = &data->test->inputs[i];
-        if (input->kind == OP_PARAMETER || (input->kind == OP_INPUT && !op_fill_is_integer(input->fill)))
+        if (input->kind == OP_PARAMETER ||
+            (input->kind == OP_INPUT && !op_fill_is_integer(input->fill)))
             mask |= 1u << i;
     }
     return mask;

@@ -288,8 +288,7 @@ static void test_warm_moves_nothing(void **state)
     bench_close(&b);
 }
 
-/* ---- What PyTorch makes of it -------------------------------------------------------------------
- */
+/* ---- What PyTorch makes of it ---- */
 
 enum { GOLDEN = 33 };
 typedef struct golden_case {
@@ -370,8 +369,7 @@ static void test_pytorch(void **state)
         compare_golden(&golden[i], (int)i);
 }
 
-/* ---- Sums and averages --------------------------------------------------------------------------
- */
+/* ---- Sums and averages ---- */
 
 /* Three gradients, added, times a factor, are a step with their sum times the factor; the gradients
  * in the store do not count then. */

@@ -6,7 +6,7 @@
 
 /* A whole network with inputs in memory. */
 typedef struct bench_model_desc {
-    const char *plugin;        /* an expert's name */
+    const char *plugin;         /* an expert's name */
     const char *const *options; /* "key=value" of the plugin */
     size_t option_count;
     int image_size, classes, channels;

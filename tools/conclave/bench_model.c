@@ -89,7 +89,8 @@ static clv_status prepare(run *r, clvi_plugins *plugins, clv_error *error)
     const clvi_optimizer_desc adamw = {
         .betas = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 0.01, .decay_all = true};
     if (d->train)
-        CLV_TRY(clvi_optimizer_create(clvi_mixture_store(r->mixture), &adamw, &r->optimizer, error));
+        CLV_TRY(
+            clvi_optimizer_create(clvi_mixture_store(r->mixture), &adamw, &r->optimizer, error));
     return clvi_mixture_warm(r->mixture, error);
 }
 

@@ -33,9 +33,8 @@ static clv_status print_peak(bench *b, clv_error *error)
     clvi_device *device = b->session.device;
     CLV_TRY(clvi_device_measure_peak(device, &gflops, &gbs, error));
     if (b->json)
-        return print_json(json_pack("{s:s, s:f, s:f}", "device",
-                                    clvi_device_get_info(device)->name, "gflops", gflops,
-                                    "copy_gbs", gbs),
+        return print_json(json_pack("{s:s, s:f, s:f}", "device", clvi_device_get_info(device)->name,
+                                    "gflops", gflops, "copy_gbs", gbs),
                           error);
     printf("multiply-add peak  %8.1f GFLOP/s (f32, a multiply-add counts as 2)\n"
            "copy               %8.1f GB/s    (read plus written)\n",
@@ -114,10 +113,11 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
         CLV_FAIL(error, CLV_E_USAGE, "--mode %s: it is train or infer", mode);
     b->model.train = !mode || strcmp(mode, "train") == 0;
     *gemm = cli_option_value(args, "gemm") ? cli_option_value(args, "gemm") : "auto";
-    const int tasks = cli_flag(args, "peak") + (cli_option_value(args, "op") != NULL) +
-                      (b->model.plugin != NULL);
+    const int tasks =
+        cli_flag(args, "peak") + (cli_option_value(args, "op") != NULL) + (b->model.plugin != NULL);
     if (tasks != 1)
-        CLV_FAIL(error, CLV_E_USAGE, "give one of --peak, --op and --model; see conclave bench --help");
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "give one of --peak, --op and --model; see conclave bench --help");
     return CLV_OK;
 }
 
@@ -158,7 +158,8 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 static const cli_option options_of_bench[] = {
     {"peak", NULL, "measure the device: multiply-add peak and copy bandwidth", 0, false},
-    {"op", "OP:SIZES", "time an op, such as gemm:1024,1024,1024 or conv2d:4,28,28,512,512,3", 0, false},
+    {"op", "OP:SIZES", "time an op, such as gemm:1024,1024,1024 or conv2d:4,28,28,512,512,3", 0,
+     false},
     {"model", "NAME", "time an expert plugin with inputs in memory", 0, false},
     {"image-size", "PIXELS", "side of the images (32)", 0, false},
     {"batch", "N", "images per step (128)", 0, false},

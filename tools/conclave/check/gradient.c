@@ -59,11 +59,14 @@ void check_gradients(check *c)
                        "%d of %d directions of %d parameters cannot be judged: too many kinks or "
                        "too small",
                        p.unclear, directions, parameters);
-        else
+        else if (p.unclear > 0)
             check_ok(c,
-                     "%d parameters agree with central differences along %d directions (%d more "
-                     "cannot be judged)",
+                     "%d parameters agree with central differences along %d directions; %d more "
+                     "cannot be judged",
                      parameters, p.judged, p.unclear);
+        else
+            check_ok(c, "%d parameters agree with central differences along %d directions",
+                     parameters, p.judged);
     }
     probe_close(&p);
     rig_close(&r);

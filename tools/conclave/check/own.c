@@ -553,9 +553,13 @@ void check_own_ops(check *c)
                    "%s is not used by the network, so it was not checked; give options that use "
                    "it",
                    unused);
+    else if (unclear > 0)
+        check_ok(
+            c,
+            "%d uses of %zu operations, each by itself: forward and gradients; %d gradients of "
+            "inputs cannot be judged",
+            nodes, ops->count, unclear);
     else
-        check_ok(c,
-                 "%d nodes of %zu operations by themselves: forward, gradients together and each "
-                 "alone (%d inputs cannot be judged)",
-                 nodes, ops->count, unclear);
+        check_ok(c, "%d uses of %zu operations, each by itself: forward and gradients", nodes,
+                 ops->count);
 }

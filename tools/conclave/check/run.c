@@ -342,7 +342,7 @@ void check_route(check *c)
 
 /* ---- Leaks ---- */
 
-enum { LEAK_CALLS = 32, LEAK_WINDOWS = 4 };
+enum { LEAK_CALLS = 128, LEAK_WINDOWS = 9, LEAST_BLOCK = 24 };
 
 /* The functions of all own ops, without a device at work: only the plugin itself can allocate. */
 static bool call_often(check *c)
@@ -366,23 +366,28 @@ static bool call_often(check *c)
     return true;
 }
 
-/* Memory that forward and backward of own ops leave behind in each window. False: said. */
+/* Memory that forward and backward of own ops leave behind in most windows; in some the driver may
+ * still be tidying up. False: said. */
 static bool check_calls(check *c)
 {
-    size_t bytes[LEAK_WINDOWS + 1];
-    bool grows = c->plugin->ops->count > 0;
-    if (!grows)
+    int grew = 0;
+    size_t first = 0, last = 0;
+    if (c->plugin->ops->count == 0)
         return true;
-    for (int w = 0; w <= LEAK_WINDOWS; w++) {
+    if (!call_often(c))
+        return false;
+    for (int w = 0; w < LEAK_WINDOWS; w++) {
+        const size_t before = check_heap_bytes();
         if (!call_often(c))
             return false;
-        bytes[w] = check_heap_bytes();
-        grows &= w == 0 || bytes[w] >= bytes[w - 1] + LEAK_CALLS * sizeof(void *);
+        last = check_heap_bytes();
+        first = w == 0 ? before : first;
+        grew += last >= before + LEAK_CALLS * LEAST_BLOCK;
     }
-    if (grows)
+    if (2 * grew > LEAK_WINDOWS)
         check_bad(c, "leak: forward and backward leave about %zu bytes of memory behind each time",
-                  (bytes[LEAK_WINDOWS] - bytes[0]) / (LEAK_CALLS * LEAK_WINDOWS));
-    return !grows;
+                  last > first ? (last - first) / (LEAK_CALLS * LEAK_WINDOWS) : 0);
+    return 2 * grew <= LEAK_WINDOWS;
 }
 
 void check_device_leaks(check *c)
