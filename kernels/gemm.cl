@@ -58,14 +58,14 @@ static void finish_row(__global float *c, const floatV *tile, __global const flo
     CLV_UNROLL
     for (int j = 0; j < CLV_NV; j++) {
         const int left = columns - j * CLV_V;
-        if (left <= 0)
-            break;
-        floatV v = tile[j];
-        if (flags & GEMM_BIAS)
-            v += clv_load(bias + j * CLV_V, left, 0);
-        if (flags & GEMM_ACCUMULATE)
-            v += clv_load(c + j * CLV_V, left, 0);
-        clv_store(v, c + j * CLV_V, left);
+        if (left > 0) { /* no break: the loop would not be unrolled */
+            floatV v = tile[j];
+            if (flags & GEMM_BIAS)
+                v += clv_load(bias + j * CLV_V, left, 0);
+            if (flags & GEMM_ACCUMULATE)
+                v += clv_load(c + j * CLV_V, left, 0);
+            clv_store(v, c + j * CLV_V, left);
+        }
     }
 }
 
