@@ -109,7 +109,6 @@ static void wide_rows(__global float *c, __global const float *a, __global const
         CLV_UNROLL
         for (int i = 0; i < CLV_MR; i++) /* rows beyond the last repeat it and are not stored */
             line[i] = a + (size_t)min(i0 + i, end - 1) * lda;
-        CLV_UNROLL_BY(2)
         for (int l = 0; l < deep; l++, packed += b_row) {
 #define GEMM_SCALAR(i) line[i][l]
             CLV_PREFETCH(packed + 16 * b_row);
