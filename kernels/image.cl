@@ -94,6 +94,13 @@ static void source_of(const distortion *d, int x, int y, int h, int w, floatV *f
     *from_y = d->a10 * px + (d->a11 * py + d->shift_y + 0.5f * (float)h - 0.5f) + vloadV(0, warp_y);
 }
 
+/* Bilinear value at x + right, y + below of the four bytes around it. */
+static float among(__global const uchar *in, int4 corners, float right, float below)
+{
+    return mix(mix((float)in[corners.x], (float)in[corners.y], right),
+               mix((float)in[corners.z], (float)in[corners.w], right), below);
+}
+
 /* Bilinear value of channel k at (x, y); beyond the border the border goes on. */
 static float sample(__global const uchar *in, int h, int w, int c, int k, float x, float y)
 {
@@ -101,12 +108,8 @@ static float sample(__global const uchar *in, int h, int w, int c, int k, float 
     y = clamp(y, 0.0f, (float)(h - 1));
     const int x0 = (int)x, y0 = (int)y;
     const int x1 = min(x0 + 1, w - 1), y1 = min(y0 + 1, h - 1);
-    const float right = x - (float)x0, below = y - (float)y0;
-    const float top =
-        mix((float)in[(y0 * w + x0) * c + k], (float)in[(y0 * w + x1) * c + k], right);
-    const float bottom =
-        mix((float)in[(y1 * w + x0) * c + k], (float)in[(y1 * w + x1) * c + k], right);
-    return mix(top, bottom, below);
+    const int4 corners = c * (int4)(y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1) + k;
+    return among(in, corners, x - (float)x0, y - (float)y0);
 }
 
 /* y = x distorted as handwriting varies: rotated, sheared, scaled, shifted and bent a little, never
@@ -139,6 +142,129 @@ CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at
                     const float v = sample(in, h, w, c, k, at_x[i], at_y[i]);
                     out[(ox + i) * c + k] = clamp(fma(v, d.contrast, d.brightness), 0.0f, 255.0f);
                 }
+        }
+    }
+}
+
+/* One sample's changes by image_steps. */
+typedef struct change {
+    float left, top, across, down; /* where the crop begins, pixels of it per target pixel */
+    bool mirrored;
+    float4 red, green, blue; /* colour = (row.xyz · colour) + row.w */
+    int4 hole;               /* what is erased: from x, y to before z, w */
+} change;
+
+/* Four numbers in (0, 1) of the counter (epoch, id, 1, index). */
+static float4 draw_unit(uint2 key, uint epoch, uint id, uint index)
+{
+    const uint4 w = clv_philox(key, (uint4)(epoch, id, 1, index));
+    return (float4)(clv_philox_unit(w.x), clv_philox_unit(w.y), clv_philox_unit(w.z),
+                    clv_philox_unit(w.w));
+}
+
+/* Shares of the two axes with this product and, where it fits into the whole, this quotient; else
+ * the nearest quotient that does. */
+static float2 shares(float area, float quotient)
+{
+    const float root = sqrt(area), side = sqrt(quotient);
+    const float x = root * side, y = root / side;
+    if (x > 1)
+        return (float2)(1, area);
+    return y > 1 ? (float2)(area, 1) : (float2)(x, y);
+}
+
+/* Hues turned by `turn` radians: a rotation of the colours about the line of greys. Then the
+ * distance to grey times `saturation`, the distance to middle grey times `contrast`, and all of it
+ * times `brightness`. For one channel, which is its own grey, contrast and brightness are left. */
+static void recolour(change *d, int c, float turn, float saturation, float contrast,
+                     float brightness)
+{
+    const float cosine = cos(turn), third = (1 - cosine) / 3, skew = sin(turn) * 0.57735027f;
+    float4 red = (float4)(cosine + third, third - skew, third + skew, 0);
+    float4 green = (float4)(third + skew, cosine + third, third - skew, 0);
+    float4 blue = (float4)(third - skew, third + skew, cosine + third, 0);
+    const float4 grey = 0.299f * red + 0.587f * green + 0.114f * blue;
+    const float scale = contrast * brightness;
+    const float4 middle = (float4)(0, 0, 0, 127.5f * (1 - contrast) * brightness);
+    red = scale * (saturation * red + (1 - saturation) * grey) + middle;
+    green = scale * (saturation * green + (1 - saturation) * grey) + middle;
+    blue = scale * (saturation * blue + (1 - saturation) * grey) + middle;
+    if (c == 1)
+        red = (float4)(scale, 0, 0, middle.w);
+    d->red = red;
+    d->green = green;
+    d->blue = blue;
+}
+
+/* Draws: 0: area and quotient of the crop, its place along x, y; 1: mirrored, brightness, contrast,
+ * saturation; 2: hue, erased, area and quotient of the hole; 3: its place. */
+static void choose(change *d, uint2 key, uint epoch, uint id, int h, int w, int c, float crop,
+                   float flip, float colour, float hue, float erase)
+{
+    const float4 cut = draw_unit(key, epoch, id, 0), light = draw_unit(key, epoch, id, 1);
+    const float4 more = draw_unit(key, epoch, id, 2), place = draw_unit(key, epoch, id, 3);
+    const float4 factor = 1 + colour * (2 * light - 1);
+    const float2 part = shares(1 - (1 - crop) * cut.x, exp(0.28768207f * (2 * cut.y - 1)));
+    d->across = part.x;
+    d->down = part.y;
+    d->left = cut.z * (1 - part.x) * (float)w;
+    d->top = cut.w * (1 - part.y) * (float)h;
+    d->mirrored = light.x < flip;
+    recolour(d, c, hue * (2 * more.x - 1) * 6.2831853f, factor.w, factor.z, factor.y);
+    d->hole = (int4)(0);
+    if (more.y < erase) {
+        const float2 gap = shares(0.02f + 0.18f * more.z, exp(1.2039728f * (2 * more.w - 1)));
+        const float2 size = (float2)((float)w, (float)h);
+        const float2 from = place.xy * (1 - gap) * size;
+        d->hole = convert_int4_rte((float4)(from, from + gap * size));
+    }
+}
+
+/* y = x changed as photos of the same things differ: a part of the picture brought to its whole
+ * size (bilinear; at least `crop` of the area, its proportions at most 4:3 away from the
+ * picture's), mirrored with probability `flip`, hues turned by up to ±hue of a full turn,
+ * brightness, contrast and saturation times 1 ± colour, within 0 … 255, and with probability
+ * `erase` a rectangle of 2 to 20 % of the area, proportions up to 10:3, made middle grey. crop = 1
+ * and 0 for the others: y = x. y [n, h, w, c] f32 (overwritten), x the same in bytes, x_at in
+ * bytes; ids [n]. NDRange: groups (g, 1) of one work-item; group g takes a share of the n·h rows.
+ */
+CLV_SINGLE __kernel void image_steps(__global float *restrict y, ulong y_at,
+                                     __global const uchar *restrict x, ulong x_at,
+                                     __global const uint *restrict ids, ulong ids_at, int n, int h,
+                                     int w, int c, uint key0, uint key1, uint epoch, float crop,
+                                     float flip, float colour, float hue, float erase, int share)
+{
+    change d;
+    int chosen = -1;
+    for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
+        const int s = r / h, oy = r % h;
+        if (s != chosen)
+            choose(&d, (uint2)(key0, key1), epoch, ids[ids_at + s], h, w, c, crop, flip, colour,
+                   hue, erase);
+        chosen = s;
+        __global const uchar *in = x + x_at + (size_t)s * h * w * c;
+        __global float *out = y + y_at + (size_t)r * w * c;
+        const float from_y =
+            clamp(((float)oy + 0.5f) * d.down + d.top - 0.5f, 0.0f, (float)(h - 1));
+        const int y0 = (int)from_y, y1 = min(y0 + 1, h - 1);
+        const float below = from_y - (float)y0;
+        const bool crosses = oy >= d.hole.y && oy < d.hole.w;
+        for (int ox = 0; ox < w; ox++) {
+            const int turned = d.mirrored ? w - 1 - ox : ox;
+            const float from_x =
+                clamp(((float)turned + 0.5f) * d.across + d.left - 0.5f, 0.0f, (float)(w - 1));
+            const int x0 = (int)from_x, x1 = min(x0 + 1, w - 1);
+            const float right = from_x - (float)x0;
+            const int4 corners = c * (int4)(y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1);
+            const bool gone = crosses && ox >= d.hole.x && ox < d.hole.z;
+            float4 v = (float4)(among(in, corners, right, below), 0, 0, 1);
+            if (c == 3) {
+                v.y = among(in, corners + 1, right, below);
+                v.z = among(in, corners + 2, right, below);
+                out[ox * 3 + 1] = gone ? 127.5f : clamp(dot(d.green, v), 0.0f, 255.0f);
+                out[ox * 3 + 2] = gone ? 127.5f : clamp(dot(d.blue, v), 0.0f, 255.0f);
+            }
+            out[ox * c] = gone ? 127.5f : clamp(dot(d.red, v), 0.0f, 255.0f);
         }
     }
 }

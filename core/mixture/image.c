@@ -13,13 +13,14 @@ static clv_status check(const clvi_picture_desc *d, int channels, clv_error *err
     return CLV_OK;
 }
 
-clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d, clvi_augment augment,
-                              clvi_view pixels, clvi_view pictures, clv_error *error)
+clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d,
+                              const clvi_augment *augment, clvi_view pixels, clvi_view pictures,
+                              clv_error *error)
 {
     CLV_TRY(check(d, d->channels, error));
     const int64_t row = (int64_t)d->width * d->channels, rows = d->n * d->height;
     clvi_launch l;
-    if (augment == CLVI_AUGMENT_NONE) {
+    if (augment->kind == CLVI_AUGMENT_NONE) {
         const clvi_share share = clvi_share_of(rows * row, 1, CLVI_FLAT_STEP);
         clvi_launch_begin(&l, device, "image", "image_convert", "");
         clvi_arg_view(&l, pictures);
@@ -28,9 +29,10 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d, c
         clvi_arg_int(&l, share.items);
         return clvi_launch_run(&l, share.groups, 1, 1, error);
     }
-    /* A sample's distortion is drawn by each group that has rows of it; here a few at most. */
+    /* A sample's changes are drawn by each group that has rows of it; here a few at most. */
     const clvi_share share = clvi_share_of(rows, row, 1);
-    clvi_launch_begin(&l, device, "image", "image_characters", "");
+    const bool steps = augment->kind == CLVI_AUGMENT_STEPS;
+    clvi_launch_begin(&l, device, "image", steps ? "image_steps" : "image_characters", "");
     clvi_arg_view(&l, pictures);
     clvi_arg_view(&l, pixels);
     clvi_arg_view(&l, d->ids);
@@ -41,6 +43,13 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d, c
     clvi_arg_uint(&l, d->key[0]);
     clvi_arg_uint(&l, d->key[1]);
     clvi_arg_uint(&l, d->epoch);
+    if (steps) {
+        clvi_arg_float(&l, augment->crop > 0 ? (float)augment->crop : 1.0f);
+        clvi_arg_float(&l, (float)augment->flip);
+        clvi_arg_float(&l, (float)augment->colour);
+        clvi_arg_float(&l, (float)augment->hue);
+        clvi_arg_float(&l, (float)augment->erase);
+    }
     clvi_arg_int(&l, share.items);
     return clvi_launch_run(&l, share.groups, 1, 1, error);
 }

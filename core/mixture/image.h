@@ -3,23 +3,17 @@
 #ifndef CLVI_MIXTURE_IMAGE_H
 #define CLVI_MIXTURE_IMAGE_H
 
+#include "mixture/augment.h"
 #include "runtime/runtime.h"
 
 #include <conclave/plugin.h>
-
-typedef enum clvi_augment {
-    CLVI_AUGMENT_NONE,
-    /* As handwriting varies: rotation ±12°, shear ±0.15, scale of each axis ±12 %, shift ±8 %, a
-     * gentle bend, contrast ±15 %, brightness ±12; never mirrored. The border goes on outside. */
-    CLVI_AUGMENT_CHARACTERS
-} clvi_augment;
 
 /* A batch of pictures. */
 typedef struct clvi_picture_desc {
     int64_t n;
     int height, width, channels; /* channels: 1 or 3 */
-    /* Random numbers (of CLVI_AUGMENT_CHARACTERS): Philox key of the stream "augment"; the counter
-     * is (epoch, sample id, 0, draw). */
+    /* Random numbers: Philox key of the stream "augment"; the counter is (epoch, sample id, 0 for
+     * CLVI_AUGMENT_CHARACTERS and 1 for CLVI_AUGMENT_STEPS, draw). */
     uint32_t key[2], epoch;
     clvi_view ids; /* [n] u32 */
 } clvi_picture_desc;
@@ -27,7 +21,7 @@ typedef struct clvi_picture_desc {
 /* pixels [n, height, width, channels] bytes (offset in bytes) → pictures, the same in f32, 0 … 255,
  * overwritten. Enqueues only. */
 clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *desc,
-                              clvi_augment augment, clvi_view pixels, clvi_view pictures,
+                              const clvi_augment *augment, clvi_view pixels, clvi_view pictures,
                               clv_error *error) CLV_MUST_CHECK;
 
 /* pictures (f32, 0 … 255) → out [n, to->height, to->width, to->channels], overwritten:

@@ -294,9 +294,7 @@ static clv_status build(clvi_mixture *m, clv_error *error)
                                 "%zu experts are named; this version trains one", count);
     m->augment_key = clvi_philox_stream(seed, "augment");
     m->dropout_key = clvi_philox_stream(seed, "dropout");
-    m->augment = strcmp(clvi_config_text(config, "data", "augment"), "characters") == 0
-                     ? CLVI_AUGMENT_CHARACTERS
-                     : CLVI_AUGMENT_NONE;
+    CLV_TRY(clvi_augment_read(config, &m->augment, error));
     CLV_TRY(read_loss(m, error));
     m->experts = clvi_calloc(count, sizeof *m->experts);
     if (!m->experts)
@@ -369,8 +367,8 @@ clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out
 /* ---- Running ---- */
 
 /* Uploads a batch and makes every input form of it. */
-static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch, clvi_augment augment,
-                       clv_error *error)
+static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch,
+                       const clvi_augment *augment, clv_error *error)
 {
     clvi_device *device = m->desc.device;
     const int h = m->desc.height, w = m->desc.width, c = m->desc.channels;
@@ -468,7 +466,7 @@ static clv_status seed_backward(clvi_mixture *m, const clvi_mixture_batch *batch
 clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
 {
     CLV_ASSERT(m->desc.train && batch->labels);
-    CLV_TRY(feed(m, batch, m->augment, error));
+    CLV_TRY(feed(m, batch, &m->augment, error));
     CLV_TRY(forward(m, TRAIN, batch, error));
     CLV_TRY(seed_backward(m, batch, error));
     CLV_TRY(clvi_plan_backward(m->head.plans[TRAIN], error));
@@ -479,7 +477,8 @@ clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, c
 
 clv_status clvi_mixture_infer(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
 {
-    CLV_TRY(feed(m, batch, CLVI_AUGMENT_NONE, error));
+    const clvi_augment none = {.kind = CLVI_AUGMENT_NONE};
+    CLV_TRY(feed(m, batch, &none, error));
     CLV_TRY(forward(m, INFER, batch, error));
     m->n = batch->n;
     return CLV_OK;

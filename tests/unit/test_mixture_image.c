@@ -7,6 +7,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -71,9 +72,12 @@ static void bench_open(bench *b, int64_t n, int h, int w, int c)
     b->picture_buf = guarded(b->elements);
 }
 
-static void augment(bench *b, clvi_augment kind)
+static const clvi_augment none = {.kind = CLVI_AUGMENT_NONE};
+static const clvi_augment characters = {.kind = CLVI_AUGMENT_CHARACTERS};
+
+static void augment(bench *b, const clvi_augment *how)
 {
-    OK(clvi_image_augment(device, &b->desc, kind, (clvi_view){b->pixel_buf, 5},
+    OK(clvi_image_augment(device, &b->desc, how, (clvi_view){b->pixel_buf, 5},
                           (clvi_view){b->picture_buf, GUARD}, error));
     free(b->pictures);
     b->pictures = fetch(b->picture_buf, b->elements);
@@ -110,13 +114,19 @@ static double at(const double *pictures, const clvi_picture_desc *d, int64_t s, 
     return sum;
 }
 
-/* Number i of counter (epoch, id, 0, index), in (-1, 1). */
-static double drawn(const bench *b, int64_t s, uint32_t index, int i)
+/* Number i of counter (epoch, id, op, index), in (0, 1). */
+static double unit(const bench *b, int64_t s, uint32_t op, uint32_t index, int i)
 {
     const clvi_philox_key key = {{b->desc.key[0], b->desc.key[1]}};
     uint32_t words[4];
-    clvi_philox(key, b->desc.epoch, b->ids[s], 0, index, words);
-    return 2 * (double)clvi_philox_unit(words[i]) - 1;
+    clvi_philox(key, b->desc.epoch, b->ids[s], op, index, words);
+    return (double)clvi_philox_unit(words[i]);
+}
+
+/* Number i of counter (epoch, id, 0, index), in (-1, 1). */
+static double drawn(const bench *b, int64_t s, uint32_t index, int i)
+{
+    return 2 * unit(b, s, 0, index, i) - 1;
 }
 
 /* Displacement along axis 0 (x) or 1 (y) of the point (gx, gy) of the grid of nodes. */
@@ -154,6 +164,87 @@ static double expected(const bench *b, const double *pictures, int64_t s, int x,
     return fmin(fmax(v, 0), 255);
 }
 
+/* A rectangle: corner and sides as shares of the picture's. */
+typedef struct part {
+    double x, y, width, height;
+} part;
+
+/* Of `area`, as near to `quotient` (width by height) as fits, at a place in (0, 1)². */
+static part part_of(double area, double quotient, double at_x, double at_y)
+{
+    part p = {.width = sqrt(area * quotient), .height = sqrt(area / quotient)};
+    if (p.width > 1) {
+        p.width = 1;
+        p.height = area;
+    } else if (p.height > 1) {
+        p.width = area;
+        p.height = 1;
+    }
+    p.x = at_x * (1 - p.width);
+    p.y = at_y * (1 - p.height);
+    return p;
+}
+
+static part crop_of(const bench *b, int64_t s, double least)
+{
+    return part_of(1 - (1 - least) * unit(b, s, 1, 0, 0),
+                   pow(4.0 / 3.0, 2 * unit(b, s, 1, 0, 1) - 1), unit(b, s, 1, 0, 2),
+                   unit(b, s, 1, 0, 3));
+}
+
+/* True where pixel (x, y) is erased. */
+static bool erased(const bench *b, int64_t s, double how_often, int x, int y)
+{
+    if (unit(b, s, 1, 2, 1) >= how_often)
+        return false;
+    const part p =
+        part_of(0.02 + 0.18 * unit(b, s, 1, 2, 2), pow(10.0 / 3.0, 2 * unit(b, s, 1, 2, 3) - 1),
+                unit(b, s, 1, 3, 0), unit(b, s, 1, 3, 1));
+    const int w = b->desc.width, h = b->desc.height;
+    return x >= rint(p.x * w) && x < rint((p.x + p.width) * w) && y >= rint(p.y * h) &&
+           y < rint((p.y + p.height) * h);
+}
+
+/* Hue, saturation, contrast, brightness, one after the other. v: 3 channels, or one. */
+static void recolour(const bench *b, int64_t s, const clvi_augment *how, double v[3])
+{
+    const double pi = 3.14159265358979323846;
+    const double brightness = 1 + how->colour * (2 * unit(b, s, 1, 1, 1) - 1);
+    const double contrast = 1 + how->colour * (2 * unit(b, s, 1, 1, 2) - 1);
+    const double saturation = 1 + how->colour * (2 * unit(b, s, 1, 1, 3) - 1);
+    const double turn = how->hue * (2 * unit(b, s, 1, 2, 0) - 1) * 2 * pi;
+    if (b->desc.channels == 3) {
+        /* Turned about the axis (1, 1, 1)/√3: along it nothing changes; what stands at right angles
+         * to it turns towards its product with the axis. */
+        const double along = (v[0] + v[1] + v[2]) / 3, r = v[0], g = v[1], l = v[2];
+        const double across[3] = {(l - g) / sqrt(3), (r - l) / sqrt(3), (g - r) / sqrt(3)};
+        for (int k = 0; k < 3; k++)
+            v[k] = along + cos(turn) * (v[k] - along) + sin(turn) * across[k];
+        const double grey = 0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2];
+        for (int k = 0; k < 3; k++)
+            v[k] = grey + saturation * (v[k] - grey);
+    }
+    for (int k = 0; k < b->desc.channels; k++)
+        v[k] = fmin(fmax(brightness * (127.5 + contrast * (v[k] - 127.5)), 0), 255);
+}
+
+/* What steps make of pixel (x, y) of sample s. */
+static void expected_steps(const bench *b, const double *pictures, const clvi_augment *how,
+                           const int64_t where[3], double v[3])
+{
+    const int64_t s = where[0];
+    const int x = (int)where[1], y = (int)where[2], w = b->desc.width, h = b->desc.height;
+    const part p = crop_of(b, s, how->crop > 0 ? how->crop : 1);
+    const bool mirrored = unit(b, s, 1, 1, 0) < how->flip;
+    const double across = (mirrored ? w - x - 0.5 : x + 0.5) / w;
+    for (int k = 0; k < b->desc.channels; k++)
+        v[k] = at(pictures, &b->desc, s, (p.x + across * p.width) * w - 0.5,
+                  (p.y + (y + 0.5) / h * p.height) * h - 0.5, k);
+    recolour(b, s, how, v);
+    if (erased(b, s, how->erase, x, y))
+        v[0] = v[1] = v[2] = 127.5;
+}
+
 /* ---- Tests
  * ----------------------------------------------------------------------------------------- */
 
@@ -170,7 +261,7 @@ static void test_plain(void **state)
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
         bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
-        augment(&b, CLVI_AUGMENT_NONE);
+        augment(&b, &none);
         for (size_t i = 0; i < b.elements; i++)
             assert_true(b.pictures[i] == (float)b.pixels[i]);
         bench_close(&b);
@@ -183,7 +274,7 @@ static void test_characters(void **state)
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
         bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
-        augment(&b, CLVI_AUGMENT_CHARACTERS);
+        augment(&b, &characters);
         double *pictures = malloc(b.elements * sizeof *pictures);
         for (size_t i = 0; i < b.elements; i++)
             pictures[i] = b.pixels[i];
@@ -204,25 +295,201 @@ static void test_characters(void **state)
     }
 }
 
-/* Another epoch or sample draws anew; where a sample stands in the batch does not matter. */
-static void test_draws(void **state)
+static void check_steps(bench *b, const clvi_augment *how)
+{
+    augment(b, how);
+    double *pictures = malloc(b->elements * sizeof *pictures);
+    for (size_t i = 0; i < b->elements; i++)
+        pictures[i] = b->pixels[i];
+    const clvi_picture_desc *d = &b->desc;
+    const float *got = b->pictures;
+    for (int64_t s = 0; s < d->n; s++)
+        for (int y = 0; y < d->height; y++)
+            for (int x = 0; x < d->width; x++, got += d->channels) {
+                double v[3];
+                expected_steps(b, pictures, how, (int64_t[]){s, x, y}, v);
+                for (int k = 0; k < d->channels; k++)
+                    if (!(fabs((double)got[k] - v[k]) <= 1e-2))
+                        fail_msg("sample %d, (%d, %d), channel %d: %g for %g", (int)s, x, y, k,
+                                 (double)got[k], v[k]);
+            }
+    free(pictures);
+}
+
+static void test_steps(void **state)
 {
     (void)state;
+    static const clvi_augment ways[] = {
+        {.kind = CLVI_AUGMENT_STEPS, .crop = 0.35, .flip = 0.5, .colour = 0.2}, /* photos */
+        {.kind = CLVI_AUGMENT_STEPS, .crop = 0.08},
+        {.kind = CLVI_AUGMENT_STEPS, .flip = 0.5},
+        {.kind = CLVI_AUGMENT_STEPS, .colour = 0.9},
+        {.kind = CLVI_AUGMENT_STEPS, .hue = 0.5},
+        {.kind = CLVI_AUGMENT_STEPS, .erase = 0.7},
+        {.kind = CLVI_AUGMENT_STEPS, .crop = 0.2, .flip = 1, .colour = 0.4, .hue = 0.1, .erase = 1},
+    };
+    for (size_t k = 0; k < SIZES; k++) {
+        bench b;
+        bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+            check_steps(&b, &ways[i]);
+        bench_close(&b);
+    }
+}
+
+/* With only a flip pixels stay what they are, to the bit. */
+static void test_flip(void **state)
+{
+    (void)state;
+    const clvi_augment flip = {.kind = CLVI_AUGMENT_STEPS, .flip = 0.5};
+    bench b;
+    bench_open(&b, 2000, 3, 5, 3);
+    augment(&b, &flip);
+    int flipped = 0;
+    for (int s = 0; s < 2000; s++) {
+        const uint8_t *from = b.pixels + s * 45;
+        const float *got = b.pictures + s * 45;
+        const bool mirrored =
+            got[0] != (float)from[0] || got[1] != (float)from[1] || got[2] != (float)from[2];
+        flipped += mirrored;
+        for (int i = 0; i < 15; i++)
+            for (int k = 0; k < 3; k++) {
+                const int column = mirrored ? 4 - i % 5 : i % 5;
+                assert_true(got[i * 3 + k] == (float)from[(i / 5 * 5 + column) * 3 + k]);
+            }
+    }
+    assert_in_range(flipped, 920, 1080); /* 3.6 standard deviations of a fair coin */
+    bench_close(&b);
+}
+
+/* Fails unless the values spread evenly over low … high: no value outside, and the share below each
+ * fifth as it should be. */
+static void assert_even(const double *values, int count, double low, double high, const char *what)
+{
+    int below[5] = {0};
+    for (int i = 0; i < count; i++) {
+        const double place = (values[i] - low) / (high - low);
+        if (!(place > -1e-3 && place < 1 + 1e-3))
+            fail_msg("%s: %g is not within %g … %g", what, values[i], low, high);
+        below[place < 0 ? 0 : place >= 1 ? 4 : (int)(place * 5)]++;
+    }
+    for (int k = 0; k < 5; k++)
+        if (fabs((double)below[k] / count - 0.2) > 4 * sqrt(0.16 / count)) /* standard deviations */
+            fail_msg("%s: %d of %d in fifth %d", what, below[k], count, k);
+}
+
+enum { MANY = 2000, RAMP = 21 };
+
+/* Where the crops lie, read off ramps: red is 12·x, green 12·y. */
+static void test_crop_distribution(void **state)
+{
+    (void)state;
+    const clvi_augment crop = {.kind = CLVI_AUGMENT_STEPS, .crop = 0.35};
+    const size_t bytes = (size_t)MANY * RAMP * RAMP * 3;
+    static double area[MANY], x[MANY], y[MANY], quotient[MANY];
+    bench b;
+    bench_open(&b, MANY, RAMP, RAMP, 3);
+    for (size_t i = 0; i < bytes; i += 3) {
+        b.pixels[i] = (uint8_t)(i / 3 % RAMP * 12);
+        b.pixels[i + 1] = (uint8_t)(i / 3 / RAMP % RAMP * 12);
+    }
+    OK(clvi_upload(device, b.pixel_buf, 5, b.pixels, bytes, error));
+    augment(&b, &crop);
+    int free_count = 0, inner = 0;
+    for (int s = 0; s < MANY; s++) {
+        const float *p = b.pictures + (size_t)s * RAMP * RAMP * 3;
+        const size_t low = (RAMP * 1 + 1) * 3, high = (RAMP * 19 + 19) * 3; /* (1, 1), (19, 19) */
+        const double across = (double)(p[high] - p[low]) / 12 / 18;
+        const double down = (double)(p[high + 1] - p[low + 1]) / 12 / 18;
+        area[s] = across * down;
+        quotient[s] = log(across / down) / log(4.0 / 3.0);
+        x[s] = ((double)p[low] / 12 + 0.5 - 1.5 * across) / RAMP / (1 - across);
+        y[s] = ((double)p[low + 1] / 12 + 0.5 - 1.5 * down) / RAMP / (1 - down);
+        assert_true(fabs(quotient[s]) <= 1 + 1e-3);
+        if (area[s] <= 0.75) /* above there is not room for every quotient */
+            quotient[free_count++] = quotient[s];
+    }
+    assert_even(area, MANY, 0.35, 1, "area");
+    assert_even(quotient, free_count, -1, 1, "quotient");
+    for (int s = 0; s < MANY; s++)
+        if (area[s] < 0.6) { /* the numbers read off are too coarse where there is little room */
+            x[inner] = x[s];
+            y[inner++] = y[s];
+        }
+    assert_even(x, inner, 0, 1, "place along x");
+    assert_even(y, inner, 0, 1, "place along y");
+    bench_close(&b);
+}
+
+/* Brightness times contrast, and how far the holes reach, over many samples of one grey. */
+static void test_colour_and_hole_distribution(void **state)
+{
+    (void)state;
+    clvi_augment how = {.kind = CLVI_AUGMENT_STEPS, .colour = 0.3};
+    static double brightness[MANY], holes[MANY];
+    bench b;
+    bench_open(&b, MANY, RAMP, RAMP, 1);
+    memset(b.pixels, 127, b.elements);
+    OK(clvi_upload(device, b.pixel_buf, 5, b.pixels, b.elements, error));
+    augment(&b, &how);
+    for (int s = 0; s < MANY; s++) /* contrast leaves middle grey as it is, nearly: 0.5·0.3 */
+        brightness[s] = (double)b.pictures[(size_t)s * RAMP * RAMP] / 127.5 + 0.5 / 127.5;
+    for (int s = 0; s < MANY; s++)
+        assert_true(brightness[s] > 0.69 && brightness[s] < 1.31);
+    assert_even(brightness, MANY, 0.695, 1.305, "brightness");
+    how = (clvi_augment){.kind = CLVI_AUGMENT_STEPS, .erase = 0.4};
+    augment(&b, &how);
+    int count = 0;
+    for (int s = 0; s < MANY; s++) {
+        int gone = 0;
+        for (int i = 0; i < RAMP * RAMP; i++)
+            gone += b.pictures[s * RAMP * RAMP + i] == 127.5f;
+        if (gone > 0)
+            holes[count++] = (double)gone / (RAMP * RAMP);
+    }
+    assert_in_range(count, 760, 840 + 20);
+    double mean = 0;
+    for (int i = 0; i < count; i++)
+        mean += holes[i] / count;
+    assert_true(fabs(mean - 0.11) < 0.01);
+    bench_close(&b);
+}
+
+/* Another epoch or sample draws anew; where a sample stands in the batch and what else is in it
+ * does not matter, and the same again gives the same bits. */
+static void check_draws(const clvi_augment *how)
+{
     bench b;
     bench_open(&b, 4, 16, 16, 1);
-    for (int i = 0; i < 256; i++)
-        b.pixels[3 * 256 + i] = b.pixels[i];
+    memcpy(b.pixels + 3 * 256, b.pixels, 256);
     b.ids[3] = b.ids[0];
     OK(clvi_upload(device, b.pixel_buf, 5, b.pixels, b.elements, error));
     OK(clvi_upload(device, b.id_buf, GUARD * 4, b.ids, 16, error));
-    augment(&b, CLVI_AUGMENT_CHARACTERS);
+    augment(&b, how);
     float first[256];
     memcpy(first, b.pictures, sizeof first);
     assert_memory_equal(b.pictures + 3 * 256, first, sizeof first);
     b.desc.epoch++;
-    augment(&b, CLVI_AUGMENT_CHARACTERS);
+    augment(&b, how);
+    assert_memory_not_equal(b.pictures, first, sizeof first);
+    b.desc.epoch--;
+    b.desc.n = 1;
+    augment(&b, how);
+    assert_memory_equal(b.pictures, first, sizeof first);
+    b.ids[0]++;
+    OK(clvi_upload(device, b.id_buf, GUARD * 4, b.ids, 4, error));
+    augment(&b, how);
     assert_memory_not_equal(b.pictures, first, sizeof first);
     bench_close(&b);
+}
+
+static void test_draws(void **state)
+{
+    (void)state;
+    static const clvi_augment photos = {
+        .kind = CLVI_AUGMENT_STEPS, .crop = 0.35, .flip = 0.5, .colour = 0.2};
+    check_draws(&characters);
+    check_draws(&photos);
 }
 
 static void check_form(bench *b, int h, int w, int c)
@@ -271,7 +538,7 @@ static void test_normalise(void **state)
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
         bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
-        augment(&b, CLVI_AUGMENT_NONE);
+        augment(&b, &none);
         check_form(&b, sizes[k].h, sizes[k].w, sizes[k].c);
         check_form(&b, sizes[k].h, sizes[k].w, 4 - sizes[k].c);
         check_form(&b, 24, 24, 3);
@@ -281,26 +548,79 @@ static void test_normalise(void **state)
     }
 }
 
+/* ---- data.augment ---- */
+
+static clv_status read_key(const char *value, clvi_augment *out, clv_error *why)
+{
+    char text[256];
+    snprintf(text, sizeof text,
+             "[data]\naugment = %s\n[mixture]\nexperts = a\n[expert.a]\nplugin = cnn\n", value);
+    const clvi_config_source source = {
+        .name = "test.ini", .text = text, .text_bytes = strlen(text)};
+    clvi_config *config = NULL;
+    OK(clvi_config_load(&source, &config, error));
+    const clv_status status = clvi_augment_read(config, out, why);
+    clvi_config_destroy(config);
+    return status;
+}
+
+static void test_key(void **state)
+{
+    (void)state;
+    clvi_augment a;
+    assert_int_equal(read_key("none", &a, NULL), CLV_OK);
+    assert_int_equal(a.kind, CLVI_AUGMENT_NONE);
+    assert_int_equal(read_key("characters", &a, NULL), CLV_OK);
+    assert_int_equal(a.kind, CLVI_AUGMENT_CHARACTERS);
+    assert_int_equal(read_key("photos", &a, NULL), CLV_OK);
+    assert_int_equal(a.kind, CLVI_AUGMENT_STEPS);
+    assert_true(a.crop == 0.35 && a.flip == 0.5 && a.colour == 0.2 && a.hue == 0 && a.erase == 0);
+    assert_int_equal(read_key("Flip, erase:0.5,crop: 0.9", &a, NULL), CLV_OK);
+    assert_int_equal(a.kind, CLVI_AUGMENT_STEPS);
+    assert_true(a.flip == 0.5 && a.erase == 0.5 && a.crop == 0.9 && a.colour == 0 && a.hue == 0);
+    static const char *const wrong[][2] = {
+        {"photo", "'photo' is neither"},  {"flip, none", "'none' is neither"},
+        {"flip,", "'' is neither"},       {"flip, flip:1", "stands there twice"},
+        {"hue:0.6", "from 0 to 0.5"},     {"crop:0", "from 0.01 to 1"},
+        {"flip:x", "'x' is no strength"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        clv_error error = CLV_ERROR_INIT;
+        assert_int_equal(read_key(wrong[i][0], &a, &error), CLV_E_CONFIG);
+        if (!strstr(error.message, wrong[i][1]) ||
+            !strstr(error.message, "test.ini:2: [data] augment"))
+            fail_msg("%s: %s", wrong[i][0], error.message);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
-    const clvi_view none = {NULL, 0};
+    const clvi_view nothing = {NULL, 0};
     const clv_input_desc two = {.struct_size = sizeof two, .height = 4, .width = 4, .channels = 2};
     const clvi_picture_desc empty = {.n = 0, .height = 4, .width = 4, .channels = 1};
     const clvi_picture_desc four = {.n = 1, .height = 4, .width = 4, .channels = 4};
     const clvi_picture_desc good = {.n = 1, .height = 4, .width = 4, .channels = 1};
-    assert_int_equal(clvi_image_augment(device, &empty, CLVI_AUGMENT_NONE, none, none, NULL),
+    assert_int_equal(clvi_image_augment(device, &empty, &none, nothing, nothing, NULL),
                      CLV_E_INTERNAL);
-    assert_int_equal(clvi_image_augment(device, &four, CLVI_AUGMENT_NONE, none, none, NULL),
+    assert_int_equal(clvi_image_augment(device, &four, &none, nothing, nothing, NULL),
                      CLV_E_INTERNAL);
-    assert_int_equal(clvi_image_normalise(device, &good, &two, none, none, NULL), CLV_E_INTERNAL);
+    assert_int_equal(clvi_image_normalise(device, &good, &two, nothing, nothing, NULL),
+                     CLV_E_INTERNAL);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),    cmocka_unit_test(test_characters),
-        cmocka_unit_test(test_draws),    cmocka_unit_test(test_normalise),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_flip),
+        cmocka_unit_test(test_crop_distribution),
+        cmocka_unit_test(test_colour_and_hole_distribution),
+        cmocka_unit_test(test_key),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_normalise),
         cmocka_unit_test(test_refusals),
     };
     int status = 0;
