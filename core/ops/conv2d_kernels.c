@@ -5,12 +5,10 @@
 #include <stddef.h>
 
 enum {
-    FLAT_CHANNELS = 8,        /* below: taps side by side are one, in a copy with margins */
-    GROUP_WORK = 1 << 20,     /* multiply-adds of a work-group: some 10 µs */
-    PARAM_GROUPS = 64,        /* work-groups of a weight gradient, where the pictures give them */
-    PARAM_SPLIT = 1 << 17,    /* weights above which work-groups share their rows, too */
-    PARAM_LEAST = 256,        /* output pixels of each at least */
-    CACHED_WEIGHTS = 1 << 17, /* elements: half of a 1 MiB level-2 cache */
+    FLAT_CHANNELS = 8,     /* below: taps side by side are one, in a copy with margins */
+    PARAM_GROUPS = 64,     /* work-groups of a weight gradient, where the pictures give them */
+    PARAM_SPLIT = 1 << 17, /* weights above which work-groups share their rows, too */
+    PARAM_LEAST = 256,     /* output pixels of each at least */
     FLAG_BIAS = 4,
     FLAG_STATS = 8 /* kernels/conv2d.cl */
 };
@@ -196,7 +194,7 @@ typedef struct wide_call {
 static int64_t wide_share(const clvi_wide *wide, const clvi_conv *c)
 {
     const int64_t block = wide->rows * wide->columns * c->kh * c->kw * c->ci;
-    int64_t blocks = block > 0 ? GROUP_WORK / block : GROUP_WORK;
+    int64_t blocks = block > 0 ? wide->group_work / block : wide->group_work;
     const int64_t least = clvi_div_up(clvi_conv_pixels(c), (int64_t)CLVI_MAX_GROUPS * wide->rows);
     blocks = blocks < 1 ? 1 : blocks > 64 ? 64 : blocks;
     return (blocks > least ? blocks : least) * wide->rows;
@@ -208,7 +206,7 @@ static int64_t wide_blocks(const clvi_wide *wide, const clvi_conv *c)
 {
     const int64_t all = clvi_div_up(c->co, wide->columns);
     const int64_t block = c->kh * c->kw * c->ci * wide->columns;
-    return all * block <= CACHED_WEIGHTS ? all : 1;
+    return all * block <= wide->cached_weights ? all : 1;
 }
 
 static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,

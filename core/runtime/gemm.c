@@ -24,7 +24,9 @@ clvi_wide clvi_wide_of(const clvi_device *device)
 {
     clvi_wide w = {.vector = clvi_tuning_int(device, "vector"),
                    .rows = clvi_tuning_int(device, "gemm_mr"),
-                   .param_rows = clvi_tuning_int(device, "param_mr")};
+                   .param_rows = clvi_tuning_int(device, "param_mr"),
+                   .group_work = clvi_tuning_int(device, "group_work"),
+                   .cached_weights = clvi_tuning_int(device, "cached_weights")};
     const int nv = clvi_tuning_int(device, "gemm_nv");
     w.columns = nv * w.vector;
     snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d", w.rows, nv,

@@ -10,7 +10,9 @@ typedef struct clvi_wide {
     int32_t rows;       /* rows of accumulators */
     int32_t param_rows; /* the same where rows are input channels */
     int32_t columns;    /* columns of a block: a multiple of vector */
-    char options[64];   /* the kernels' -D options */
+    int32_t group_work; /* multiply-adds of a work-group and block of columns of a convolution */
+    int32_t cached_weights; /* elements of weights over which one work-group goes for its pixels */
+    char options[64];       /* the kernels' -D options */
 } clvi_wide;
 
 clvi_wide clvi_wide_of(const clvi_device *device);
