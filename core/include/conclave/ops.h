@@ -214,29 +214,47 @@ static inline void clv_output(clv_builder *b, const char *role, clv_tensor tenso
 
 /* A convolution. Zero means the default. */
 typedef struct clv_conv2d_desc {
-    int64_t filters;        /* output channels; clv_depthwise_conv2d has those of its input */
-    int64_t kernel;         /* height = width */
-    int64_t stride;         /* default 1 */
-    int64_t pad;            /* on every side; -1: none; default (kernel - 1) / 2 */
-    bool no_bias;           /* clv_conv2d_bn never has one */
+    int64_t filters; /* output channels; clv_depthwise_conv2d has those of its input */
+    int64_t kernel;  /* height = width */
+    int64_t stride;  /* default 1 */
+    int64_t pad;     /* on every side; -1: none; default (kernel - 1) / 2 */
+    bool pad_same;   /* instead as TensorFlow's "same": output ⌈size/stride⌉, and where the
+                        pixels to add are odd in number, one more below and right */
+    bool no_bias;    /* clv_conv2d_bn never has one */
     const char *activation; /* "none" (default), "relu", "silu": after bias or normalisation */
     double eps, momentum;   /* of the batch norm; defaults 1e-5, 0.1 (PyTorch's) */
 } clv_conv2d_desc;
 
 enum { CLV_CONV2D_ATTRS = 9 };
-/* The attributes of conv2d and conv2d_bn; `bn` adds eps and momentum. Returns their number. */
-static inline uint32_t clv_conv2d_attrs(const clv_conv2d_desc *d, bool bn,
-                                        clv_attr out[CLV_CONV2D_ATTRS])
+/* Pixels before and after an axis of `size` pixels. */
+static inline void clv_conv2d_pads(const clv_conv2d_desc *d, int64_t size, int64_t *before,
+                                   int64_t *after)
 {
     const int64_t stride = d->stride ? d->stride : 1;
-    const int64_t pad = d->pad > 0 ? d->pad : d->pad < 0 ? 0 : (d->kernel - 1) / 2;
+    const int64_t total = ((size + stride - 1) / stride - 1) * stride + d->kernel - size;
+    *before = *after = d->pad > 0 ? d->pad : d->pad < 0 ? 0 : (d->kernel - 1) / 2;
+    if (d->pad_same) {
+        *before = total > 0 ? total / 2 : 0;
+        *after = total > 0 ? total - *before : 0;
+    }
+}
+
+/* The attributes of conv2d and conv2d_bn on x; `bn` adds eps and momentum. Returns their number. */
+static inline uint32_t clv_conv2d_attrs(clv_builder *b, clv_tensor x, const clv_conv2d_desc *d,
+                                        bool bn, clv_attr out[CLV_CONV2D_ATTRS])
+{
+    const clv_shape s = clv_shape_of(b, x);
+    const int64_t stride = d->stride ? d->stride : 1;
+    int64_t top, left, bottom, right;
     uint32_t n = 0;
+    clv_conv2d_pads(d, s.dims[1], &top, &bottom);
+    clv_conv2d_pads(d, s.dims[2], &left, &right);
     out[n++] = clv_attr_int("stride_h", stride);
     out[n++] = clv_attr_int("stride_w", stride);
-    out[n++] = clv_attr_int("pad_top", pad);
-    out[n++] = clv_attr_int("pad_left", pad);
-    out[n++] = clv_attr_int("pad_bottom", pad);
-    out[n++] = clv_attr_int("pad_right", pad);
+    out[n++] = clv_attr_int("pad_top", top);
+    out[n++] = clv_attr_int("pad_left", left);
+    out[n++] = clv_attr_int("pad_bottom", bottom);
+    out[n++] = clv_attr_int("pad_right", right);
     out[n++] = clv_attr_text("activation", d->activation ? d->activation : "none");
     if (bn) {
         out[n++] = clv_attr_real("eps", d->eps != 0 ? d->eps : 1e-5);
@@ -271,7 +289,7 @@ static inline clv_tensor clv_conv2d(clv_builder *b, const char *name, clv_tensor
     }
     clv_scope_end(b);
     return clv_op(b, "conv2d", name, inputs, desc->no_bias ? 2 : 3, attrs,
-                  clv_conv2d_attrs(desc, false, attrs));
+                  clv_conv2d_attrs(b, x, desc, false, attrs));
 }
 
 /* Each channel convolved with a filter of its own: y = activation(conv(x) + bias); parameters
@@ -293,7 +311,7 @@ static inline clv_tensor clv_depthwise_conv2d(clv_builder *b, const char *name, 
     inputs[2] = desc->no_bias ? CLV_NO_TENSOR : clv_parameter(b, &v);
     clv_scope_end(b);
     return clv_op(b, "depthwise_conv2d", name, inputs, desc->no_bias ? 2 : 3, attrs,
-                  clv_conv2d_attrs(desc, false, attrs));
+                  clv_conv2d_attrs(b, x, desc, false, attrs));
 }
 
 /* gamma, beta, running mean and variance of `channels`, with PyTorch's names, into inputs[0..4). */
@@ -322,7 +340,8 @@ static inline clv_tensor clv_conv2d_bn(clv_builder *b, const char *conv, const c
     clv_scope(b, norm);
     clv_batch_norm_variables(b, desc->filters, inputs + 2);
     clv_scope_end(b);
-    return clv_op(b, "conv2d_bn", conv, inputs, 6, attrs, clv_conv2d_attrs(desc, true, attrs));
+    return clv_op(b, "conv2d_bn", conv, inputs, 6, attrs,
+                  clv_conv2d_attrs(b, x, desc, true, attrs));
 }
 
 /* y = activation((x - mean)/sqrt(var + eps)·gamma + beta) over the last axis' channels (Ioffe and

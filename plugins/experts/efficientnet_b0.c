@@ -1,0 +1,216 @@
+/* Expert efficientnet_b0: EfficientNet-B0 (Tan and Le 2019), a stem, seven stages of inverted
+ * bottlenecks with squeeze-excite, a 1×1 convolution, global average pooling, a dense head.
+ * Variables have torchvision's names, features.0.0.weight … classifier.1.bias. Options and what
+ * the variants differ in: plugins/experts/README.md. */
+#include <conclave/ops.h>
+
+#include <stdio.h>
+
+enum { STAGES = 7, BLOCKS = 16, STEM_FILTERS = 32, HEAD_FILTERS = 1280 };
+
+typedef struct stage {
+    int64_t expand, kernel, filters;
+    int repeats;
+} stage;
+
+static const stage stages[STAGES] = {{1, 3, 16, 1},  {6, 3, 24, 2},  {6, 5, 40, 2}, {6, 3, 80, 3},
+                                     {6, 5, 112, 3}, {6, 5, 192, 4}, {6, 3, 320, 1}};
+
+typedef struct settings {
+    bool keras;
+    double dropout, drop_path;
+    const int64_t *strides; /* of the stem and each stage's first block */
+    int channels;
+} settings;
+
+static settings read_settings(clv_builder *b, const clv_options *o, const clv_build_input *input)
+{
+    settings s;
+    uint32_t count = 0;
+    s.keras = strcmp(clv_option_text(b, o, "variant"), "keras") == 0;
+    s.dropout = clv_option_real(b, o, "dropout");
+    s.drop_path = clv_option_real(b, o, "drop_path");
+    s.strides = clv_option_ints(b, o, "strides", &count);
+    const char *channels = clv_option_text(b, o, "channels");
+    s.channels = strcmp(channels, "1") == 0   ? 1
+                 : strcmp(channels, "3") == 0 ? 3
+                                              : input->image_channels;
+    if (b->status == CLV_OK && count != STAGES + 1)
+        CLV_BUILDER_FAIL(b, CLV_E_CONFIG, "strides has %u numbers, wanted are %d", count,
+                         STAGES + 1);
+    return s;
+}
+
+/* What all convolutions of the variant share. */
+static clv_conv2d_desc convolution(const settings *s, int64_t filters, int64_t kernel,
+                                   int64_t stride, const char *activation)
+{
+    clv_conv2d_desc d = {0};
+    d.filters = filters;
+    d.kernel = kernel;
+    d.stride = stride;
+    d.pad_same = s->keras;
+    d.no_bias = true;
+    d.activation = activation;
+    d.eps = s->keras ? 1e-3 : 1e-5;
+    d.momentum = s->keras ? 0.01 : 0.1;
+    return d;
+}
+
+/* Layer `index` of a block: convolution INDEX.0, normalisation INDEX.1. */
+static clv_tensor convolve(clv_builder *b, int index, clv_tensor x, const clv_conv2d_desc *d)
+{
+    char scope[16];
+    snprintf(scope, sizeof(scope), "%d", index);
+    clv_scope(b, scope);
+    x = clv_conv2d_bn(b, "0", "1", x, d);
+    clv_scope_end(b);
+    return x;
+}
+
+static clv_tensor convolve_depthwise(clv_builder *b, int index, clv_tensor x,
+                                     const clv_conv2d_desc *d)
+{
+    clv_conv2d_desc linear = *d;
+    char scope[16];
+    linear.activation = "none";
+    snprintf(scope, sizeof(scope), "%d", index);
+    clv_scope(b, scope);
+    x = clv_depthwise_conv2d(b, "0", x, &linear);
+    x = clv_batch_norm(b, "1", x, d->activation, d->eps, d->momentum);
+    clv_scope_end(b);
+    return x;
+}
+
+/* x times a factor per channel, which two dense layers make from the channels' means (Hu et al.
+ * 2018). */
+static clv_tensor squeeze_excite(clv_builder *b, int index, clv_tensor x, int64_t squeezed)
+{
+    const int64_t channels = clv_shape_of(b, x).dims[3];
+    char scope[16];
+    snprintf(scope, sizeof(scope), "%d", index);
+    clv_scope(b, scope);
+    clv_tensor factor = clv_global_avg_pool(b, "pool", x);
+    factor = clv_dense(b, "fc1", factor, squeezed, "silu");
+    factor = clv_sigmoid(b, "gate", clv_dense(b, "fc2", factor, channels, NULL));
+    x = clv_multiply(b, "scale", x, factor);
+    clv_scope_end(b);
+    return x;
+}
+
+/* One inverted bottleneck; `depth` counts the blocks of the whole network. */
+static clv_tensor block(clv_builder *b, const settings *s, clv_tensor x, const stage *g,
+                        int64_t stride, int depth)
+{
+    const int64_t in = clv_shape_of(b, x).dims[3], wide = in * g->expand;
+    const clv_conv2d_desc expand = convolution(s, wide, 1, 1, "silu");
+    const clv_conv2d_desc depthwise = convolution(s, wide, g->kernel, stride, "silu");
+    const clv_conv2d_desc project = convolution(s, g->filters, 1, 1, "none");
+    const double drop = s->drop_path * depth / BLOCKS;
+    clv_tensor y = x;
+    int layer = 0;
+    clv_scope(b, "block");
+    if (g->expand != 1)
+        y = convolve(b, layer++, y, &expand);
+    y = convolve_depthwise(b, layer++, y, &depthwise);
+    y = squeeze_excite(b, layer++, y, in > 4 ? in / 4 : 1);
+    y = convolve(b, layer, y, &project);
+    clv_scope_end(b);
+    if (stride != 1 || in != g->filters)
+        return y;
+    if (drop > 0)
+        y = clv_drop_path(b, "drop_path", y, drop);
+    return clv_add(b, "add", y, x);
+}
+
+/* Stage `index`, 1 … 7, in the scope of its number; `depth` counts blocks on. */
+static clv_tensor run_stage(clv_builder *b, const settings *s, clv_tensor x, int index, int *depth)
+{
+    const stage *g = &stages[index - 1];
+    char scope[16];
+    snprintf(scope, sizeof(scope), "%d", index);
+    clv_scope(b, scope);
+    for (int i = 0; i < g->repeats && b->status == CLV_OK; i++) {
+        snprintf(scope, sizeof(scope), "%d", i);
+        clv_scope(b, scope);
+        x = block(b, s, x, g, i == 0 ? s->strides[index] : 1, (*depth)++);
+        clv_scope_end(b);
+    }
+    clv_scope_end(b);
+    return x;
+}
+
+/* What ImageNet's pixels are shifted and divided by; one channel: the means of the three. */
+static clv_tensor image(clv_builder *b, const clv_build_input *input, int channels)
+{
+    static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
+    static const double grey_mean[] = {0.449}, grey_std[] = {0.226};
+    return clv_image(b, input->image_height, input->image_width, channels,
+                     channels == 3 ? mean : grey_mean, channels == 3 ? std : grey_std);
+}
+
+static clv_status build(const clv_host *host, clv_graph *graph, const clv_options *options,
+                        const clv_build_input *input, clv_error *error)
+{
+    clv_builder b = clv_builder_begin(host, graph, error);
+    const settings s = read_settings(&b, options, input);
+    if (b.status != CLV_OK)
+        return b.status;
+    const clv_conv2d_desc stem = convolution(&s, STEM_FILTERS, 3, s.strides[0], "silu");
+    const clv_conv2d_desc head = convolution(&s, HEAD_FILTERS, 1, 1, "silu");
+    int depth = 0;
+    clv_tensor x = image(&b, input, s.channels);
+    clv_scope(&b, "features");
+    x = convolve(&b, 0, x, &stem);
+    for (int i = 1; i <= STAGES; i++)
+        x = run_stage(&b, &s, x, i, &depth);
+    x = convolve(&b, STAGES + 1, x, &head);
+    clv_scope_end(&b);
+    x = clv_global_avg_pool(&b, "avgpool", x);
+    clv_output(&b, "features", x);
+    clv_scope(&b, "classifier");
+    if (s.dropout > 0)
+        x = clv_dropout(&b, "0", x, s.dropout);
+    clv_output(&b, "logits", clv_dense(&b, "1", x, input->classes, NULL));
+    clv_scope_end(&b);
+    return clv_builder_end(&b);
+}
+
+#define OPTION(key_, type_, default_, min_, max_, choices_, text_)                                 \
+    {                                                                                              \
+        .struct_size = (uint32_t)sizeof(clv_option_spec), .type = CLV_OPTION_##type_,              \
+        .key = (key_), .default_value = (default_), .min = (min_), .max = (max_),                  \
+        .choices = (choices_), .text = (text_)                                                     \
+    }
+
+static const clv_option_spec specs[] = {
+    OPTION("variant", CHOICE, "torchvision", 0, 0, "torchvision | keras",
+           "whose padding and normalisation"),
+    OPTION("dropout", REAL, "0.2", 0, 0.95, NULL, "share of the head's inputs dropped in training"),
+    OPTION("drop_path", REAL, "0.2", 0, 0.95, NULL,
+           "how often the last block is skipped in training; earlier ones less, in proportion"),
+    OPTION("strides", INT_LIST, "2, 1, 2, 2, 2, 1, 2, 1", 1, 2, NULL,
+           "of the stem and the first block of each of the seven stages"),
+    OPTION("channels", CHOICE, "3", 0, 0, "auto | 1 | 3",
+           "1: sees grey, 3: sees colour, auto: as the data set is"),
+};
+
+static const clv_plugin plugin = {
+    .magic = CLV_PLUGIN_MAGIC,
+    .struct_size = (uint32_t)sizeof(clv_plugin),
+    .abi_major = CLV_ABI_MAJOR,
+    .abi_minor = CLV_ABI_MINOR,
+    .kind = CLV_KIND_EXPERT,
+    .name = "efficientnet_b0",
+    .version = "1.0",
+    .summary = "EfficientNet-B0",
+    .options = specs,
+    .option_count = (uint32_t)(sizeof(specs) / sizeof(*specs)),
+    .option_stride = (uint32_t)sizeof(*specs),
+    .build = build,
+};
+
+const clv_plugin *clv_plugin_v1(void)
+{
+    return &plugin;
+}
