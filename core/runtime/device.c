@@ -11,13 +11,31 @@ static void describe(clvi_device *device)
         device->fast_math ? ", fast math" : "", device->sync ? ", CONCLAVE_SYNC" : "");
 }
 
-/* Which record of kernels/tuning answers for the device, and so which form of the kernels it runs.
- */
+/* Which record of kernels/tuning is made for the device's class. */
 static const char *tuning_class(const clvi_found_device *found)
 {
     if (found->info.type != CLVI_DEVICE_CPU || found->rusticl)
         return "gpu";
     return found->vector >= 16 ? "cpu16" : found->vector >= 8 ? "cpu8" : "cpu4";
+}
+
+/* Which record answers for the device, and so which form of the kernels it runs. */
+static clv_status choose_record(clvi_device *device, clv_error *error)
+{
+    static const char *const records[] = {"cpu16", "cpu8", "cpu4", "gpu"};
+    const char *wanted = clvi_env_get(CLVI_ENV_TUNING);
+    device->tuning.record = tuning_class(device->found);
+    if (wanted == NULL)
+        return CLV_OK;
+    for (size_t i = 0; i < sizeof(records) / sizeof(*records); i++) {
+        if (strcmp(wanted, records[i]) == 0) {
+            device->tuning.record = records[i];
+            return CLV_OK;
+        }
+    }
+    CLV_FAIL(error, CLV_E_CONFIG,
+             "%s is \"%.60s\"; the tuning records are cpu16, cpu8, cpu4 and gpu",
+             clvi_env_name(CLVI_ENV_TUNING), wanted);
 }
 
 static clv_status open_queue(clvi_device *device, clv_error *error)
@@ -42,12 +60,12 @@ static clv_status open_parts(clvi_device *device, const clvi_device_options *opt
 {
     CLV_TRY(clvi_arena_create(&device->arena, error));
     CLV_TRY(open_queue(device, error));
-    device->tuning.record = tuning_class(device->found);
+    CLV_TRY(choose_record(device, error));
     CLV_TRY(clvi_tuning_load(device, error));
     CLV_TRY(clvi_programs_init(device, error));
     device->clblast =
         options->gemm == CLVI_GEMM_CLBLAST ||
-        (options->gemm == CLVI_GEMM_AUTO && strcmp(device->tuning.record, "gpu") == 0);
+        (options->gemm == CLVI_GEMM_AUTO && strcmp(tuning_class(device->found), "gpu") == 0);
     const char *sync = clvi_env_get(CLVI_ENV_SYNC);
     device->sync = sync != NULL && strcmp(sync, "0") != 0;
     device->fast_math = options->fast_math;
@@ -137,5 +155,5 @@ bool clvi_device_uses_clblast(const clvi_device *device)
 
 bool clvi_device_is_gpu_like(const clvi_device *device)
 {
-    return strcmp(device->tuning.record, "gpu") == 0;
+    return clvi_tuning_int(device, "form") == CLVI_FORM_TILED;
 }

@@ -41,6 +41,9 @@ typedef struct clvi_tuning_item {
     int value;
 } clvi_tuning_item;
 
+/* Values of the key `form`: words in the file. */
+enum { CLVI_FORM_WIDE, CLVI_FORM_TILED };
+
 typedef struct clvi_tuning {
     const char *record; /* "cpu16", …: the file kernels/tuning/<record>.ini */
     clvi_tuning_item *items;

@@ -114,8 +114,12 @@ static clv_status load_program(const clvi_device *device, const char *name, char
  */
 static const char *all_options(const clvi_device *device, const char *extra)
 {
+    const int items = clvi_tuning_int(device, "items");
+    char group[32] = "";
+    if (items > 1)
+        snprintf(group, sizeof(group), " -DCLV_ITEMS=%d", items);
     return clvi_arena_printf(
-        device->arena, "-cl-std=CL1.2 -DCLV_V=%d%s%s%s", clvi_tuning_int(device, "vector"),
+        device->arena, "-cl-std=CL1.2 -DCLV_V=%d%s%s%s%s", clvi_tuning_int(device, "vector"), group,
         device->fast_math ? " -cl-fast-relaxed-math" : "", extra[0] != '\0' ? " " : "", extra);
 }
 

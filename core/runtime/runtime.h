@@ -86,12 +86,12 @@ void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *o
 /* ---- Tuning record ---- */
 
 /* Integer of the device's tuning record (kernels/tuning/<class>.ini, class cpu16, cpu8, cpu4 or
- * gpu). The key must exist in the record: CLV_ASSERT, 0 in release. Keys: vector (floats per
- * vector), gemm_mr, gemm_nv (block of accumulators: gemm_mr rows × gemm_nv vectors), … */
+ * gpu; CONCLAVE_TUNING chooses another). The key must exist in the record: CLV_ASSERT, 0 in
+ * release. What keys there are: kernels/README.md. */
 int clvi_tuning_int(const clvi_device *device, const char *key);
 /* True when GEMM-shaped work goes to CLBlast (gemm = clblast, or auto on a GPU). */
 bool clvi_device_uses_clblast(const clvi_device *device);
-/* True where kernels in their form for GPUs are the fast ones (tuning class gpu; rusticl, too). */
+/* True where kernels run in their form for GPUs: `form = tiled` in the tuning record. */
 bool clvi_device_is_gpu_like(const clvi_device *device);
 
 /* ---- Memory ---- */

@@ -1,4 +1,5 @@
-/* Tuning records: kernels/tuning/<class>.ini, lines of `key = integer` without sections. The record
+/* Tuning records: kernels/tuning/<class>.ini, lines of `key = integer` without sections,
+ * and `form = wide | tiled`. The record
  * decides which form and which block sizes of a kernel run; nothing is timed while training. */
 #include "base/process.h"
 #include "runtime/program.h"
@@ -10,7 +11,7 @@ typedef struct reading {
     clvi_device *device;
     clv_error *error;
     clv_status status;
-    char reason[160]; /* of the first bad line */
+    char reason[200]; /* of the first bad line */
 } reading;
 
 static const clvi_tuning_item *find(const clvi_tuning *tuning, const char *key)
@@ -28,6 +29,16 @@ static bool is_key(const char *name)
     return length > 0 && name[length] == '\0';
 }
 
+/* The value of a line as a number: the form is a word. */
+static bool read_value(const char *name, const char *value, int64_t *number)
+{
+    if (strcmp(name, "form") == 0) {
+        *number = strcmp(value, "tiled") == 0 ? CLVI_FORM_TILED : CLVI_FORM_WIDE;
+        return strcmp(value, "tiled") == 0 || strcmp(value, "wide") == 0;
+    }
+    return clvi_parse_int(value, number) && *number >= 0 && *number <= INT32_MAX;
+}
+
 /* inih's handler: 0 makes ini_parse_string return the line's number. */
 static int take_line(void *user, const char *section, const char *name, const char *value)
 {
@@ -40,8 +51,9 @@ static int take_line(void *user, const char *section, const char *name, const ch
         snprintf(r->reason, sizeof(r->reason), "tuning records have no sections");
     else if (!is_key(name))
         snprintf(r->reason, sizeof(r->reason), "\"%.60s\" is no key", name);
-    else if (!clvi_parse_int(value, &number) || number < 0 || number > INT32_MAX)
-        snprintf(r->reason, sizeof(r->reason), "%.60s: \"%.60s\" is no count", name, value);
+    else if (!read_value(name, value, &number))
+        snprintf(r->reason, sizeof(r->reason), "%.60s: \"%.60s\" is no %s", name, value,
+                 strcmp(name, "form") == 0 ? "form; these are wide and tiled" : "count");
     else if (find(tuning, name) != NULL)
         snprintf(r->reason, sizeof(r->reason), "%.60s is given twice", name);
     if (r->reason[0] != '\0')
@@ -57,11 +69,22 @@ static int take_line(void *user, const char *section, const char *name, const ch
     return 1;
 }
 
-static clv_status check_vector(const clvi_tuning *tuning, const char *file, clv_error *error)
+static bool is_power_of_two(const clvi_tuning_item *item, int most)
+{
+    return item != NULL && item->value >= 1 && item->value <= most &&
+           (item->value & (item->value - 1)) == 0;
+}
+
+/* What the kernels rely on. */
+static clv_status check_record(const clvi_tuning *tuning, const char *file, clv_error *error)
 {
     const clvi_tuning_item *vector = find(tuning, "vector");
     if (vector == NULL || (vector->value != 4 && vector->value != 8 && vector->value != 16))
         CLV_FAIL(error, CLV_E_CONFIG, "%s: vector must be 4, 8 or 16", file);
+    if (find(tuning, "form") == NULL)
+        CLV_FAIL(error, CLV_E_CONFIG, "%s: form must be wide or tiled", file);
+    if (!is_power_of_two(find(tuning, "items"), 256))
+        CLV_FAIL(error, CLV_E_CONFIG, "%s: items must be a power of two, at most 256", file);
     return CLV_OK;
 }
 
@@ -80,7 +103,7 @@ clv_status clvi_tuning_load(clvi_device *device, clv_error *error)
     if (line != 0)
         CLV_FAIL(error, CLV_E_CONFIG, "%s:%d: %s", file, line,
                  r.reason[0] != '\0' ? r.reason : "neither `key = integer` nor a comment");
-    return check_vector(&device->tuning, file, error);
+    return check_record(&device->tuning, file, error);
 }
 
 int clvi_tuning_int(const clvi_device *device, const char *key)

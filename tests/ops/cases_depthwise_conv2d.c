@@ -32,7 +32,7 @@ static const op_case cases[] = {
     CONV("1 pixel", 1, 1, 1, 1, 1, 1, 0, "none", 0),
     CONV("1 pixel under 3 by 3", 3, 1, 1, 33, 3, 1, 1, "none", 0),
     CONV("3 by 3", 2, 8, 8, 32, 3, 1, 1, "none", 0),
-    CONV("3 by 3, 31 channels, relu", 3, 7, 5, 31, 3, 1, 1, "relu", OP_KINKS),
+    CONV("3 by 3, 31 channels, relu", 3, 7, 5, 31, 3, 1, 1, "relu", OP_KINKS | OP_AWKWARD),
     CONV("3 by 3, 33 channels, silu", 1, 9, 10, 33, 3, 1, 1, "silu", 0),
     CONV("3 by 3, 2 channels", 2, 5, 6, 2, 3, 1, 1, "none", 0),
     CONV("3 by 3, no padding", 2, 6, 5, 65, 3, 1, 0, "none", 0),
