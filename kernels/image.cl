@@ -294,46 +294,62 @@ CLV_SINGLE __kernel void image_normalise(__global float *restrict y, ulong y_at,
     }
 }
 
-/* Bilinear value at x + right, y + below of the four values around it. */
-static float between(__global const float *in, int4 corners, float right, float below)
+/* Where the weights around `centre` (in pixels, the first one from 0 to 1) begin, 0 or later. */
+static int first_tap(float centre, float reach)
 {
-    return mix(mix(in[corners.x], in[corners.y], right), mix(in[corners.z], in[corners.w], right),
-               below);
+    return max((int)(centre - reach + 0.5f), 0);
 }
 
-/* y = x at another size (bilinear, centres of pixels at ½) and with other channels: grey to RGB by
- * repeating, RGB to grey by ITU-R BT.601's weights, as Pillow; then as image_normalise.
+/* Weight of pixel i: 1 at the centre, falling to 0 at `reach`. */
+static float tap(float centre, float reach, int i)
+{
+    return max(1 - fabs((float)i + 0.5f - centre) / reach, 0.0f);
+}
+
+/* Weighted mean of the picture in [h, w, c] around (x, y); one channel is taken for all three. */
+static float4 around(__global const float *in, int h, int w, int c, float2 centre, float2 reach)
+{
+    const int end_x = min((int)(centre.x + reach.x + 0.5f), w);
+    const int end_y = min((int)(centre.y + reach.y + 0.5f), h);
+    float red = 0, green = 0, blue = 0, all = 0;
+    for (int y = first_tap(centre.y, reach.y); y < end_y; y++) {
+        const float weight_y = tap(centre.y, reach.y, y);
+        for (int x = first_tap(centre.x, reach.x); x < end_x; x++) {
+            const float weight = weight_y * tap(centre.x, reach.x, x);
+            __global const float *p = in + (y * w + x) * c;
+            red = fma(weight, p[0], red);
+            green = fma(weight, p[c / 2], green);
+            blue = fma(weight, p[c - 1], blue);
+            all += weight;
+        }
+    }
+    return (float4)(red, green, blue, all) / all;
+}
+
+/* y = x at another size (bilinear, centres of pixels at ½, over as many more pixels as it gets
+ * smaller by) and with other channels: grey to RGB by repeating, RGB to grey by ITU-R BT.601's
+ * weights, as Pillow; blue first where bgr is not 0; then as image_normalise.
  * x [n, h, w, c], y [n, oh, ow, oc], c and oc 1 or 3; overwritten.
  * NDRange: groups of one work-item, each a share of the n·oh output rows. */
 CLV_SINGLE __kernel void image_resample(__global float *restrict y, ulong y_at,
                                         __global const float *restrict x, ulong x_at, int n, int h,
-                                        int w, int c, int oh, int ow, int oc, float scale0,
+                                        int w, int c, int oh, int ow, int oc, int bgr, float scale0,
                                         float scale1, float scale2, float offset0, float offset1,
                                         float offset2, int share)
 {
-    const float step_y = (float)h / (float)oh, step_x = (float)w / (float)ow;
+    const float2 step = (float2)((float)w / (float)ow, (float)h / (float)oh);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
-        const float from_y = clamp(((float)(r % oh) + 0.5f) * step_y - 0.5f, 0.0f, (float)(h - 1));
-        const int y0 = (int)from_y, y1 = min(y0 + 1, h - 1);
-        const float below = from_y - (float)y0;
         __global const float *in = x + x_at + (size_t)(r / oh) * h * w * c;
         __global float *out = y + y_at + (size_t)r * ow * oc;
         for (int ox = 0; ox < ow; ox++) {
-            const float from_x = clamp(((float)ox + 0.5f) * step_x - 0.5f, 0.0f, (float)(w - 1));
-            const int x0 = (int)from_x, x1 = min(x0 + 1, w - 1);
-            const float right = from_x - (float)x0;
-            const int4 corners = c * (int4)(y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1);
-            float red = between(in, corners, right, below), green = red, blue = red;
-            if (c == 3) {
-                green = between(in, corners + 1, right, below);
-                blue = between(in, corners + 2, right, below);
-            }
+            const float2 centre = ((float2)((float)ox, (float)(r % oh)) + 0.5f) * step;
+            const float4 v = around(in, h, w, c, centre, max(step, 1.0f));
             if (oc == 3) {
-                out[ox * 3] = fma(red, scale0, offset0);
-                out[ox * 3 + 1] = fma(green, scale1, offset1);
-                out[ox * 3 + 2] = fma(blue, scale2, offset2);
+                out[ox * 3] = fma(bgr ? v.z : v.x, scale0, offset0);
+                out[ox * 3 + 1] = fma(v.y, scale1, offset1);
+                out[ox * 3 + 2] = fma(bgr ? v.x : v.z, scale2, offset2);
             } else {
-                const float grey = c == 3 ? 0.299f * red + 0.587f * green + 0.114f * blue : red;
+                const float grey = c == 3 ? 0.299f * v.x + 0.587f * v.y + 0.114f * v.z : v.x;
                 out[ox] = fma(grey, scale0, offset0);
             }
         }

@@ -54,22 +54,23 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d,
     return clvi_launch_run(&l, share.groups, 1, 1, error);
 }
 
-/* (x/255 - mean)/std as x·scale + offset: three scales, then three offsets. */
-static void push_scales(clvi_launch *l, const clv_input_desc *to)
+/* (x/range - mean)/std as x·scale + offset: three scales, then three offsets. */
+static void push_scales(clvi_launch *l, const clvi_input_form *to)
 {
     for (int c = 0; c < 3; c++)
-        clvi_arg_float(l, c < to->channels ? (float)(1 / (255 * to->std[c])) : 0);
+        clvi_arg_float(l, c < to->channels ? (float)(1 / (to->range * to->std[c])) : 0);
     for (int c = 0; c < 3; c++)
         clvi_arg_float(l, c < to->channels ? (float)(-to->mean[c] / to->std[c]) : 0);
 }
 
 clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
-                                const clv_input_desc *to, clvi_view pictures, clvi_view out,
+                                const clvi_input_form *to, clvi_view pictures, clvi_view out,
                                 clv_error *error)
 {
     CLV_TRY(check(d, to->channels, error));
     clvi_launch l;
-    if (to->height == d->height && to->width == d->width && to->channels == d->channels) {
+    if (to->height == d->height && to->width == d->width && to->channels == d->channels &&
+        !to->bgr) {
         const int64_t total = d->n * d->height * d->width * d->channels;
         const clvi_share share = clvi_share_of(total, 2, 3 * CLVI_FLAT_STEP);
         clvi_launch_begin(&l, device, "image", "image_normalise", "");
@@ -93,6 +94,7 @@ clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
     clvi_arg_int(&l, to->height);
     clvi_arg_int(&l, to->width);
     clvi_arg_int(&l, to->channels);
+    clvi_arg_int(&l, to->bgr);
     push_scales(&l, to);
     clvi_arg_int(&l, share.items);
     return clvi_launch_run(&l, share.groups, 1, 1, error);

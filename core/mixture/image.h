@@ -4,9 +4,8 @@
 #define CLVI_MIXTURE_IMAGE_H
 
 #include "mixture/augment.h"
+#include "mixture/input_form.h"
 #include "runtime/runtime.h"
-
-#include <conclave/plugin.h>
 
 /* A batch of pictures. */
 typedef struct clvi_picture_desc {
@@ -24,11 +23,11 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *desc
                               const clvi_augment *augment, clvi_view pixels, clvi_view pictures,
                               clv_error *error) CLV_MUST_CHECK;
 
-/* pictures (f32, 0 … 255) → out [n, to->height, to->width, to->channels], overwritten:
- * (x/255 - mean)/std, grey and RGB turned into each other (RGB to grey by BT.601's weights),
- * another size by bilinear sampling. Enqueues only. */
+/* pictures (f32, 0 … 255) → out [n, to->height, to->width, to->channels], overwritten: as the form
+ * says, grey and RGB turned into each other (RGB to grey by BT.601's weights), another size by
+ * bilinear sampling, which smooths what it makes smaller. Enqueues only. */
 clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *desc,
-                                const clv_input_desc *to, clvi_view pictures, clvi_view out,
+                                const clvi_input_form *to, clvi_view pictures, clvi_view out,
                                 clv_error *error) CLV_MUST_CHECK;
 
 #endif

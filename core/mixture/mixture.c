@@ -5,6 +5,7 @@
 #include "base/philox.h"
 #include "base/text.h"
 #include "mixture/class_weights.h"
+#include "mixture/expert.h"
 #include "mixture/head.h"
 #include "mixture/image.h"
 #include "ops/share.h"
@@ -13,7 +14,7 @@
 
 /* One network: its graph, where its variables lie, and its plans for training and inference. */
 typedef struct part {
-    clv_options *options;
+    clv_options *options; /* of an expert */
     clv_graph *graph;
     uint32_t base;
     clvi_slabs *slabs;
@@ -24,7 +25,7 @@ typedef struct part {
 
 /* Pixels as a network wants them; networks that want the same share one. */
 typedef struct form {
-    clv_input_desc desc;
+    clvi_input_form desc;
     clvi_buf *buf;
 } form;
 
@@ -83,20 +84,12 @@ void clvi_mixture_destroy(clvi_mixture *m)
 
 /* ---- Building ---- */
 
-static bool same_form(const clv_input_desc *a, const clv_input_desc *b)
-{
-    bool same = a->height == b->height && a->width == b->width && a->channels == b->channels;
-    for (int c = 0; c < a->channels && same; c++)
-        same = a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
-    return same;
-}
-
-/* The index of the form that this graph's image input wants, made when it is new. */
-static clv_status find_form(clvi_mixture *m, const clv_input_desc *desc, size_t *out,
+/* The index of the form, made when it is new. */
+static clv_status find_form(clvi_mixture *m, const clvi_input_form *desc, size_t *out,
                             clv_error *error)
 {
     for (size_t i = 0; i < m->form_count; i++)
-        if (same_form(&m->forms[i].desc, desc)) {
+        if (clvi_input_form_same(&m->forms[i].desc, desc)) {
             *out = i;
             return CLV_OK;
         }
@@ -108,42 +101,22 @@ static clv_status find_form(clvi_mixture *m, const clv_input_desc *desc, size_t 
     return CLV_OK;
 }
 
-static clv_status describe_form(part *p, const clv_input_desc *d, clv_error *error)
+static clv_status describe_form(const clvi_mixture_desc *d, const clvi_input_form *wanted,
+                                char **out, clv_error *error)
 {
     clvi_text text = {0};
-    clvi_text_printf(&text, "%s %dx%d, (x/255 - [", d->channels == 1 ? "grey" : "RGB", d->width,
-                     d->height);
-    for (int c = 0; c < d->channels; c++)
-        clvi_text_printf(&text, "%s%g", c ? " " : "", d->mean[c]);
-    clvi_text_append(&text, "]) / [");
-    for (int c = 0; c < d->channels; c++)
-        clvi_text_printf(&text, "%s%g", c ? " " : "", d->std[c]);
-    clvi_text_append(&text, "]");
+    clvi_input_form_describe(wanted, d->height, d->width, d->channels, &text);
     if (text.failed) {
         clvi_text_fini(&text);
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to describe an input");
     }
-    p->preprocessing = text.data;
+    *out = text.data;
     return CLV_OK;
 }
 
 static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
 {
-    const clvi_config *config = m->desc.config;
-    const char *section = clvi_config_expert_section(config, index);
     part *p = &m->experts[index];
-    const clvi_plugin *plugin;
-    size_t count;
-    const clvi_raw_option *raw = clvi_config_options(config, section, &count);
-    clv_status status =
-        clvi_plugins_find(m->desc.plugins, CLV_KIND_EXPERT,
-                          clvi_config_text(config, section, "plugin"), &plugin, error);
-    if (status != CLV_OK) {
-        clvi_prepend(error, "%s: [%s] plugin", clvi_config_origin(config, section, "plugin"),
-                     section);
-        return status;
-    }
-    CLV_TRY(clvi_options_create(plugin->table, section, raw, count, &p->options, error));
     const clv_build_input input = {.struct_size = sizeof input,
                                    .mode = m->desc.train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
                                    .classes = m->desc.classes,
@@ -151,17 +124,19 @@ static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
                                    .image_height = m->desc.height,
                                    .image_width = m->desc.width,
                                    .image_channels = m->desc.channels};
-    CLV_TRY(clvi_plugin_build(plugin, p->options, &input, section, &p->graph, error));
+    clvi_expert expert;
+    CLV_TRY(clvi_expert_build(m->desc.config, m->desc.plugins, index, &input, &expert, error));
+    p->options = expert.options;
+    p->graph = expert.graph;
     char prefix[128];
-    snprintf(prefix, sizeof prefix, "%s.", section);
+    snprintf(prefix, sizeof prefix, "%s.", expert.section);
     CLV_TRY(clvi_store_add(m->store, p->graph, prefix, NULL, NULL, &p->base, error));
-    const clv_input_desc *image = &p->graph->inputs[0].desc;
-    CLV_TRY(describe_form(p, image, error));
-    return find_form(m, image, &p->form, error);
+    CLV_TRY(describe_form(&m->desc, &expert.form, &p->preprocessing, error));
+    return find_form(m, &expert.form, &p->form, error);
 }
 
 /* Elements of one sample. */
-static size_t form_elements(const clv_input_desc *d)
+static size_t form_elements(const clvi_input_form *d)
 {
     return (size_t)d->height * (size_t)d->width * (size_t)d->channels;
 }

@@ -91,8 +91,8 @@ const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *mixture, size_t i
 /* Bytes of device memory: the store, activations, gradients, images. What is planned is what is
  * there. */
 uint64_t clvi_mixture_bytes(const clvi_mixture *mixture);
-/* "RGB 32×32, (x/255 - [0.5 0.5 0.5]) / [0.5 0.5 0.5]": what is done to a pixel of expert `index`.
- * Lives as long as the mixture. */
+/* What is done to a pixel for expert `index`, as clvi_input_form_describe says it. Lives as long as
+ * the mixture. */
 const char *clvi_mixture_preprocessing(const clvi_mixture *mixture, size_t index);
 
 #endif

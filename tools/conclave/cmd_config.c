@@ -1,6 +1,10 @@
 /* conclave config: the shipped configurations, one of them resolved, or the reference of all keys.
  */
 #include "config_args.h"
+#include "session.h"
+
+#include "mixture/expert.h"
+#include "train/settings.h"
 
 #include <stdio.h>
 
@@ -8,6 +12,7 @@ static const cli_option options[] = {
     {"dump", NULL, "print every key, as a file that can be used again", 0, false},
     {"reference", NULL, "print every key with its range, default and meaning", 0, false},
     CLI_CONFIG_OPTIONS,
+    CLI_PLUGIN_OPTION,
 };
 
 static clv_status print(clvi_text *text, clv_error *error)
@@ -38,6 +43,20 @@ static clv_status list_shipped(clv_error *error)
     return CLV_OK;
 }
 
+/* As comments behind a dump. */
+static clv_status describe_pixels(const cli_args *args, const clvi_config *config, clvi_text *out,
+                                  clv_error *error)
+{
+    const clvi_data_options data = clvi_train_data_options(config);
+    cli_session session;
+    CLV_TRY(cli_session_open(&session, args, error));
+    clvi_text_append(out, "\n");
+    clvi_experts_describe_pixels(config, session.plugins, data.height, data.width, data.channels,
+                                 out);
+    cli_session_close(&session);
+    return CLV_OK;
+}
+
 static clv_status run(const cli_args *args, clv_error *error)
 {
     clvi_text text = {0};
@@ -49,15 +68,20 @@ static clv_status run(const cli_args *args, clv_error *error)
         return list_shipped(error);
     clvi_config *config = NULL;
     CLV_TRY(cli_load_config(args, 0, &config, error));
+    clv_status status = CLV_OK;
     if (cli_flag(args, "dump")) {
         clvi_config_dump(config, &text);
+        status = describe_pixels(args, config, &text, error);
     } else {
         clvi_text_printf(&text, "# %s; keys not shown are at their defaults (--dump shows them)\n",
                          clvi_config_path(config));
         clvi_config_explain(config, &text);
     }
     clvi_config_destroy(config);
-    return print(&text, error);
+    if (status == CLV_OK)
+        return print(&text, error);
+    clvi_text_fini(&text);
+    return status;
 }
 
 const cli_command cmd_config = {

@@ -1,0 +1,31 @@
+/* One expert of a configuration: the graph that its plugin builds, and what it wants to be given.
+ */
+#ifndef CLVI_EXPERT_H
+#define CLVI_EXPERT_H
+
+#include "graph/graph.h"
+#include "mixture/input_form.h"
+#include "plugin/plugin_host.h"
+
+/* All zero is empty. */
+typedef struct clvi_expert {
+    const char *section; /* "expert.NAME", the configuration's */
+    clv_options *options;
+    clv_graph *graph;
+    clvi_input_form form;
+} clvi_expert;
+
+/* Finds the plugin of expert `index`, checks its options and lets it build. *out is the caller's,
+ * for clvi_expert_fini, and must be empty. Needs no device. Errors: those of plugins and options,
+ * with file and line where the configuration is to blame. */
+clv_status clvi_expert_build(const clvi_config *config, clvi_plugins *plugins, size_t index,
+                             const clv_build_input *input, clvi_expert *out,
+                             clv_error *error) CLV_MUST_CHECK;
+void clvi_expert_fini(clvi_expert *expert);
+
+/* Appends a line for each expert, "# expert.NAME: what is done to a pixel", as clvi_input_form_
+ * describe says it; where that cannot be known, why. channels 0: not known (taken for colour). */
+void clvi_experts_describe_pixels(const clvi_config *config, clvi_plugins *plugins, int height,
+                                  int width, int channels, clvi_text *out);
+
+#endif

@@ -1,0 +1,138 @@
+/* From pictures to what networks are given, in a mixture and in a trained run. Argument: the folder
+ * of plugins. Exit 77 where there is no OpenCL device. */
+#include "trainings.h"
+
+#include "../unit/test_device.h"
+#include "mixture/expert.h"
+#include "train/model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { BATCH = 5, MOST = 64 * 64 * 3 };
+
+/* Logits of a network that was drawn by the seed, for a batch of noise; *said is what is done to
+ * its pixels. */
+static void logits_of(const char *text, int side, int channels, float *out, char *said)
+{
+    clvi_config *config = trainings_config(text);
+    static uint8_t pixels[BATCH * MOST];
+    clvi_mixture *m = NULL;
+    const clvi_mixture_desc desc = {.config = config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = side,
+                                    .width = side,
+                                    .channels = channels,
+                                    .max_batch = BATCH};
+    for (unsigned i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 2654435761u >> 24);
+    OK(clvi_mixture_create(&desc, &m, error));
+    OK(clvi_mixture_warm(m, error));
+    const clvi_mixture_batch batch = {.n = BATCH, .pixels = pixels};
+    OK(clvi_mixture_infer(m, &batch, error));
+    OK(clvi_mixture_logits(m, out, error));
+    snprintf(said, 512, "%s", clvi_mixture_preprocessing(m, 0));
+    clvi_mixture_destroy(m);
+    clvi_config_destroy(config);
+}
+
+#define PREPROCESS(name) "[expert.small]\nplugin = cnn\npreprocess = " name "\n"
+
+/* The form that is named stands in for the plugin's, it is not put on top: where both are the same
+ * numbers, so is every bit of the result. */
+static void test_once(void **state)
+{
+    (void)state;
+    float own[BATCH * TRAINING_CLASSES], other[BATCH * TRAINING_CLASSES];
+    char said[512];
+    logits_of(PREPROCESS("auto"), TRAINING_SIDE, 3, own, said);
+    assert_string_equal(said,
+                        "RGB 8x8, (x/255 - [0.5 0.5 0.5]) / [0.5 0.5 0.5] as the plugin wants it");
+    logits_of(PREPROCESS("inception"), TRAINING_SIDE, 3, other, said);
+    assert_string_equal(said,
+                        "RGB 8x8, (x/255 - [0.5 0.5 0.5]) / [0.5 0.5 0.5] as inception wants it");
+    assert_memory_equal(own, other, sizeof own);
+    static const char *const different[] = {PREPROCESS("torchvision"), PREPROCESS("keras_vgg")};
+    for (int i = 0; i < 2; i++) {
+        logits_of(different[i], TRAINING_SIDE, 3, other, said);
+        assert_memory_not_equal(own, other, sizeof own);
+    }
+    /* The same numbers by two names. */
+    logits_of(PREPROCESS("torchvision"), TRAINING_SIDE, 3, own, said);
+    logits_of(PREPROCESS("timm"), TRAINING_SIDE, 3, other, said);
+    assert_memory_equal(own, other, sizeof own);
+}
+
+static void test_grey(void **state)
+{
+    (void)state;
+    float out[BATCH * TRAINING_CLASSES];
+    char said[512];
+    logits_of(PREPROCESS("torchvision") "channels = 3\n", TRAINING_SIDE, 1, out, said);
+    assert_non_null(strstr(said, "; the pictures are grey: three times the same"));
+    logits_of(PREPROCESS("auto") "channels = 1\n", TRAINING_SIDE, 3, out, said);
+    assert_non_null(strstr(said, "; the pictures are coloured: 0.299 R + 0.587 G + 0.114 B"));
+}
+
+/* A trained run knows how its pixels were scaled, in its configuration and when it is opened. */
+static void test_run_remembers(void **state)
+{
+    (void)state;
+    training t = {.config = PREPROCESS("keras_vgg") "channels = 3\n[train]\nepochs = 1\n",
+                  .run = "vgg"};
+    if (training_run(&t) != CLV_OK)
+        fail_msg("%s", t.error.message);
+    clvi_model *model;
+    OK(clvi_model_open("vgg", CLVI_MODEL_BEST, &model, error));
+    assert_string_equal(clvi_config_text(clvi_model_config(model), "expert.small", "preprocess"),
+                        "keras_vgg");
+    const clvi_model_place place = {
+        .device = trainings_device(), .plugins = trainings_plugins(), .max_batch = 2};
+    OK(clvi_model_load(model, &place, error));
+    assert_non_null(strstr(clvi_mixture_preprocessing(clvi_model_mixture(model), 0),
+                           "BGR 8x8, x - [103.939 116.779 123.68]"));
+    clvi_model_close(model);
+}
+
+static void expect_pixels(const char *config_text, const char *wanted)
+{
+    clvi_config *config = trainings_config(config_text);
+    clvi_text text = {0};
+    clvi_experts_describe_pixels(config, trainings_plugins(), 8, 8, 1, &text);
+    if (strstr(clvi_text_get(&text), wanted) == NULL)
+        fail_msg("%s", clvi_text_get(&text));
+    clvi_text_fini(&text);
+    clvi_config_destroy(config);
+}
+
+/* The comment of `conclave config --dump`. */
+static void test_comment(void **state)
+{
+    (void)state;
+    expect_pixels("", "# expert.small: a pixel x of 0 to 255 becomes grey 8x8, (x/255 - [0.5]) / "
+                      "[0.5] as the plugin wants it\n");
+    expect_pixels(PREPROCESS("torchvision"), "# expert.small: what is done to a pixel cannot be "
+                                             "said: ");
+    expect_pixels("[expert.small]\nplugin = nowhere\n", "cannot be said: ");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_grey),
+        cmocka_unit_test(test_run_remembers),
+        cmocka_unit_test(test_comment),
+    };
+    const int status = trainings_begin(argc > 1 ? argv[1] : "");
+    if (status != 0)
+        return status;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return trainings_end() != 0 || failed != 0;
+}
