@@ -31,10 +31,7 @@ static settings read_settings(clv_builder *b, const clv_options *o, const clv_bu
     s.average_pool = strcmp(clv_option_text(b, o, "pool"), "avg") == 0;
     s.activation = clv_option_text(b, o, "activation");
     s.dropout = clv_option_real(b, o, "dropout");
-    const char *channels = clv_option_text(b, o, "channels");
-    s.channels = strcmp(channels, "1") == 0   ? 1
-                 : strcmp(channels, "3") == 0 ? 3
-                                              : input->image_channels;
+    s.channels = clv_option_channels(b, o, input);
     return s;
 }
 
@@ -106,24 +103,20 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     return clv_builder_end(&b);
 }
 
-#define OPTION(key_, type_, default_, min_, max_, choices_, text_)                                 \
-    {                                                                                              \
-        .struct_size = (uint32_t)sizeof(clv_option_spec), .type = CLV_OPTION_##type_,              \
-        .key = (key_), .default_value = (default_), .min = (min_), .max = (max_),                  \
-        .choices = (choices_), .text = (text_)                                                     \
-    }
-
 static const clv_option_spec specs[] = {
-    OPTION("widths", INT_LIST, "32, 64, 128", 1, 4096, NULL, "filters of each block"),
-    OPTION("convs_per_block", INT, "1", 1, 16, NULL, "convolutions in each block"),
-    OPTION("kernel", INT, "3", 1, 15, NULL, "height and width of the convolutions, odd"),
-    OPTION("batch_norm", BOOL, "yes", 0, 0, NULL, "normalise after each convolution"),
-    OPTION("activation", CHOICE, "relu", 0, 0, "relu | silu", "after each convolution"),
-    OPTION("pool", CHOICE, "max", 0, 0, "max | avg", "2×2 pooling after each block but the last"),
-    OPTION("hidden", INT, "0", 0, 65536, NULL, "units of a dense layer before the head; 0: none"),
-    OPTION("dropout", REAL, "0", 0, 0.95, NULL, "share of the head's inputs dropped in training"),
-    OPTION("channels", CHOICE, "auto", 0, 0, "auto | 1 | 3",
-           "1: sees grey, 3: sees colour, auto: as the data set is"),
+    CLV_OPTION("widths", INT_LIST, "32, 64, 128", 1, 4096, NULL, "filters of each block"),
+    CLV_OPTION("convs_per_block", INT, "1", 1, 16, NULL, "convolutions in each block"),
+    CLV_OPTION("kernel", INT, "3", 1, 15, NULL, "height and width of the convolutions, odd"),
+    CLV_OPTION("batch_norm", BOOL, "yes", 0, 0, NULL, "normalise after each convolution"),
+    CLV_OPTION("activation", CHOICE, "relu", 0, 0, "relu | silu", "after each convolution"),
+    CLV_OPTION("pool", CHOICE, "max", 0, 0, "max | avg",
+               "2×2 pooling after each block but the last"),
+    CLV_OPTION("hidden", INT, "0", 0, 65536, NULL,
+               "units of a dense layer before the head; 0: none"),
+    CLV_OPTION("dropout", REAL, "0", 0, 0.95, NULL,
+               "share of the head's inputs dropped in training"),
+    CLV_OPTION("channels", CHOICE, "auto", 0, 0, "auto | 1 | 3",
+               "1: sees grey, 3: sees colour, auto: as the data set is"),
 };
 
 static const clv_plugin plugin = {

@@ -31,10 +31,7 @@ static settings read_settings(clv_builder *b, const clv_options *o, const clv_bu
     s.dropout = clv_option_real(b, o, "dropout");
     s.drop_path = clv_option_real(b, o, "drop_path");
     s.strides = clv_option_ints(b, o, "strides", &count);
-    const char *channels = clv_option_text(b, o, "channels");
-    s.channels = strcmp(channels, "1") == 0   ? 1
-                 : strcmp(channels, "3") == 0 ? 3
-                                              : input->image_channels;
+    s.channels = clv_option_channels(b, o, input);
     if (b->status == CLV_OK && count != STAGES + 1)
         CLV_BUILDER_FAIL(b, CLV_E_CONFIG, "strides has %u numbers, wanted are %d", count,
                          STAGES + 1);
@@ -140,15 +137,6 @@ static clv_tensor run_stage(clv_builder *b, const settings *s, clv_tensor x, int
     return x;
 }
 
-/* What ImageNet's pixels are shifted and divided by; one channel: the means of the three. */
-static clv_tensor image(clv_builder *b, const clv_build_input *input, int channels)
-{
-    static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
-    static const double grey_mean[] = {0.449}, grey_std[] = {0.226};
-    return clv_image(b, input->image_height, input->image_width, channels,
-                     channels == 3 ? mean : grey_mean, channels == 3 ? std : grey_std);
-}
-
 static clv_status build(const clv_host *host, clv_graph *graph, const clv_options *options,
                         const clv_build_input *input, clv_error *error)
 {
@@ -159,7 +147,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     const clv_conv2d_desc stem = convolution(&s, STEM_FILTERS, 3, s.strides[0], "silu");
     const clv_conv2d_desc head = convolution(&s, HEAD_FILTERS, 1, 1, "silu");
     int depth = 0;
-    clv_tensor x = image(&b, input, s.channels);
+    clv_tensor x = clv_image_of_imagenet(&b, input, s.channels);
     clv_scope(&b, "features");
     x = convolve(&b, 0, x, &stem);
     for (int i = 1; i <= STAGES; i++)
@@ -176,23 +164,17 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     return clv_builder_end(&b);
 }
 
-#define OPTION(key_, type_, default_, min_, max_, choices_, text_)                                 \
-    {                                                                                              \
-        .struct_size = (uint32_t)sizeof(clv_option_spec), .type = CLV_OPTION_##type_,              \
-        .key = (key_), .default_value = (default_), .min = (min_), .max = (max_),                  \
-        .choices = (choices_), .text = (text_)                                                     \
-    }
-
 static const clv_option_spec specs[] = {
-    OPTION("variant", CHOICE, "torchvision", 0, 0, "torchvision | keras",
-           "whose padding and normalisation"),
-    OPTION("dropout", REAL, "0.2", 0, 0.95, NULL, "share of the head's inputs dropped in training"),
-    OPTION("drop_path", REAL, "0.2", 0, 0.95, NULL,
-           "how often the last block is skipped in training; earlier ones less, in proportion"),
-    OPTION("strides", INT_LIST, "2, 1, 2, 2, 2, 1, 2, 1", 1, 2, NULL,
-           "of the stem and the first block of each of the seven stages"),
-    OPTION("channels", CHOICE, "3", 0, 0, "auto | 1 | 3",
-           "1: sees grey, 3: sees colour, auto: as the data set is"),
+    CLV_OPTION("variant", CHOICE, "torchvision", 0, 0, "torchvision | keras",
+               "whose padding and normalisation"),
+    CLV_OPTION("dropout", REAL, "0.2", 0, 0.95, NULL,
+               "share of the head's inputs dropped in training"),
+    CLV_OPTION("drop_path", REAL, "0.2", 0, 0.95, NULL,
+               "how often the last block is skipped in training; earlier ones less, in proportion"),
+    CLV_OPTION("strides", INT_LIST, "2, 1, 2, 2, 2, 1, 2, 1", 1, 2, NULL,
+               "of the stem and the first block of each of the seven stages"),
+    CLV_OPTION("channels", CHOICE, "3", 0, 0, "auto | 1 | 3",
+               "1: sees grey, 3: sees colour, auto: as the data set is"),
 };
 
 static const clv_plugin plugin = {

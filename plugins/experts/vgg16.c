@@ -14,7 +14,7 @@ static const struct {
 } blocks[BLOCKS] = {{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}};
 
 typedef struct settings {
-    bool gap, batch_norm;
+    bool keras, gap, batch_norm;
     double dropout;
     const int64_t *strides; /* of the pooling after each block */
     int channels;
@@ -24,14 +24,12 @@ static settings read_settings(clv_builder *b, const clv_options *o, const clv_bu
 {
     settings s;
     uint32_t count = 0;
+    s.keras = strcmp(clv_option_text(b, o, "variant"), "keras") == 0;
     s.gap = strcmp(clv_option_text(b, o, "top"), "gap") == 0;
     s.batch_norm = clv_option_bool(b, o, "batch_norm");
     s.dropout = clv_option_real(b, o, "dropout");
     s.strides = clv_option_ints(b, o, "strides", &count);
-    const char *channels = clv_option_text(b, o, "channels");
-    s.channels = strcmp(channels, "1") == 0   ? 1
-                 : strcmp(channels, "3") == 0 ? 3
-                                              : input->image_channels;
+    s.channels = clv_option_channels(b, o, input);
     if (b->status == CLV_OK && count != BLOCKS)
         CLV_BUILDER_FAIL(b, CLV_E_CONFIG, "strides has %u numbers, wanted are %d", count, BLOCKS);
     return s;
@@ -96,11 +94,8 @@ static void gap_top(clv_builder *b, const settings *s, clv_tensor x, int64_t cla
 static void fc_top(clv_builder *b, const settings *s, clv_tensor x, int64_t classes)
 {
     const clv_shape map = clv_shape_of(b, x);
-    if (b->status == CLV_OK && (map.dims[1] != MAP || map.dims[2] != MAP))
-        CLV_BUILDER_FAIL(b, CLV_E_SHAPE,
-                         "the last map is %d×%d, which top = fc wants to be 7×7; give images of "
-                         "224×224 pixels, or set top = gap",
-                         (int)map.dims[1], (int)map.dims[2]);
+    if (!s->keras && (map.dims[1] != MAP || map.dims[2] != MAP))
+        x = clv_adaptive_avg_pool2d(b, "avgpool", x, MAP, MAP);
     x = clv_flatten(b, "flatten", x);
     clv_scope(b, "classifier");
     x = dropout(b, s, "2", clv_dense(b, "0", x, HIDDEN, "relu"));
@@ -111,13 +106,16 @@ static void fc_top(clv_builder *b, const settings *s, clv_tensor x, int64_t clas
     clv_scope_end(b);
 }
 
-/* What ImageNet's pixels are shifted and divided by; one channel: the means of the three. */
-static clv_tensor image(clv_builder *b, const clv_build_input *input, int channels)
+/* torchvision's pixels, or Keras': 0 … 255 minus the means of ImageNet's. */
+static clv_tensor image(clv_builder *b, const settings *s, const clv_build_input *input)
 {
-    static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
-    static const double grey_mean[] = {0.449}, grey_std[] = {0.226};
-    return clv_image(b, input->image_height, input->image_width, channels,
-                     channels == 3 ? mean : grey_mean, channels == 3 ? std : grey_std);
+    const double mean[] = {123.68 / 255, 116.779 / 255, 103.939 / 255};
+    const double grey_mean[] = {(123.68 + 116.779 + 103.939) / 3 / 255};
+    const double std[] = {1.0 / 255, 1.0 / 255, 1.0 / 255};
+    if (!s->keras)
+        return clv_image_of_imagenet(b, input, s->channels);
+    return clv_image(b, input->image_height, input->image_width, s->channels,
+                     s->channels == 3 ? mean : grey_mean, std);
 }
 
 static clv_status build(const clv_host *host, clv_graph *graph, const clv_options *options,
@@ -128,7 +126,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     check(&b, &s, input);
     if (b.status != CLV_OK)
         return b.status;
-    const clv_tensor x = features(&b, &s, image(&b, input, s.channels));
+    const clv_tensor x = features(&b, &s, image(&b, &s, input));
     if (s.gap)
         gap_top(&b, &s, x, input->classes);
     else
@@ -136,23 +134,18 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     return clv_builder_end(&b);
 }
 
-#define OPTION(key_, type_, default_, min_, max_, choices_, text_)                                 \
-    {                                                                                              \
-        .struct_size = (uint32_t)sizeof(clv_option_spec), .type = CLV_OPTION_##type_,              \
-        .key = (key_), .default_value = (default_), .min = (min_), .max = (max_),                  \
-        .choices = (choices_), .text = (text_)                                                     \
-    }
-
 static const clv_option_spec specs[] = {
-    OPTION("top", CHOICE, "fc", 0, 0, "fc | gap",
-           "fc: two dense layers of 4096 before the head; gap: global average pooling instead"),
-    OPTION("batch_norm", BOOL, "no", 0, 0, NULL, "normalise after each convolution"),
-    OPTION("dropout", REAL, "0.5", 0, 0.95, NULL,
-           "share of the inputs of dense layers dropped in training"),
-    OPTION("strides", INT_LIST, "2, 2, 2, 2, 2", 1, 2, NULL,
-           "of the pooling after each of the five blocks; 1: none"),
-    OPTION("channels", CHOICE, "3", 0, 0, "auto | 1 | 3",
-           "1: sees grey, 3: sees colour, auto: as the data set is"),
+    CLV_OPTION("variant", CHOICE, "torchvision", 0, 0, "torchvision | keras",
+               "whose pixels, and whose size of the last map with top = fc"),
+    CLV_OPTION("top", CHOICE, "fc", 0, 0, "fc | gap",
+               "fc: two dense layers of 4096 before the head; gap: global average pooling instead"),
+    CLV_OPTION("batch_norm", BOOL, "no", 0, 0, NULL, "normalise after each convolution"),
+    CLV_OPTION("dropout", REAL, "0.5", 0, 0.95, NULL,
+               "share of the inputs of dense layers dropped in training"),
+    CLV_OPTION("strides", INT_LIST, "2, 2, 2, 2, 2", 1, 2, NULL,
+               "of the pooling after each of the five blocks; 1: none"),
+    CLV_OPTION("channels", CHOICE, "3", 0, 0, "auto | 1 | 3",
+               "1: sees grey, 3: sees colour, auto: as the data set is"),
 };
 
 static const clv_plugin plugin = {

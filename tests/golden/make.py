@@ -260,6 +260,10 @@ def shapes_and_routes():
     case('avg_pool2d', 'avg_pool2d', [INPUT(3, 9, 8, 19)],
          lambda t, train: nhwc(F.avg_pool2d(nchw(t[0]), 3, 2, 1, count_include_pad=False)),
          kernel=3, stride=2, pad=1)
+    case('adaptive_avg_pool2d', 'adaptive_avg_pool2d', [INPUT(3, 10, 17, 19)],
+         lambda t, train: nhwc(F.adaptive_avg_pool2d(nchw(t[0]), (7, 5))), height=7, width=5)
+    case('adaptive_avg_pool2d-larger', 'adaptive_avg_pool2d', [INPUT(3, 2, 1, 17)],
+         lambda t, train: nhwc(F.adaptive_avg_pool2d(nchw(t[0]), (7, 7))), height=7, width=7)
     case('global_avg_pool', 'global_avg_pool', [INPUT(3, 7, 5, 33)],
          lambda t, train: F.adaptive_avg_pool2d(nchw(t[0]), 1).flatten(1))
 

@@ -16,6 +16,8 @@ static const op_bounds table[] = {
     {"silu", 2 * ULP, 10 * ULP, 4 * ULP, 20 * ULP,
      "exp within 3 ulp (OpenCL), sum, division; the slope cancels near its zero at -1.28"},
     {"avg_pool2d", 4 * ULP, 4 * ULP, 4 * ULP, 8 * ULP, "sums of at most 225 terms"},
+    {"adaptive_avg_pool2d", 10 * ULP, 4 * ULP, 4 * ULP, 8 * ULP,
+     "sums of up to 100 terms; a product"},
     {"global_avg_pool", 20 * ULP, 4 * ULP, 0, 3 * ULP, "sums of thousands of terms; a product"},
     {"softmax", 2 * ULP, 30 * ULP, 80 * ULP, 30 * ULP,
      "rounding of x - max, up to 20 here, is a relative error of exp; saturated rows cancel in the "

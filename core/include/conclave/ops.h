@@ -98,6 +98,21 @@ static inline const int64_t *clv_option_ints(clv_builder *b, const clv_options *
     return values;
 }
 
+/* The channels that a network with the option `channels`, "auto | 1 | 3", sees. */
+static inline int clv_option_channels(clv_builder *b, const clv_options *options,
+                                      const clv_build_input *input)
+{
+    const char *channels = clv_option_text(b, options, "channels");
+    return strcmp(channels, "1") == 0 ? 1 : strcmp(channels, "3") == 0 ? 3 : input->image_channels;
+}
+
+/* A row of a plugin's table of options; choices: "a | b", for a CHOICE, else NULL. */
+#define CLV_OPTION(key_, type_, default_, min_, max_, choices_, text_)                             \
+    {                                                                                              \
+        (uint32_t)sizeof(clv_option_spec), CLV_OPTION_##type_, (key_), (default_), (min_), (max_), \
+            (choices_), (text_)                                                                    \
+    }
+
 /* ---- Pieces ---- */
 
 static inline clv_attr clv_attr_int(const char *name, int64_t value)
@@ -162,6 +177,17 @@ static inline clv_tensor clv_image(clv_builder *b, int height, int width, int ch
     if (b->status == CLV_OK)
         b->status = b->host->input(b->graph, &d, &out, b->error);
     return out;
+}
+
+/* As clv_image, with the means and deviations of ImageNet's pixels; those of one channel are the
+ * means of the three. */
+static inline clv_tensor clv_image_of_imagenet(clv_builder *b, const clv_build_input *input,
+                                               int channels)
+{
+    const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
+    const double grey_mean[] = {0.449}, grey_std[] = {0.226};
+    return clv_image(b, input->image_height, input->image_width, channels,
+                     channels == 3 ? mean : grey_mean, channels == 3 ? std : grey_std);
 }
 
 /* A parameter of up to four extents; a: see clv_init. */
@@ -398,6 +424,15 @@ static inline clv_tensor clv_avg_pool2d(clv_builder *b, const char *name, clv_te
                               clv_attr_int("stride", stride ? stride : kernel),
                               clv_attr_int("pad", pad)};
     return clv_op(b, "avg_pool2d", name, &x, 1, attrs, 3);
+}
+
+/* Means over windows that share the picture out among height × width pixels; a smaller one is
+ * repeated. As PyTorch's. */
+static inline clv_tensor clv_adaptive_avg_pool2d(clv_builder *b, const char *name, clv_tensor x,
+                                                 int64_t height, int64_t width)
+{
+    const clv_attr attrs[] = {clv_attr_int("height", height), clv_attr_int("width", width)};
+    return clv_op(b, "adaptive_avg_pool2d", name, &x, 1, attrs, 2);
 }
 
 /* [N, H, W, C] → [N, C], the mean over all pixels. */
