@@ -525,3 +525,12 @@ clv_tensor clvi_graph_find_input(const clv_graph *graph, const char *role)
             return graph->inputs[i].tensor;
     return CLV_NO_TENSOR;
 }
+
+int64_t clvi_graph_macs(const clv_graph *graph)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < graph->node_count; i++)
+        if (graph->nodes[i].op->macs)
+            sum += graph->nodes[i].op->macs(graph, &graph->nodes[i]);
+    return sum;
+}

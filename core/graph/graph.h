@@ -33,6 +33,9 @@ clv_status clvi_graph_pop_scope(clv_graph *graph, clv_error *error) CLV_MUST_CHE
 clv_status clvi_graph_shape(const clv_graph *graph, clv_tensor tensor, clv_shape *out,
                             clv_error *error) CLV_MUST_CHECK;
 
+/* Multiply-adds of all ops for one sample, forward. */
+int64_t clvi_graph_macs(const clv_graph *graph);
+
 /* The tensor of a role, or CLV_NO_TENSOR. */
 clv_tensor clvi_graph_find_output(const clv_graph *graph, const char *role);
 clv_tensor clvi_graph_find_input(const clv_graph *graph, const char *role);

@@ -37,7 +37,10 @@ static clv_status run(const clvi_evaluate_desc *desc, clvi_loader *loader, float
         const clvi_mixture_batch batch = {.n = (int64_t)b.count, .pixels = b.pixels, .ids = b.ids};
         CLV_TRY(clvi_mixture_infer(desc->mixture, &batch, error));
         CLV_TRY(clvi_mixture_logits(desc->mixture, logits, error));
-        clvi_scores_add(scores, logits, b.labels, b.count);
+        if (scores)
+            clvi_scores_add(scores, logits, b.labels, b.count);
+        if (desc->take)
+            CLV_TRY(desc->take(desc->taker, &b, logits, error));
         done += (int64_t)b.count;
         if (desc->stop && *desc->stop)
             CLV_FAIL(error, CLV_E_INTERRUPTED, "stopped after %lld of %lld images", (long long)done,

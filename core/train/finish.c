@@ -1,51 +1,186 @@
-/* The end of a training: the best epoch's figures and summary.json; see trainer.h. */
+/* The end of a training: the best epoch's figures and the files that hold them; see trainer.h. */
 #include "train/trainer.h"
 
+#include "base/csv.h"
+#include "train/predictions.h"
 #include "train/run_dir.h"
+#include "train/temperature.h"
 
-static clv_status score(clvi_trainer *t, clvi_split split, clvi_score_summary *out,
-                        clv_error *error)
+/* What the best weights make of the splits. */
+typedef struct final {
+    clvi_trainer *trainer;
+    int classes;
+    clvi_split split; /* being scored */
+    clvi_scores *scores[CLVI_SPLIT_COUNT];
+    clvi_predictions predictions[CLVI_SPLIT_COUNT]; /* of validation and test */
+    float *logits;                                  /* [taken, classes] of validation */
+    int32_t *labels;                                /* [taken] */
+    size_t taken;
+} final;
+
+static void final_fini(final *f)
 {
+    for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
+        clvi_scores_destroy(f->scores[s]);
+        clvi_predictions_fini(&f->predictions[s]);
+    }
+    clvi_free(f->logits);
+    clvi_free(f->labels);
+}
+
+/* ---- Scoring ---- */
+
+/* Keeps what a batch was taken for, and of validation the logits. */
+static clv_status take(void *taker, const clvi_batch *batch, const float *logits, clv_error *error)
+{
+    final *f = taker;
+    const size_t row = (size_t)f->classes;
+    if (f->split == CLVI_VAL) {
+        memcpy(f->logits + f->taken * row, logits, batch->count * row * sizeof *logits);
+        memcpy(f->labels + f->taken, batch->labels, batch->count * sizeof *f->labels);
+        f->taken += batch->count;
+    }
+    return clvi_predictions_add(&f->predictions[f->split], f->trainer->desc->data, f->split, batch,
+                                logits, error);
+}
+
+static clv_status score(final *f, clvi_split split, double temperature, clv_error *error)
+{
+    const clvi_trainer *t = f->trainer;
     const clvi_evaluate_desc desc = {.mixture = t->mixture,
                                      .data = t->desc->data,
                                      .split = split,
                                      .batch = t->batch,
                                      .stop = t->desc->stop,
                                      .progress = t->desc->progress,
-                                     .user = t->desc->user};
-    clvi_scores *scores;
-    CLV_TRY(clvi_scores_create((int)clvi_dataset_class_count(t->desc->data), &scores, error));
-    const clv_status status = clvi_evaluate(&desc, scores, error);
-    if (status == CLV_OK)
-        clvi_scores_summary(scores, out);
-    clvi_scores_destroy(scores);
-    return status;
+                                     .user = t->desc->user,
+                                     .take = split == CLVI_TRAIN ? NULL : take,
+                                     .taker = f};
+    f->split = split;
+    CLV_TRY(clvi_scores_create(f->classes, &f->scores[split], error));
+    clvi_scores_calibrate(f->scores[split], temperature);
+    return clvi_evaluate(&desc, split == CLVI_VAL ? NULL : f->scores[split], error);
+}
+
+/* Validation comes first: the temperature is fitted on it. */
+static clv_status score_all(final *f, clvi_train_result *out, clv_error *error)
+{
+    const clvi_dataset *data = f->trainer->desc->data;
+    const size_t most = clvi_dataset_count(data, CLVI_VAL);
+    f->logits = clvi_malloc(most * (size_t)f->classes * sizeof *f->logits);
+    f->labels = clvi_malloc(most * sizeof *f->labels);
+    if (!f->logits || !f->labels)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the logits of %zu images", most);
+    CLV_TRY(score(f, CLVI_VAL, 1, error));
+    out->temperature = clvi_temperature_fit(f->logits, f->labels, f->taken, f->classes);
+    clvi_scores_calibrate(f->scores[CLVI_VAL], out->temperature);
+    clvi_scores_add(f->scores[CLVI_VAL], f->logits, f->labels, f->taken);
+    CLV_TRY(score(f, CLVI_TRAIN, out->temperature, error));
+    out->has_test = clvi_dataset_count(data, CLVI_TEST) > 0;
+    if (out->has_test)
+        CLV_TRY(score(f, CLVI_TEST, out->temperature, error));
+    clvi_score_summary *const to[] = {&out->train, &out->val, &out->test};
+    for (int s = 0; s < CLVI_SPLIT_COUNT; s++)
+        if (f->scores[s])
+            clvi_scores_summary(f->scores[s], to[s]);
+    return CLV_OK;
 }
 
 /* Loads the best epoch's weights and scores every split with them. */
-static clv_status final_scores(clvi_trainer *t, clvi_train_result *out, clv_error *error)
+static clv_status final_scores(final *f, clvi_train_result *out, clv_error *error)
 {
+    clvi_trainer *t = f->trainer;
     clvi_checkpoint *best;
     CLV_TRY(clvi_checkpoint_open(t->best_path, &best, error));
     const clv_status status = clvi_checkpoint_load(best, clvi_mixture_store(t->mixture), error);
     out->best_epoch = clvi_checkpoint_state(best)->epoch;
     clvi_checkpoint_close(best);
     CLV_TRY(status);
-    CLV_TRY(score(t, CLVI_TRAIN, &out->train, error));
-    CLV_TRY(score(t, CLVI_VAL, &out->val, error));
-    out->has_test = clvi_dataset_count(t->desc->data, CLVI_TEST) > 0;
-    return out->has_test ? score(t, CLVI_TEST, &out->test, error) : CLV_OK;
+    return score_all(f, out, error);
 }
 
-static json_t *score_json(const clvi_score_summary *s)
+/* ---- Tables ---- */
+
+static void append_classes(const final *f, clvi_split split, clvi_text *text)
 {
-    return json_pack("{s:I, s:o, s:[o,o], s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "count",
-                     (json_int_t)s->count, "top1", clvi_json_real(s->top1), "top1_interval",
-                     clvi_json_real(s->top1_low), clvi_json_real(s->top1_high), "top5",
-                     clvi_json_real(s->top5), "nll", clvi_json_real(s->nll), "brier",
-                     clvi_json_real(s->brier), "ece", clvi_json_real(s->ece), "precision",
-                     clvi_json_real(s->precision), "recall", clvi_json_real(s->recall), "f1",
-                     clvi_json_real(s->f1));
+    for (int c = 0; c < f->classes; c++) {
+        clvi_class_score s;
+        clvi_scores_class(f->scores[split], c, &s);
+        clvi_csv_append(text, clvi_split_name(split));
+        clvi_csv_append(text, clvi_dataset_class_name(f->trainer->desc->data, (size_t)c));
+        clvi_csv_append_int(text, s.count);
+        clvi_csv_append_int(text, s.predicted);
+        clvi_csv_append_int(text, s.correct);
+        clvi_csv_append_real(text, s.precision, 7);
+        clvi_csv_append_real(text, s.recall, 7);
+        clvi_csv_append_real(text, s.f1, 7);
+        clvi_csv_end_line(text);
+    }
+}
+
+/* A line for each pair of classes that occurs: of 1,000 classes few of the million do. */
+static void append_confusion(const final *f, clvi_split split, clvi_text *text)
+{
+    const clvi_dataset *data = f->trainer->desc->data;
+    for (int label = 0; label < f->classes; label++)
+        for (int c = 0; c < f->classes; c++) {
+            const int64_t images = clvi_scores_confusion(f->scores[split], label, c);
+            if (images == 0)
+                continue;
+            clvi_csv_append(text, clvi_split_name(split));
+            clvi_csv_append(text, clvi_dataset_class_name(data, (size_t)label));
+            clvi_csv_append(text, clvi_dataset_class_name(data, (size_t)c));
+            clvi_csv_append_int(text, images);
+            clvi_csv_end_line(text);
+        }
+}
+
+/* Writes `text`, which is freed, as the file `name` of the run. */
+static clv_status write_text(const clvi_trainer *t, const char *name, clvi_text *text,
+                             clv_error *error)
+{
+    char *path = clvi_path_join(t->desc->run_dir, name);
+    clv_status status;
+    if (!path || text->failed)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for %s", name);
+    else
+        status = clvi_file_write(path, clvi_text_get(text), text->length, error);
+    clvi_free(path);
+    clvi_text_fini(text);
+    return status;
+}
+
+static clv_status write_tables(const final *f, clv_error *error)
+{
+    clvi_text classes = {0}, confusion = {0}, predictions = {0};
+    clvi_text_append(&classes, "split,class,images,predicted,correct,precision,recall,f1\n");
+    clvi_text_append(&confusion, "split,class,predicted,images\n");
+    for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
+        if (!f->scores[s])
+            continue;
+        append_classes(f, (clvi_split)s, &classes);
+        append_confusion(f, (clvi_split)s, &confusion);
+        if (s != CLVI_TRAIN)
+            clvi_predictions_append(&f->predictions[s], (clvi_split)s, &predictions);
+    }
+    clv_status status = write_text(f->trainer, CLVI_RUN_CLASSES, &classes, error);
+    const clv_status second =
+        write_text(f->trainer, CLVI_RUN_CONFUSION, &confusion, status == CLV_OK ? error : NULL);
+    status = status == CLV_OK ? second : status;
+    const clv_status third =
+        write_text(f->trainer, CLVI_RUN_PREDICTIONS, &predictions, status == CLV_OK ? error : NULL);
+    return status == CLV_OK ? third : status;
+}
+
+/* ---- summary.json ---- */
+
+/* Of one image. */
+static int64_t multiply_adds(const clvi_mixture *mixture)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < clvi_mixture_expert_count(mixture); i++)
+        sum += clvi_graph_macs(clvi_mixture_expert_graph(mixture, i));
+    return sum;
 }
 
 static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv_error *error)
@@ -54,17 +189,18 @@ static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv
     clvi_device_get_counters(t->desc->device, &counters);
     clvi_store *store = clvi_mixture_store(t->mixture);
     json_t *json =
-        json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "name",
+        json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
                   clvi_config_name(t->config), "device", clvi_device_banner(t->desc->device),
                   "epochs", (json_int_t)r->epochs, "best_epoch", (json_int_t)r->best_epoch,
                   "stopped_early", r->stopped_early, "seconds", clvi_json_real(r->seconds),
                   "warm_seconds", clvi_json_real(r->warm_seconds), "parameters",
                   (json_int_t)clvi_store_parameters(store, false), "trainable",
-                  (json_int_t)clvi_store_parameters(store, true), "peak_device_bytes",
-                  (json_int_t)counters.peak_bytes, "train", score_json(&r->train), "val",
-                  score_json(&r->val));
+                  (json_int_t)clvi_store_parameters(store, true), "multiply_adds",
+                  (json_int_t)multiply_adds(t->mixture), "peak_device_bytes",
+                  (json_int_t)counters.peak_bytes, "temperature", clvi_json_real(r->temperature),
+                  "train", clvi_score_json(&r->train), "val", clvi_score_json(&r->val));
     if (json && r->has_test)
-        json_object_set_new(json, "test", score_json(&r->test));
+        json_object_set_new(json, "test", clvi_score_json(&r->test));
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);
     clv_status status = CLV_OK;
     if (!json || !path)
@@ -79,7 +215,11 @@ static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv
 clv_status clvi_trainer_finish(clvi_trainer *t, clvi_train_result *out, clv_error *error)
 {
     clv_error cause = CLV_ERROR_INIT;
-    const clv_status status = final_scores(t, out, &cause);
+    final f = {.trainer = t, .classes = (int)clvi_dataset_class_count(t->desc->data)};
+    clv_status status = final_scores(&f, out, &cause);
+    if (status == CLV_OK)
+        status = write_tables(&f, &cause);
+    final_fini(&f);
     if (status == CLV_E_INTERRUPTED)
         CLV_FAIL(error, status,
                  "stopped while the results were taken; `conclave train --resume %s` goes on",

@@ -3,11 +3,15 @@
 
 #include "train/run_dir.h"
 
+#include <jansson.h>
+#include <math.h>
+
 struct clvi_model {
     char *path;
     clvi_checkpoint *checkpoint;
     clvi_config *config;
     clvi_mixture *mixture;
+    double temperature;
 };
 
 const char *clvi_model_which_name(clvi_model_which which)
@@ -40,6 +44,25 @@ static clv_status read_config(clvi_model *model, clv_error *error)
     return clvi_config_load(&source, &model->config, error);
 }
 
+/* The temperature in the summary beside the best checkpoint, where it is of these weights. */
+static double read_temperature(const clvi_model *model)
+{
+    const char *slash = strrchr(model->path, '/');
+    const char *name = slash ? slash + 1 : model->path;
+    clvi_text path = {0};
+    double temperature = 0;
+    if (strcmp(name, CLVI_RUN_BEST) != 0)
+        return 0;
+    clvi_text_append_n(&path, model->path, (size_t)(name - model->path));
+    clvi_text_append(&path, CLVI_RUN_SUMMARY);
+    json_t *summary = path.failed ? NULL : json_load_file(path.data, 0, NULL);
+    if (json_integer_value(json_object_get(summary, "best_epoch")) == clvi_model_epoch(model))
+        temperature = json_number_value(json_object_get(summary, "temperature"));
+    json_decref(summary);
+    clvi_text_fini(&path);
+    return isfinite(temperature) && temperature > 0 ? temperature : 0;
+}
+
 clv_status clvi_model_open(const char *path, clvi_model_which which, clvi_model **out,
                            clv_error *error)
 {
@@ -55,6 +78,7 @@ clv_status clvi_model_open(const char *path, clvi_model_which which, clvi_model 
         clvi_model_close(model);
         return status;
     }
+    model->temperature = read_temperature(model);
     *out = model;
     return CLV_OK;
 }
@@ -93,6 +117,11 @@ const char *clvi_model_class_name(const clvi_model *model, size_t index)
 void clvi_model_image(const clvi_model *model, int *height, int *width, int *channels)
 {
     clvi_checkpoint_image(model->checkpoint, height, width, channels);
+}
+
+double clvi_model_temperature(const clvi_model *model)
+{
+    return model->temperature;
 }
 
 int64_t clvi_model_epoch(const clvi_model *model)

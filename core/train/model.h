@@ -26,6 +26,10 @@ clvi_config *clvi_model_config(clvi_model *model);
 size_t clvi_model_class_count(const clvi_model *model);
 const char *clvi_model_class_name(const clvi_model *model, size_t index);
 void clvi_model_image(const clvi_model *model, int *height, int *width, int *channels);
+/* By which to divide logits for calibrated probabilities: fitted on validation when the run ended.
+ * 0: not known, as of a run that has not ended, of its last checkpoint, or of a file that was moved
+ * away from its run. */
+double clvi_model_temperature(const clvi_model *model);
 int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 */
 
 /* Where a model is to run. */

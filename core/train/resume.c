@@ -276,11 +276,24 @@ static clv_status cut_file(const char *run, const char *name, const clvi_train_s
 /* "last.safetensors.tmp-123-0": what clvi_atomic_begin makes. */
 static bool is_leftover(const char *name)
 {
-    static const char *const whole[] = {CLVI_RUN_CONFIG, CLVI_RUN_SUMMARY, CLVI_RUN_LAST,
-                                        CLVI_RUN_BEST};
+    static const char *const whole[] = {CLVI_RUN_CONFIG, CLVI_RUN_LAST, CLVI_RUN_BEST};
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
         const size_t length = strlen(whole[i]);
         if (strncmp(name, whole[i], length) == 0 && strncmp(name + length, ".tmp-", 5) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What is written at the end of a training, or what is left of it. */
+static bool is_result(const char *name)
+{
+    static const char *const results[] = {CLVI_RUN_SUMMARY, CLVI_RUN_PREDICTIONS, CLVI_RUN_CLASSES,
+                                          CLVI_RUN_CONFUSION};
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+        const char *rest = name + strlen(results[i]);
+        if (strncmp(name, results[i], strlen(results[i])) == 0 &&
+            (*rest == '\0' || strncmp(rest, ".tmp-", 5) == 0))
             return true;
     }
     return false;
@@ -293,7 +306,7 @@ static clv_status remove_leftovers(const char *run, clv_error *error)
     CLV_TRY(clvi_dir_list(run, &names, &count, error));
     for (size_t i = 0; i < count; i++) {
         char *path = NULL;
-        if (is_leftover(names[i]) || strcmp(names[i], CLVI_RUN_SUMMARY) == 0)
+        if (is_leftover(names[i]) || is_result(names[i]))
             path = clvi_path_join(run, names[i]);
         if (path)
             (void)unlink(path); /* in the way of nobody */

@@ -175,6 +175,32 @@ clv_status clvi_json_write(const char *path, const json_t *value, clv_error *err
     return status;
 }
 
+json_t *clvi_score_json(const clvi_score_summary *s)
+{
+    json_t *json = json_pack("{s:I}", "count", (json_int_t)s->count);
+    const struct {
+        const char *name;
+        double value;
+    } figures[] = {{"top1", s->top1},
+                   {"top1_low", s->top1_low},
+                   {"top1_high", s->top1_high},
+                   {"top5", s->top5},
+                   {"nll", s->nll},
+                   {"nll_calibrated", s->nll_calibrated},
+                   {"brier", s->brier},
+                   {"ece", s->ece},
+                   {"ece_calibrated", s->ece_calibrated},
+                   {"precision", s->precision},
+                   {"recall", s->recall},
+                   {"f1", s->f1}};
+    for (size_t i = 0; json && i < sizeof figures / sizeof *figures; i++)
+        if (json_object_set_new(json, figures[i].name, clvi_json_real(figures[i].value)) != 0) {
+            json_decref(json);
+            json = NULL;
+        }
+    return json;
+}
+
 json_t *clvi_json_real(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();

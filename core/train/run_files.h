@@ -3,6 +3,7 @@
 #define CLVI_RUN_FILES_H
 
 #include "base/process.h"
+#include "train/scores.h"
 
 #include <jansson.h>
 
@@ -42,5 +43,8 @@ void clvi_log_file_close(clvi_log_file *file); /* NULL allowed */
 clv_status clvi_json_write(const char *path, const json_t *value, clv_error *error) CLV_MUST_CHECK;
 /* A JSON number, or null when it is not finite. A new reference; NULL when memory is exhausted. */
 json_t *clvi_json_real(double value);
+/* An object with every field of the scores but not_finite, under its name; shares are fractions. A
+ * new reference; NULL when memory is exhausted. */
+json_t *clvi_score_json(const clvi_score_summary *scores);
 
 #endif

@@ -1,16 +1,22 @@
 #include "train/scores.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 enum { BINS = 15 };
 
+/* How sure the answers are, beside how often they are right. */
+typedef struct calibration {
+    double nll;
+    int64_t bin_correct[BINS];
+    double bin_confidence[BINS];
+} calibration;
+
 struct clvi_scores {
     int classes;
+    double temperature;
     int64_t count, not_finite, correct, in_five;
-    double nll, brier;
-    int64_t bin_count[BINS], bin_correct[BINS];
-    double bin_confidence[BINS];
+    double brier;
+    calibration plain, calibrated;
     int64_t *confusion; /* [label, predicted] */
     double *row;        /* probabilities of one sample */
 };
@@ -20,6 +26,7 @@ clv_status clvi_scores_create(int classes, clvi_scores **out, clv_error *error)
     clvi_scores *s = clvi_calloc(1, sizeof *s);
     if (s) {
         s->classes = classes;
+        s->temperature = 1;
         s->confusion = clvi_calloc((size_t)classes * (size_t)classes, sizeof *s->confusion);
         s->row = clvi_calloc((size_t)classes, sizeof *s->row);
     }
@@ -40,49 +47,63 @@ void clvi_scores_destroy(clvi_scores *s)
     clvi_free(s);
 }
 
-void clvi_softmax_row(const float *logits, int classes, double *out)
+void clvi_scores_calibrate(clvi_scores *s, double temperature)
+{
+    CLV_ASSERT(temperature > 0);
+    s->temperature = temperature;
+}
+
+void clvi_softmax_row(const float *logits, int classes, double temperature, double *out)
 {
     double top = logits[0], sum = 0;
     for (int c = 1; c < classes; c++)
         top = logits[c] > top ? logits[c] : top;
     for (int c = 0; c < classes; c++)
-        sum += out[c] = exp(logits[c] - top);
+        sum += out[c] = exp((logits[c] - top) / temperature);
     for (int c = 0; c < classes; c++)
         out[c] /= sum;
 }
 
-static bool all_finite(const float *row, int count)
+int clvi_best_class(const float *logits, int classes)
 {
-    for (int c = 0; c < count; c++)
-        if (!isfinite(row[c]))
-            return false;
-    return true;
+    int best = 0;
+    for (int c = 0; c < classes; c++) {
+        if (!isfinite(logits[c]))
+            return -1;
+        if (logits[c] > logits[best])
+            best = c;
+    }
+    return best;
+}
+
+/* Adds a sample of `classes` logits whose class with the largest is `best`. */
+static void add_calibration(calibration *to, const float *logits, int classes, double temperature,
+                            int best, int label)
+{
+    double sum = 0;
+    for (int c = 0; c < classes; c++)
+        sum += exp(((double)logits[c] - logits[best]) / temperature);
+    to->nll += log(sum) + ((double)logits[best] - logits[label]) / temperature;
+    const double confidence = 1 / sum;
+    int bin = (int)ceil(confidence * BINS) - 1; /* bins (k/15, (k+1)/15] */
+    bin = bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
+    to->bin_correct[bin] += best == label;
+    to->bin_confidence[bin] += confidence;
 }
 
 static void add_one(clvi_scores *s, const float *logits, int label)
 {
-    int best = 0, above = 0;
-    double top = logits[0], sum = 0;
-    for (int c = 1; c < s->classes; c++)
-        if (logits[c] > logits[best])
-            best = c;
-    top = logits[best];
-    for (int c = 0; c < s->classes; c++) {
-        sum += exp(logits[c] - top);
+    const int best = clvi_best_class(logits, s->classes);
+    int above = 0;
+    for (int c = 0; c < s->classes; c++)
         above += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
-    }
-    clvi_softmax_row(logits, s->classes, s->row);
+    clvi_softmax_row(logits, s->classes, 1, s->row);
     for (int c = 0; c < s->classes; c++)
         s->brier += (s->row[c] - (c == label)) * (s->row[c] - (c == label));
-    s->nll += log(sum) + top - logits[label];
     s->correct += best == label;
     s->in_five += above < 5;
-    const double confidence = s->row[best];
-    int bin = (int)ceil(confidence * BINS) - 1; /* bins (k/15, (k+1)/15] */
-    bin = bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
-    s->bin_count[bin]++;
-    s->bin_correct[bin] += best == label;
-    s->bin_confidence[bin] += confidence;
+    add_calibration(&s->plain, logits, s->classes, 1, best, label);
+    add_calibration(&s->calibrated, logits, s->classes, s->temperature, best, label);
     s->confusion[label * s->classes + best]++;
 }
 
@@ -91,7 +112,7 @@ void clvi_scores_add(clvi_scores *s, const float *logits, const int32_t *labels,
     for (size_t i = 0; i < n; i++) {
         const float *row = logits + i * (size_t)s->classes;
         s->count++;
-        if (all_finite(row, s->classes))
+        if (clvi_best_class(row, s->classes) >= 0)
             add_one(s, row, labels[i]);
         else
             s->not_finite++;
@@ -127,6 +148,14 @@ int64_t clvi_scores_confusion(const clvi_scores *s, int label, int predicted)
     return s->confusion[label * s->classes + predicted];
 }
 
+static double calibration_error(const calibration *of, double count)
+{
+    double sum = 0;
+    for (int b = 0; b < BINS && count > 0; b++)
+        sum += fabs((double)of->bin_correct[b] - of->bin_confidence[b]) / count;
+    return sum;
+}
+
 void clvi_scores_summary(const clvi_scores *s, clvi_score_summary *out)
 {
     clvi_score_summary r = {.count = s->count, .not_finite = s->not_finite};
@@ -135,10 +164,11 @@ void clvi_scores_summary(const clvi_scores *s, clvi_score_summary *out)
     if (s->count)
         wilson(s->correct, s->count, &r.top1_low, &r.top1_high);
     r.top5 = s->classes > 5 ? (double)s->in_five / n : NAN;
-    r.nll = s->not_finite ? NAN : s->nll / n;
+    r.nll = s->not_finite ? NAN : s->plain.nll / n;
+    r.nll_calibrated = s->not_finite ? NAN : s->calibrated.nll / n;
     r.brier = finite > 0 ? s->brier / finite : NAN;
-    for (int b = 0; b < BINS && finite > 0; b++)
-        r.ece += fabs((double)s->bin_correct[b] - s->bin_confidence[b]) / finite;
+    r.ece = calibration_error(&s->plain, finite);
+    r.ece_calibrated = calibration_error(&s->calibrated, finite);
     int seen = 0;
     for (int c = 0; c < s->classes; c++) {
         clvi_class_score one;

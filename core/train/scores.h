@@ -9,6 +9,9 @@ typedef struct clvi_scores clvi_scores;
 
 clv_status clvi_scores_create(int classes, clvi_scores **out, clv_error *error) CLV_MUST_CHECK;
 void clvi_scores_destroy(clvi_scores *scores); /* NULL allowed */
+/* From now on the calibrated figures are those of logits divided by `temperature` (> 0; at first
+ * 1). All other figures are of the logits as they are. */
+void clvi_scores_calibrate(clvi_scores *scores, double temperature);
 /* Adds n samples: logits [n, classes], labels [n]. A sample with a logit that is not finite counts
  * as wrong and in not_finite. */
 void clvi_scores_add(clvi_scores *scores, const float *logits, const int32_t *labels, size_t n);
@@ -19,7 +22,8 @@ typedef struct clvi_score_summary {
     double top5;                      /* fraction; NaN where there are at most 5 classes */
     double nll;                       /* mean negative log-likelihood, nats */
     double brier;                     /* mean over samples of the squared error of probabilities */
-    double ece;                   /* expected calibration error, 15 equal bins (Guo et al. 2017) */
+    double ece; /* expected calibration error, 15 equal bins (Guo et al. 2017) */
+    double nll_calibrated, ece_calibrated; /* the same of logits divided by the temperature */
     double precision, recall, f1; /* macro means over classes that occur or are predicted */
 } clvi_score_summary;
 void clvi_scores_summary(const clvi_scores *scores, clvi_score_summary *out);
@@ -33,7 +37,10 @@ void clvi_scores_class(const clvi_scores *scores, int label, clvi_class_score *o
 /* Samples of class `label` that were taken for `predicted`. */
 int64_t clvi_scores_confusion(const clvi_scores *scores, int label, int predicted);
 
-/* Probabilities of one row of logits, [classes], by a stable softmax. */
-void clvi_softmax_row(const float *logits, int classes, double *out);
+/* The class with the largest logit, the lowest of equal ones; -1 where one of them is not finite.
+ */
+int clvi_best_class(const float *logits, int classes);
+/* Probabilities of one row of logits, [classes], divided by `temperature`, by a stable softmax. */
+void clvi_softmax_row(const float *logits, int classes, double temperature, double *out);
 
 #endif

@@ -34,11 +34,14 @@ typedef struct clvi_train_result {
     double warm_seconds;        /* building plans, compiling kernels */
     bool stopped_early;         /* patience or max_seconds ended it, perhaps within an epoch */
     bool has_test;
+    double
+        temperature; /* fitted on validation: logits divided by it give calibrated probabilities */
     clvi_score_summary train, val, test; /* of the best epoch, unaugmented, inference mode */
 } clvi_train_result;
 
 /* Trains and writes the run's folder: config.ini, metrics.csv, log.txt (through the caller's sink),
- * last and best checkpoints, summary.json. The same seed, data, device and driver give the same
+ * last and best checkpoints, and at the end predictions.csv, per_class.csv, confusion.csv and
+ * summary.json. The same seed, data, device and driver give the same
  * bits, also when the run was killed and resumed any number of times. Errors: those of data, device
  * and files; CLV_E_INTERRUPTED (stop; says how to go on); CLV_E_NUMERIC when the loss is no finite
  * number, after the steps since the last checkpoint were run again to find where it came from. */
@@ -68,7 +71,11 @@ typedef struct clvi_evaluate_desc {
     const volatile sig_atomic_t *stop; /* as above; CLV_E_INTERRUPTED then */
     clvi_progress_call progress;
     void *user;
+    /* NULL, or gets every batch and its logits [batch->count, classes]; a failure ends it. */
+    clv_status (*take)(void *taker, const clvi_batch *batch, const float *logits, clv_error *error);
+    void *taker;
 } clvi_evaluate_desc;
+/* `scores` NULL: only `take` wants them. */
 clv_status clvi_evaluate(const clvi_evaluate_desc *desc, clvi_scores *scores,
                          clv_error *error) CLV_MUST_CHECK;
 

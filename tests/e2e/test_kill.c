@@ -370,6 +370,8 @@ static void test_full_disk(void **state)
     }
     expect("train tiny.ini -q -o small run.name=full --epochs 2", 0);
     keep("small/full");
+    /* What goes at once when the run goes on would leave room for a checkpoint. */
+    assert_int_equal(system("cd small/full && rm predictions.csv per_class.csv confusion.csv"), 0);
     assert_int_not_equal(system("dd if=/dev/zero of=small/filler bs=4k 2>/dev/null"), 0);
     const int code = conclave("train --resume small/full -q --epochs 40");
     const bool same = same_file("small/full/last.safetensors", "kept/last.safetensors");

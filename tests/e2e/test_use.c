@@ -334,6 +334,66 @@ static void test_eval(void **state)
     json_decref(result);
 }
 
+/* What the end of a training wrote, what eval finds and what predict says are one. */
+static void test_calibration(void **state)
+{
+    (void)state;
+    json_error_t problem;
+    json_t *summary = json_load_file("runs/tiny/summary.json", 0, &problem);
+    assert_non_null(summary);
+    const json_t *test = json_object_get(summary, "test");
+    const double temperature = number(summary, "temperature");
+    assert_true(temperature >= 0.05 && temperature <= 20 && temperature != 1);
+    assert_true(number(summary, "multiply_adds") > 0);
+
+    expect("eval runs/tiny --json --per-class", 0);
+    json_t *result = parse(out);
+    static const char *const same[] = {"top1", "nll", "nll_calibrated", "ece_calibrated", "f1"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_true(fabs(number(result, same[i]) - number(test, same[i])) < 1e-6);
+    assert_true(fabs(number(result, "temperature") - temperature) < 1e-6);
+    int64_t images = 0, right = 0;
+    for (size_t r = 0; r < CLASSES; r++) {
+        const json_t *row = json_array_get(json_object_get(result, "confusion"), r);
+        for (size_t c = 0; c < CLASSES; c++) {
+            const int64_t n = json_integer_value(json_array_get(row, c));
+            images += n;
+            right += r == c ? n : 0;
+        }
+    }
+    assert_int_equal(images, CLASSES * TEST_IMAGES);
+    assert_true(fabs((double)right / (double)images - number(test, "top1")) < 1e-6);
+    json_decref(result);
+    json_decref(summary);
+
+    static char text[1 << 16];
+    read_whole("runs/tiny/per_class.csv", text, sizeof text);
+    contains(text, "split,class,images,predicted,correct,precision,recall,f1\ntrain,checks,22,");
+    contains(text, "\ntest,rows,6,");
+    read_whole("runs/tiny/confusion.csv", text, sizeof text);
+    contains(text, "\ntest,rows,rows,");
+    read_whole("runs/tiny/predictions.csv", text, sizeof text);
+    contains(text, "split,image,label,predicted,log_probability\nval,");
+    contains(text, "\ntest,Test/rows/5.png,3,");
+
+    /* softmax(logits / t)_1 / softmax(logits / t)_2 = exp((o_1 - o_2) / t) */
+    double chances[2][2];
+    for (int i = 0; i < 2; i++) {
+        expect(i == 0 ? "predict runs/tiny data/Test/disc/2.png --json"
+                      : "predict moved.safetensors data/Test/disc/2.png --json",
+               0);
+        json_t *line = parse(out);
+        for (size_t k = 0; k < 2; k++)
+            chances[i][k] =
+                number(json_array_get(json_object_get(line, "predictions"), k), "probability");
+        json_decref(line);
+        assert_int_equal(system("cp runs/tiny/best.safetensors moved.safetensors"), 0);
+    }
+    contains(err, "not calibrated");
+    const double ratio = log(chances[1][0] / chances[1][1]) / log(chances[0][0] / chances[0][1]);
+    assert_true(fabs(ratio / temperature - 1) < 1e-3);
+}
+
 static void test_eval_other_data(void **state)
 {
     (void)state;
@@ -477,6 +537,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_predict_in_batches),
         cmocka_unit_test(test_predict_goes_on),
         cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_eval_other_data),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_same_seed_same_bytes),

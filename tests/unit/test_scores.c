@@ -170,7 +170,7 @@ static void test_extreme_logits(void **state)
     clvi_scores *scores = make(2);
     const float far[] = {1000, -1000};
     double chances[2];
-    clvi_softmax_row(far, 2, chances);
+    clvi_softmax_row(far, 2, 1, chances);
     assert_true(chances[0] == 1 && chances[1] == 0);
     add(scores, far, 0);
     assert_near(sum_up(scores).nll, 0, 1e-12);

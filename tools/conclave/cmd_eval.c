@@ -5,10 +5,12 @@
 #include "base/clock.h"
 #include "train/train.h"
 
+#include <math.h>
+
 static const cli_option options[] = {
     {"data", "PATH", "another folder or archive with the same classes", 0, false},
     {"split", "NAME", "test, val, train, or a folder's name; test if not given", 0, false},
-    {"per-class", NULL, "a line for every class as well", 0, false},
+    {"per-class", NULL, "every class as well; with --json its confusions too", 0, false},
     {"json", NULL, "one JSON object; shares are fractions", 0, false},
     CLI_MODEL_OPTIONS,
     CLI_DEVICE_OPTION,
@@ -147,6 +149,8 @@ static clv_status score(job *j, clv_error *error)
                                     .max_batch = batch < count ? batch : count};
     CLV_TRY(clvi_model_load(j->model, &place, error));
     CLV_TRY(clvi_scores_create((int)clvi_model_class_count(j->model), &j->scores, error));
+    if (clvi_model_temperature(j->model) > 0)
+        clvi_scores_calibrate(j->scores, clvi_model_temperature(j->model));
     const clvi_evaluate_desc desc = {.mixture = clvi_model_mixture(j->model),
                                      .data = j->data,
                                      .split = j->split,
@@ -182,23 +186,40 @@ static json_t *classes_json(const job *j)
     return list;
 }
 
+/* [[images of class 0 taken for class 0, for 1, …], …] */
+static json_t *confusion_json(const job *j)
+{
+    const int classes = (int)clvi_model_class_count(j->model);
+    json_t *rows = json_array();
+    for (int label = 0; label < classes; label++) {
+        json_t *row = json_array();
+        for (int c = 0; c < classes; c++)
+            json_array_append_new(row, json_integer(clvi_scores_confusion(j->scores, label, c)));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
 static clv_status print_json(const job *j, const clvi_score_summary *s, clv_error *error)
 {
+    const double temperature = clvi_model_temperature(j->model);
     json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o}",
-        "run", j->run, "checkpoint", clvi_model_path(j->model), "epoch",
-        (json_int_t)clvi_model_epoch(j->model), "data", j->data_path, "split", split_text(j),
-        "count", (json_int_t)s->count, "top1", clvi_json_real(s->top1), "top1_low",
-        clvi_json_real(s->top1_low), "top1_high", clvi_json_real(s->top1_high), "top5",
-        clvi_json_real(s->top5), "nll", clvi_json_real(s->nll), "brier", clvi_json_real(s->brier),
-        "ece", clvi_json_real(s->ece), "precision", clvi_json_real(s->precision), "recall",
-        clvi_json_real(s->recall), "f1", clvi_json_real(s->f1), "seconds",
-        clvi_json_real(j->seconds), "images_per_second",
-        clvi_json_real((double)s->count / j->seconds));
-    if (json != NULL && cli_flag(j->args, "per-class"))
+        "{s:s, s:s, s:I, s:s, s:s, s:o}", "run", j->run, "checkpoint", clvi_model_path(j->model),
+        "epoch", (json_int_t)clvi_model_epoch(j->model), "data", j->data_path, "split",
+        split_text(j), "temperature", temperature > 0 ? json_real(temperature) : json_null());
+    clvi_score_summary shown = *s;
+    if (temperature <= 0)
+        shown.nll_calibrated = shown.ece_calibrated = NAN;
+    json_t *scores = clvi_score_json(&shown);
+    json_object_update(json, scores);
+    json_decref(scores);
+    json_object_set_new(json, "seconds", clvi_json_real(j->seconds));
+    json_object_set_new(json, "images_per_second", clvi_json_real((double)s->count / j->seconds));
+    if (cli_flag(j->args, "per-class")) {
         json_object_set_new(json, "classes", classes_json(j));
-    return cli_show_json(json, 0, error);
+        json_object_set_new(json, "confusion", confusion_json(j));
+    }
+    return cli_show_json(scores != NULL ? json : NULL, 0, error);
 }
 
 /* The class that images of `label` are most often taken for, itself apart; -1: none is. */
@@ -247,12 +268,18 @@ static clv_status print_text(const job *j, const clvi_score_summary *s, clv_erro
 {
     const char *label = split_text(j);
     char seconds[CLI_NUMBER_BYTES], speed[CLI_NUMBER_BYTES];
+    char number[CLI_NUMBER_BYTES], calibrated[CLI_NUMBER_BYTES];
     printf("run    %s, epoch %lld\ndata   %s, %s\nspeed  %s images/s (%s)\n\n", j->run,
            (long long)clvi_model_epoch(j->model), j->data_path,
            j->whole ? "all images" : clvi_split_name(j->split),
            cli_show_count((int64_t)((double)s->count / j->seconds), speed),
            cli_show_seconds(j->seconds, seconds));
     CLV_TRY(cli_show_scores(&label, s, 1, error));
+    if (clvi_model_temperature(j->model) > 0)
+        printf("\nwith the temperature of %.3f that was fitted on validation images: NLL %s, ECE "
+               "%s\n",
+               clvi_model_temperature(j->model), cli_show_figure(s->nll_calibrated, number),
+               cli_show_figure(s->ece_calibrated, calibrated));
     if (s->not_finite > 0)
         printf("\n%lld images gave numbers that are not finite; they count as wrong\n",
                (long long)s->not_finite);

@@ -37,6 +37,7 @@ typedef struct job {
     float *logits;        /* [batch, classes] */
     double *chances;      /* [classes] */
     int *ranking;         /* [classes] */
+    double temperature;   /* of the probabilities */
     int height, width, channels;
     clvi_image_form form; /* as in training */
     size_t bad;
@@ -149,7 +150,7 @@ static void print_text(const job *j, const char *path, int shown)
 static clv_status print_one(job *j, const char *path, const float *logits, clv_error *error)
 {
     const int classes = (int)clvi_model_class_count(j->model);
-    clvi_softmax_row(logits, classes, j->chances);
+    clvi_softmax_row(logits, classes, j->temperature, j->chances);
     for (int c = 0; c < classes; c++)
         if (!(j->chances[c] >= 0))
             CLV_FAIL(error, CLV_E_NUMERIC, "%s: the network gives numbers that are not finite",
@@ -247,6 +248,12 @@ static clv_status prepare(job *j, clv_error *error)
                                     cli_option_value(j->args, "device"), error));
     const clvi_model_place place = {
         .device = j->session.device, .plugins = j->session.plugins, .max_batch = j->batch};
+    const double temperature = clvi_model_temperature(j->model);
+    j->temperature = temperature > 0 ? temperature : 1;
+    if (temperature <= 0)
+        clvi_log(CLVI_LOG_INFO,
+                 "the probabilities are not calibrated: that is done at the end of a "
+                 "training, for its best epoch");
     return clvi_model_load(j->model, &place, error);
 }
 
@@ -283,7 +290,8 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 const cli_command cmd_predict = {
     .name = "predict",
-    .summary = "Classify pictures with a trained run (probabilities are not calibrated)",
+    .summary = "Classify pictures with a trained run; probabilities are calibrated on its "
+               "validation images",
     .usage = "RUN IMAGE|FOLDER... [--top N] [--min-confidence P] [--json] [options]",
     .example = "conclave predict last photo.jpg scans --top 1",
     .options = options,

@@ -1,0 +1,40 @@
+/* What a run made of every validation and test image: predictions.csv, by which runs are compared
+ * image by image. */
+#ifndef CLVI_PREDICTIONS_H
+#define CLVI_PREDICTIONS_H
+
+#include "data/dataset.h"
+
+/* One image. */
+typedef struct clvi_prediction {
+    const char *image;      /* "train/ka/1.png"; of several sources "source:train/ka/1.png" */
+    int32_t label;          /* class index, in the order of per_class.csv */
+    int32_t predicted;      /* class index; -1 where a logit is not finite */
+    double log_probability; /* of the label, nats, not calibrated; NAN where it is not finite */
+} clvi_prediction;
+
+/* Predictions for the images of one split, in its order. */
+typedef struct clvi_predictions {
+    clvi_prediction *items;
+    size_t count, capacity;
+    clvi_arena *names; /* NULL: `image` of the items is borrowed from a data set */
+    char *text;        /* or from here */
+} clvi_predictions;
+void clvi_predictions_fini(clvi_predictions *predictions);
+
+/* Adds the images of a batch of `split`: logits [batch->count, classes]. Names are borrowed from
+ * the data set or kept. Errors: CLV_E_MEMORY. */
+clv_status clvi_predictions_add(clvi_predictions *to, const clvi_dataset *data, clvi_split split,
+                                const clvi_batch *batch, const float *logits,
+                                clv_error *error) CLV_MUST_CHECK;
+
+/* Appends the lines of one split to a text that will be the file: split, image, label, predicted,
+ * log_probability. The header comes first where the text is empty. */
+void clvi_predictions_append(const clvi_predictions *from, clvi_split split, clvi_text *text);
+
+/* Reads the lines of one split from predictions.csv. The caller frees with clvi_predictions_fini.
+ * Errors: CLV_E_IO, CLV_E_FORMAT naming file and line, CLV_E_MEMORY. */
+clv_status clvi_predictions_read(const char *path, clvi_split split, clvi_predictions *out,
+                                 clv_error *error) CLV_MUST_CHECK;
+
+#endif
