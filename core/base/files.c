@@ -1,6 +1,7 @@
 /* Files: read whole, write whole or not at all, make folders, look around. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/files.h"
+#include "base/process.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -258,4 +259,19 @@ clv_status clvi_dir_list(const char *path, char ***names, size_t *count, clv_err
     *names = list;
     *count = used;
     return CLV_OK;
+}
+
+char *clvi_cache_folder(void)
+{
+    const char *on = clvi_env_get(CLVI_ENV_CACHE);
+    const char *folder = clvi_env_get(CLVI_ENV_CACHE_DIR);
+    const char *base = clvi_env_get(CLVI_ENV_XDG_CACHE_HOME);
+    const char *home = clvi_env_get(CLVI_ENV_HOME);
+    if (on != NULL && strcmp(on, "0") == 0)
+        return NULL;
+    if (folder != NULL)
+        return clvi_strdup(folder);
+    if (base != NULL && base[0] == '/') /* a relative one is to be ignored, says XDG */
+        return clvi_path_join(base, "conclave");
+    return home != NULL ? clvi_path_join(home, ".cache/conclave") : NULL;
 }

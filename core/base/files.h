@@ -37,4 +37,9 @@ clv_status clvi_dir_list(const char *path, char ***names, size_t *count,
                          clv_error *error) CLV_MUST_CHECK;
 void clvi_names_free(char **names, size_t count);
 
+/* The folder of what can be made again, such as compiled kernels: CONCLAVE_CACHE_DIR, else
+ * $XDG_CACHE_HOME/conclave, else ~/.cache/conclave; it need not exist. Caller frees; NULL:
+ * CONCLAVE_CACHE=0, nothing names one, or memory is exhausted. */
+char *clvi_cache_folder(void);
+
 #endif

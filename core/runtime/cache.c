@@ -28,22 +28,13 @@ static const char cache_magic[8] = "CLVKERN";
 
 void clvi_cache_init(clvi_device *device)
 {
-    clvi_programs *programs = &device->programs;
-    const char *on = clvi_env_get(CLVI_ENV_CACHE);
-    const char *folder = clvi_env_get(CLVI_ENV_CACHE_DIR);
-    const char *base = clvi_env_get(CLVI_ENV_XDG_CACHE_HOME);
-    const char *home = clvi_env_get(CLVI_ENV_HOME);
-    if (on != NULL && strcmp(on, "0") == 0)
-        return;
     /* NVIDIA's binaries are PTX, and its driver has a cache of its own. */
     if (strstr(device->found->info.platform, "NVIDIA") != NULL)
         return;
+    char *folder = clvi_cache_folder();
     if (folder != NULL)
-        programs->folder = clvi_arena_strdup(device->arena, folder);
-    else if (base != NULL && base[0] == '/') /* a relative one is to be ignored, says XDG */
-        programs->folder = clvi_arena_printf(device->arena, "%s/conclave", base);
-    else if (home != NULL)
-        programs->folder = clvi_arena_printf(device->arena, "%s/.cache/conclave", home);
+        device->programs.folder = clvi_arena_strdup(device->arena, folder);
+    clvi_free(folder);
 }
 
 void clvi_cache_key(const clvi_device *device, clvi_program *program, const char *source,

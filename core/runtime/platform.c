@@ -4,6 +4,7 @@
 #include "base/process.h"
 #include "runtime/clblast.h"
 #include "runtime/device.h"
+#include "runtime/notes.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -145,35 +146,6 @@ static clv_status describe_device(clvi_runtime *runtime, clvi_found_device *foun
 
 /* ---- All devices ---- */
 
-static void note_empty_platform(clvi_runtime *runtime, const char *name, const char *version,
-                                cl_int code)
-{
-    const char *enabled = clvi_env_get(CLVI_ENV_RUSTICL_ENABLE);
-    if (strcmp(name, "rusticl") == 0 && enabled == NULL) {
-        clvi_text_printf(
-            &runtime->notes,
-            "rusticl (Mesa) is installed but offers devices only when asked: set "
-            "RUSTICL_ENABLE=radeonsi (AMD), iris (Intel), nouveau (NVIDIA) or llvmpipe "
-            "(CPU, slow)\n");
-    } else if (strcmp(name, "rusticl") == 0) {
-        clvi_text_printf(&runtime->notes,
-                         "rusticl (Mesa) is installed, but no hardware fits RUSTICL_ENABLE=%s\n",
-                         enabled);
-    } else if (strcmp(name, "Clover") == 0) {
-        clvi_text_printf(&runtime->notes,
-                         "Clover (Mesa) is installed but offers no device; rusticl "
-                         "is its successor\n");
-    } else if (code != CL_DEVICE_NOT_FOUND) {
-        clvi_text_printf(&runtime->notes, "%s (%s) is installed but cannot list its devices: %s\n",
-                         name, version, clvi_cl_code_name(code));
-    } else {
-        clvi_text_printf(&runtime->notes,
-                         "%s (%s) is installed but sees no device; check its driver and that you "
-                         "may open its device files\n",
-                         name, version);
-    }
-}
-
 static clv_status add_platform(clvi_runtime *runtime, cl_platform_id id, size_t index,
                                clv_error *error)
 {
@@ -185,7 +157,7 @@ static clv_status add_platform(clvi_runtime *runtime, cl_platform_id id, size_t 
     cl_uint count = 0;
     const cl_int code = clGetDeviceIDs(id, CL_DEVICE_TYPE_ALL, MOST_DEVICES, ids, &count);
     if (code != CL_SUCCESS || count == 0) {
-        note_empty_platform(runtime, name, version, code);
+        clvi_note_platform(&runtime->notes, name, version, code);
         return CLV_OK;
     }
     if (count > MOST_DEVICES)
@@ -199,25 +171,6 @@ static clv_status add_platform(clvi_runtime *runtime, cl_platform_id id, size_t 
         runtime->found[runtime->count++] = found;
     }
     return CLV_OK;
-}
-
-/* Hints for a system without any implementation, or with a GPU that none of them sees. */
-static void note_system(clvi_runtime *runtime, cl_uint platform_count)
-{
-    const char *vendors = clvi_env_get(CLVI_ENV_OCL_ICD_VENDORS);
-    if (platform_count == 0 && vendors != NULL)
-        clvi_text_printf(&runtime->notes,
-                         "OCL_ICD_VENDORS=%s names no OpenCL implementation that can be loaded\n",
-                         vendors);
-    else if (platform_count == 0)
-        clvi_text_printf(&runtime->notes, "no OpenCL implementation is installed: `apt-get install "
-                                          "pocl-opencl-icd` gives one for the CPU\n");
-    static const char gpu[] = "/dev/dri/renderD128";
-    if (access(gpu, F_OK) == 0 && access(gpu, R_OK | W_OK) != 0)
-        clvi_text_printf(&runtime->notes,
-                         "there is a GPU that you may not use: %s is not readable and writable; "
-                         "join the group that owns it (often \"render\")\n",
-                         gpu);
 }
 
 static clv_status find_devices(clvi_runtime *runtime, clv_error *error)
@@ -235,7 +188,11 @@ static clv_status find_devices(clvi_runtime *runtime, clv_error *error)
         count = MOST_PLATFORMS;
     for (cl_uint i = 0; i < count; i++)
         CLV_TRY(add_platform(runtime, ids[i], i, error));
-    note_system(runtime, count);
+    bool gpu = false;
+    for (size_t i = 0; i < runtime->count; i++)
+        gpu |= runtime->found[i].info.type == CLVI_DEVICE_GPU;
+    clvi_note_icds(&runtime->notes, clvi_env_get(CLVI_ENV_OCL_ICD_VENDORS), count);
+    clvi_note_gpus(&runtime->notes, "", gpu, access);
     if (runtime->notes.failed)
         CLV_FAIL(error, CLV_E_MEMORY, "%s", no_memory);
     if (runtime->notes.length > 0) /* lines are separated, not ended */
@@ -357,13 +314,18 @@ static clv_status no_such_device(const clvi_runtime *runtime, const char *select
     CLV_FAIL(error, CLV_E_DEVICE, "no OpenCL device is meant by \"%.80s\"; %s", select, candidates);
 }
 
+const char *clvi_runtime_wanted(const char *select)
+{
+    if (select != NULL && select[0] != '\0' && strcasecmp(select, "auto") != 0)
+        return select;
+    const char *wanted = clvi_env_get(CLVI_ENV_DEVICE);
+    return wanted != NULL && strcasecmp(wanted, "auto") != 0 ? wanted : "auto";
+}
+
 clv_status clvi_runtime_select(const clvi_runtime *runtime, const char *select,
                                const clvi_found_device **out, clv_error *error)
 {
-    if (select == NULL || select[0] == '\0' || strcasecmp(select, "auto") == 0) {
-        const char *wanted = clvi_env_get(CLVI_ENV_DEVICE);
-        select = wanted != NULL ? wanted : "auto";
-    }
+    select = clvi_runtime_wanted(select);
     const bool automatic = strcasecmp(select, "auto") == 0;
     const bool by_type = strcasecmp(select, "cpu") == 0 || strcasecmp(select, "gpu") == 0;
     const clvi_found_device *best = NULL, *refused = NULL;

@@ -41,8 +41,12 @@ const clvi_device_info *clvi_runtime_device(const clvi_runtime *runtime, size_t 
  */
 const char *clvi_runtime_notes(const clvi_runtime *runtime);
 
-/* The device that `select` (see clvi_device_options) means. Errors: CLV_E_DEVICE with the list of
- * candidates, and why the one meant cannot be used. */
+/* What `select` comes to: itself, or CONCLAVE_DEVICE where it says "auto" (or NULL, ""), or "auto".
+ */
+const char *clvi_runtime_wanted(const char *select);
+/* The device that `select` (see clvi_device_options) means; of several that "auto" may mean, the
+ * one whose kind is usually the fastest: nothing is run to find out. Errors: CLV_E_DEVICE with the
+ * list of candidates, and why the one meant cannot be used. */
 clv_status clvi_runtime_find(const clvi_runtime *runtime, const char *select,
                              const clvi_device_info **out, clv_error *error) CLV_MUST_CHECK;
 

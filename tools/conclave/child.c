@@ -191,14 +191,20 @@ clv_status cli_child_run(const cli_child_desc *desc, cli_child_end *end, clv_err
     return CLV_OK;
 }
 
-clv_status cli_child_begin(unsigned cpu_seconds, FILE **report, clv_error *error)
+clv_status cli_child_begin(unsigned cpu_seconds, uint64_t memory_bytes, FILE **report,
+                           clv_error *error)
 {
     const struct rlimit none = {0, 0}, cpu = {cpu_seconds, cpu_seconds};
+    const struct rlimit memory = {(rlim_t)memory_bytes, (rlim_t)memory_bytes};
     if (fcntl(CLI_CHILD_REPORT, F_GETFD) < 0 || (*report = fdopen(CLI_CHILD_REPORT, "w")) == NULL)
         CLV_FAIL(error, CLV_E_USAGE, "this is a part of another subcommand, not for use by hand");
     fcntl(CLI_CHILD_REPORT, F_SETFD, FD_CLOEXEC);
     /* A limit that cannot be set is stricter already. */
     (void)setrlimit(RLIMIT_CORE, &none);
     (void)setrlimit(RLIMIT_CPU, &cpu);
+    /* Not the address space (RLIMIT_AS), of which drivers of GPUs reserve far more than they use.
+     */
+    if (memory_bytes > 0)
+        (void)setrlimit(RLIMIT_DATA, &memory);
     return CLV_OK;
 }

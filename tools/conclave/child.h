@@ -29,8 +29,10 @@ typedef struct cli_child_end {
 clv_status cli_child_run(const cli_child_desc *desc, cli_child_end *end,
                          clv_error *error) CLV_MUST_CHECK;
 
-/* In the child: no core files, at most cpu_seconds of processor time; *report is where to write
- * lines to, which the caller closes. Errors: CLV_E_USAGE when nobody listens. */
-clv_status cli_child_begin(unsigned cpu_seconds, FILE **report, clv_error *error) CLV_MUST_CHECK;
+/* In the child: no core files, at most cpu_seconds of processor time, and at most memory_bytes of
+ * memory of its own (0: no limit); *report is where to write lines to, which the caller closes.
+ * Errors: CLV_E_USAGE when nobody listens. */
+clv_status cli_child_begin(unsigned cpu_seconds, uint64_t memory_bytes, FILE **report,
+                           clv_error *error) CLV_MUST_CHECK;
 
 #endif

@@ -2,6 +2,7 @@
  * checks (check/) run in a child process, so that a plugin that crashes, hangs or ends the process
  * is found and named like any other fault. */
 #include "child.h"
+#include "verdicts.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -92,10 +93,9 @@ static clv_status print_json(const verdicts *v, const char *file, clv_error *err
 }
 
 /* The child's arguments: everything but what is the parent's own. Freed with clvi_free. */
-static const char **child_arguments(const cli_args *args)
+static const char **child_arguments(const cli_args *args, const char *device)
 {
     const char **list = clvi_calloc(cli_count(args) + 8, sizeof(*list));
-    const char *device = cli_option_value(args, "device");
     size_t at = 0;
     if (list == NULL)
         return NULL;
@@ -112,12 +112,13 @@ static const char **child_arguments(const cli_args *args)
     return list;
 }
 
-static clv_status check(const cli_args *args, int64_t seconds, verdicts *v, clv_error *error)
+static clv_status check(const cli_args *args, const char *device, int64_t seconds, verdicts *v,
+                        clv_error *error)
 {
     /* Guard bands around every tensor; a failing kernel is named. */
     static const char *const environment[] = {"CONCLAVE_ARENA=0", "CONCLAVE_SYNC=1", NULL};
     cli_child_end end;
-    const char **arguments = child_arguments(args);
+    const char **arguments = child_arguments(args, device);
     if (arguments == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the arguments");
     const cli_child_desc desc = {.arguments = arguments,
@@ -151,7 +152,14 @@ static clv_status run(const cli_args *args, clv_error *error)
                      cli_at(args, i));
     CLV_TRY(cli_option_int(args, "time-limit", 1, 86400, &seconds, error));
     verdicts v = {.json = cli_flag(args, "json"), .list = json_array()};
-    const clv_status status = check(args, seconds, &v, error);
+    clvi_runtime *runtime = NULL;
+    cli_choice choice = {0};
+    clv_status status = clvi_runtime_create(&runtime, error);
+    if (status == CLV_OK)
+        status = cli_choose_device(runtime, cli_option_value(args, "device"), &choice, error);
+    if (status == CLV_OK)
+        status = check(args, choice.select, seconds, &v, error);
+    clvi_runtime_destroy(runtime);
     json_decref(v.list);
     return status;
 }

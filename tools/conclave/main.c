@@ -15,6 +15,7 @@ static const cli_command *const commands[] = {
     &cmd_bench,
     &cmd_check_plugin,
     &cmd_check_plugin_child,
+    &cmd_devices_child,
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,8 @@
 /* Opening and closing what a computing command needs, and where its log goes. */
 #include "session.h"
 
+#include "verdicts.h"
+
 #include "train/run_dir.h"
 
 #include <stdio.h>
@@ -46,16 +48,19 @@ clv_status cli_session_open_device(cli_session *session, const clvi_config *conf
                                    const char *select, clv_error *error)
 {
     const char *gemm = clvi_config_text(config, "device", "gemm");
-    const clvi_device_options options = {
-        .select = select != NULL ? select : clvi_config_text(config, "device", "select"),
-        .gemm = strcmp(gemm, "native") == 0    ? CLVI_GEMM_NATIVE
-                : strcmp(gemm, "clblast") == 0 ? CLVI_GEMM_CLBLAST
-                                               : CLVI_GEMM_AUTO,
-        .fast_math = clvi_config_bool(config, "device", "fast_math")};
+    cli_choice choice = {0};
+    clvi_device_options options = {.gemm = strcmp(gemm, "native") == 0    ? CLVI_GEMM_NATIVE
+                                           : strcmp(gemm, "clblast") == 0 ? CLVI_GEMM_CLBLAST
+                                                                          : CLVI_GEMM_AUTO,
+                                   .fast_math = clvi_config_bool(config, "device", "fast_math")};
     if (session->runtime == NULL)
         CLV_TRY(clvi_runtime_create(&session->runtime, error));
+    if (select == NULL)
+        select = clvi_config_text(config, "device", "select");
+    CLV_TRY(cli_choose_device(session->runtime, select, &choice, error));
+    options.select = choice.select;
     CLV_TRY(clvi_device_open(session->runtime, &options, &session->device, error));
-    clvi_log(CLVI_LOG_INFO, "device: %s", clvi_device_banner(session->device));
+    clvi_log(CLVI_LOG_INFO, "device: %s%s", clvi_device_banner(session->device), choice.note);
     return CLV_OK;
 }
 

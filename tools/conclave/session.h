@@ -46,7 +46,7 @@ typedef struct cli_session {
 clv_status cli_session_open(cli_session *out, const cli_args *args,
                             clv_error *error) CLV_MUST_CHECK;
 /* Opens the device of [device] in `config`, or `select` where it is not NULL, and logs its banner.
- * Errors: those of clvi_device_open. */
+ * Errors: those of cli_choose_device (verdicts.h) and clvi_device_open. */
 clv_status cli_session_open_device(cli_session *session, const clvi_config *config,
                                    const char *select, clv_error *error) CLV_MUST_CHECK;
 /* Appends what was logged so far, and what will be, to the file at `path`. */

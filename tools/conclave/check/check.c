@@ -172,7 +172,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     clvi_arena *arena = NULL;
     if (cli_count(args) < 1 || cli_count(args) > 64)
         CLV_FAIL(error, CLV_E_USAGE, "check-plugin-child takes a file and at most 63 options");
-    CLV_TRY(cli_child_begin(CPU_SECONDS, &c.report, error));
+    CLV_TRY(cli_child_begin(CPU_SECONDS, 0, &c.report, error));
     check_count_blocks();
     clv_status status = clvi_arena_create(&arena, error);
     for (size_t i = 1; i < cli_count(args) && status == CLV_OK; i++)
