@@ -63,34 +63,51 @@ static char *read_icd(const char *path)
     return NULL;
 }
 
-static void note_icd(clvi_text *notes, const char *path)
+/* Asks a library as the OpenCL loader does (cl_khr_icd). */
+static bool offers_platform(void *handle)
 {
-    char *library = read_icd(path);
-    if (library == NULL) {
-        clvi_text_printf(notes, "%s names no library: reinstall the package it belongs to\n", path);
-        return;
-    }
-    void *handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
-    if (handle != NULL) { /* the OpenCL loader uses it */
-        dlclose(handle);
-        clvi_free(library);
-        return;
-    }
-    handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+    typedef void *(*address_call)(const char *name);
+    typedef cl_int (*platforms_call)(cl_uint most, cl_platform_id * out, cl_uint * count);
+    address_call address;
+    platforms_call platforms;
+    cl_uint count = 0;
+    /* POSIX lets a data pointer hold a function; C11 has no cast for it. */
+    *(void **)&address = dlsym(handle, "clGetExtensionFunctionAddress");
+    if (address == NULL)
+        return false;
+    *(void **)&platforms = address("clIcdGetPlatformIDsKHR");
+    if (platforms == NULL)
+        *(void **)&platforms = dlsym(handle, "clIcdGetPlatformIDsKHR");
+    return platforms != NULL && platforms(0, NULL, &count) == CL_SUCCESS && count > 0;
+}
+
+static void note_library(clvi_text *notes, const char *path, const char *library)
+{
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL); /* most often it is open already */
     if (handle == NULL) {
         const char *why = dlerror();
         clvi_text_printf(notes,
                          "%s is installed, but its library does not load (%s): install the package "
                          "that has %s, or remove the file\n",
                          path, why != NULL ? why : "no reason given", library);
-    } else {
+        return;
+    }
+    if (!offers_platform(handle))
         clvi_text_printf(
             notes,
             "%s is installed, but its library %s offers no OpenCL platform: its driver "
             "may be missing, or of another version\n",
             path, library);
-        dlclose(handle);
-    }
+    dlclose(handle);
+}
+
+static void note_icd(clvi_text *notes, const char *path)
+{
+    char *library = read_icd(path);
+    if (library != NULL)
+        note_library(notes, path, library);
+    else
+        clvi_text_printf(notes, "%s names no library: reinstall the package it belongs to\n", path);
     clvi_free(library);
 }
 
