@@ -175,8 +175,8 @@ CLV_SINGLE __kernel void batch_norm_bwd_finish(__global float *restrict total, u
         clv_store(product, dgamma + dgamma_at + j, left);
 }
 
-/* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again. dz may be the
- * very memory of dy or z. NDRange: group g takes `share` pixels. */
+/* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again; total NULL: dz =
+ * invstd·gamma·dp, for statistics that do not depend on z. dz may be the very memory of dy or z. NDRange: group g takes `share` pixels. */
 CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                                              __global const float *z, ulong z_at,
                                              __global const float *dy, ulong dy_at,
@@ -191,15 +191,19 @@ CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
     z += z_at;
     dy += dy_at;
     saved += saved_at;
-    total += total_at;
+    if (total)
+        total += total_at;
     for (int j = 0; j < c; j += CLV_V) {
         const int left = c - j;
         const floatV mean = clv_load(saved + j, left, 0);
         const floatV invstd = clv_load(saved + c + j, left, 0);
         const floatV scale = clv_load(gamma + gamma_at + j, left, 0);
         const floatV shift = clv_load(beta + beta_at + j, left, 0);
-        const floatV sum = clv_load(total + j, left, 0) / (floatV)(pixels);
-        const floatV product = clv_load(total + c + j, left, 0) / (floatV)(pixels);
+        floatV sum = (floatV)(0), product = (floatV)(0);
+        if (total) {
+            sum = clv_load(total + j, left, 0) / (floatV)(pixels);
+            product = clv_load(total + c + j, left, 0) / (floatV)(pixels);
+        }
         const floatV outer = scale * invstd;
         for (int r = begin; r < end; r++) {
             const size_t at = (size_t)r * c + j;

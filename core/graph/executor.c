@@ -8,6 +8,12 @@ void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view g
     plan->input_grads[input] = gradient;
 }
 
+void clvi_plan_bind_from(clvi_plan *plan, clvi_view values)
+{
+    CLV_ASSERT(plan->from != CLV_NO_TENSOR);
+    plan->from_values = values;
+}
+
 /* Index of the graph input that is this tensor; it must be one. */
 static size_t input_index(const clvi_plan *plan, clv_tensor root)
 {
@@ -23,6 +29,8 @@ clvi_view clvi_plan_value_of(const clvi_plan *plan, clv_tensor tensor, int64_t n
         return (clvi_view){NULL, 0};
     const clv_tensor root = clvi_graph_root(plan->graph, tensor);
     const clvi_tensor *t = &plan->graph->tensors[root];
+    if (root == plan->from)
+        return plan->from_values;
     if (t->kind == CLVI_TENSOR_INPUT)
         return plan->input_values[input_index(plan, root)];
     if (t->kind == CLVI_TENSOR_VARIABLE)
@@ -60,7 +68,7 @@ static clvi_run run_of(const clvi_plan *plan, const clvi_step *step)
                     .graph = plan->graph,
                     .node = node,
                     .node_index = step->node,
-                    .mode = plan->mode,
+                    .mode = step->mode,
                     .n = plan->n,
                     .wants_grad = step->wants_grad,
                     .random = plan->random};

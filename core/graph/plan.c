@@ -50,9 +50,13 @@ static clv_status choose_nodes(analysis *a, clv_error *error)
         if (!any)
             continue;
         for (int i = 0; i < node->input_count; i++)
-            if (node->inputs[i] != CLV_NO_TENSOR)
+            if (node->inputs[i] != CLV_NO_TENSOR && root_of(a, node->inputs[i]) != a->plan->from)
                 needed[node->inputs[i]] = true;
-        a->plan->steps[count++].node = (uint32_t)k;
+        const bool apart = a->plan->mode == CLV_MODE_TRAIN && a->desc->node_modes;
+        a->plan->steps[count++] = (clvi_step){
+            .node = (uint32_t)k,
+            .mode = apart ? (clv_mode)a->desc->node_modes[k] : a->plan->mode,
+        };
     }
     for (size_t i = 0; i < count / 2; i++) { /* found last to first */
         const clvi_step swap = a->plan->steps[i];
@@ -73,7 +77,8 @@ static void find_trainable(analysis *a)
         return;
     for (size_t v = 0; v < g->variable_count; v++)
         a->needs_grad[g->variables[v].tensor] =
-            clvi_store_segment(a->plan->store, a->plan->base + v)->trainable;
+            clvi_store_segment(a->plan->store, a->plan->base + v)->trainable &&
+            (!a->desc->trains || a->desc->trains[v]);
     for (size_t i = 0; i < g->input_count; i++)
         a->needs_grad[g->inputs[i].tensor] = (a->desc->inputs_with_grad >> i & 1) != 0;
     for (int32_t s = 0; s < a->steps; s++) {
@@ -108,9 +113,24 @@ static void find_gradients(analysis *a)
             a->has_grad[root_of(a, node->inputs[i])] = true;
         }
         if (node->op->needs)
-            node->op->needs(a->plan->device, g, node, a->plan->mode, step->wants_grad,
-                            &a->needs[s]);
+            node->op->needs(a->plan->device, g, node, step->mode, step->wants_grad, &a->needs[s]);
     }
+}
+
+/* Gradients need what training computes. */
+static clv_status check_modes(const analysis *a, clv_error *error)
+{
+    for (int32_t s = 0; s < a->steps; s++) {
+        const clvi_step *step = &a->plan->steps[s];
+        const clvi_node *node = &a->graph->nodes[step->node];
+        if (a->needs[s].refused)
+            CLV_FAIL(error, CLV_E_PLUGIN, "%s: %s", a->graph->label, a->needs[s].refused);
+        if ((step->wants_grad && step->mode == CLV_MODE_INFER) ||
+            (step->mode == CLVI_MODE_FROZEN && node->op->norm_inputs == 0))
+            CLV_FAIL(error, CLV_E_INTERNAL, "%s: %s (%s) cannot run in mode %d in training",
+                     a->graph->label, node->name, node->op->name, (int)step->mode);
+    }
+    return CLV_OK;
 }
 
 static void use(analysis *a, clv_tensor tensor, int32_t time)
@@ -295,9 +315,7 @@ static clv_status analyse(analysis *a, clv_error *error)
     CLV_TRY(choose_nodes(a, error));
     find_trainable(a);
     find_gradients(a);
-    for (int32_t s = 0; s < a->steps; s++)
-        if (a->needs[s].refused)
-            CLV_FAIL(error, CLV_E_PLUGIN, "%s: %s", a->graph->label, a->needs[s].refused);
+    CLV_TRY(check_modes(a, error));
     find_last_uses(a);
     CLV_TRY(add_memory(a, error));
     return clvi_layout_place(&a->plan->layout, a->graph->label, error);
@@ -312,6 +330,7 @@ static clv_status start(clvi_plan *plan, const clvi_plan_desc *desc, clv_error *
     plan->base = desc->base;
     plan->mode = desc->mode;
     plan->max_batch = desc->max_batch;
+    plan->from = desc->has_from ? clvi_graph_root(desc->graph, desc->from) : CLV_NO_TENSOR;
     plan->slabs = desc->slabs;
     if (!plan->slabs) {
         CLV_TRY(clvi_slabs_create(plan->device, &plan->slabs, error));

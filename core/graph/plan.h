@@ -39,7 +39,14 @@ typedef struct clvi_plan_desc {
     size_t output_count;
     uint32_t outputs_with_grad; /* bit i: a gradient of outputs[i] will be given (train) */
     uint32_t inputs_with_grad;  /* bit i: the gradient of graph input i is wanted (train) */
-    const clvi_beside *beside;  /* is to fit as well; borrowed while the plan is made */
+    /* Of each node, CLV_MODE_TRAIN, CLV_MODE_INFER (nothing trainable above it) or CLVI_MODE_FROZEN;
+     * NULL: all run in `mode`. Training only; copied. */
+    const uint8_t *node_modes;
+    const bool *trains; /* of each variable of the graph; NULL: as the store says. Borrowed */
+    /* Only nodes behind this tensor are planned; its values come from clvi_plan_bind_from. */
+    clv_tensor from;
+    bool has_from;
+    const clvi_beside *beside; /* is to fit as well; borrowed while the plan is made */
     size_t beside_count;
 } clvi_plan_desc;
 
@@ -51,6 +58,9 @@ void clvi_plan_destroy(clvi_plan *plan); /* NULL allowed */
 /* Graph inputs are bound from outside before forward: input i's values, and where its gradient goes
  * (inputs_with_grad). The binding stays until changed. */
 void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view gradient);
+
+/* Where the values of the tensor lie that the plan begins at (clvi_plan_desc.from). */
+void clvi_plan_bind_from(clvi_plan *plan, clvi_view values);
 
 /* Runs forward for n samples, 1 … max_batch. `random` may be NULL where the graph draws nothing.
  * Enqueues only. */

@@ -7,6 +7,7 @@
 /* One node as this plan runs it. Item indices are -1 where there is nothing. */
 typedef struct clvi_step {
     uint32_t node;       /* index in the graph */
+    clv_mode mode;       /* how it runs */
     uint32_t wants_grad; /* bit i: backward writes the gradient of input i; 0: no backward */
     int32_t saved[CLVI_MAX_SAVED];
     int32_t forward_workspace, backward_workspace, prepared;
@@ -30,6 +31,8 @@ struct clvi_plan {
     int32_t *grad_item;  /* per tensor (roots): where its gradient lies */
     clv_tensor *outputs;
     size_t output_count;
+    clv_tensor from; /* root of the tensor bound by clvi_plan_bind_from; CLV_NO_TENSOR: none */
+    clvi_view from_values;
     clvi_view input_values[CLVI_MAX_INPUTS], input_grads[CLVI_MAX_INPUTS]; /* per graph input */
     /* State of the last forward. */
     int64_t n;

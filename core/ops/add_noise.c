@@ -102,6 +102,7 @@ const clvi_op clvi_op_add_noise = {
     .min_inputs = 2,
     .max_inputs = 2,
     .output_count = 1,
+    .draws = true,
     .attrs = attr_specs,
     .attr_count = 1,
     .attr_bytes = sizeof(attributes),

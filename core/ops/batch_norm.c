@@ -1,12 +1,14 @@
 /* batch_norm: y = act((x - mean)/√(var + eps)·weight + bias) over the channels of the last axis.
  * Inputs: x [N, …, C] f32, weight, bias, running_mean, running_var [C]. Output: y, as x.
  * Attributes: eps, momentum, activation. Training normalises by the batch's m = N·… values per
- * channel and moves the running statistics (m = 1: variance 0, they stay); inference normalises by
- * the running ones. Saves mean and 1/√(var + eps). Kernels: kernels/batch_norm.cl. Reference:
+ * channel and moves the running statistics (m = 1: variance 0, they stay); inference, and training
+ * where the op is frozen, normalise by the running ones. Saves mean and 1/√(var + eps). Kernels: kernels/batch_norm.cl. Reference:
  * tests/ref/batch_norm_ref.c. */
 #include "ops/batch_norm_kernels.h"
 
 #include <stddef.h>
+
+enum { PARAMETERS = 1 << 1 | 1 << 2 }; /* weight and bias among the inputs */
 
 typedef struct attributes {
     double eps, momentum;
@@ -50,17 +52,19 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     (void)device;
     const int64_t channels = channels_of(graph, node);
     const clvi_amount sums = clvi_norm_workspace(pixels_of(graph, node), channels);
-    if (mode == CLV_MODE_INFER) {
+    if (mode == CLV_MODE_TRAIN) {
+        out->saved[0] = (clvi_amount){0, 2 * channels};
+        out->forward_workspace = sums;
+    } else {
         out->prepared = (clvi_amount){0, CLVI_NORM_FOLD * channels};
+        out->prepared_in_backward = true;
         out->forward_in_place = 1;
-        return;
     }
-    out->saved[0] = (clvi_amount){0, 2 * channels};
-    out->forward_workspace = sums;
     if (wants_grad == 0)
         return;
     out->backward_inputs = 7;
-    out->backward_workspace = sums;
+    if (mode == CLV_MODE_TRAIN || (wants_grad & PARAMETERS) != 0)
+        out->backward_workspace = sums;
     out->grad_in_place = 1;
 }
 
@@ -72,16 +76,17 @@ static clvi_norm norm_of(const clvi_run *run)
                        .activation = a->activation,
                        .eps = a->eps,
                        .momentum = a->momentum,
+                       .fixed = run->mode != CLV_MODE_TRAIN,
                        .gamma = run->in[1],
                        .beta = run->in[2],
                        .running_mean = run->in[3],
                        .running_var = run->in[4],
-                       .saved = run->mode == CLV_MODE_INFER ? run->prepared : run->saved[0]};
+                       .saved = run->mode == CLV_MODE_TRAIN ? run->saved[0] : run->prepared};
 }
 
 static clv_status prepare(const clvi_run *run, clv_error *error)
 {
-    if (run->mode != CLV_MODE_INFER)
+    if (run->mode == CLV_MODE_TRAIN)
         return CLV_OK;
     const clvi_norm norm = norm_of(run);
     return clvi_norm_fold(run->device, &norm, run->prepared, error);
@@ -90,7 +95,7 @@ static clv_status prepare(const clvi_run *run, clv_error *error)
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const clvi_norm norm = norm_of(run);
-    if (run->mode != CLV_MODE_INFER) {
+    if (run->mode == CLV_MODE_TRAIN) {
         const clvi_norm_groups groups = clvi_norm_groups_of(norm.pixels, norm.channels);
         CLV_TRY(clvi_norm_statistics(run->device, &norm, run->in[0], run->workspace, error));
         CLV_TRY(clvi_norm_finish(run->device, &norm, run->workspace, groups, error));
@@ -115,6 +120,7 @@ const clvi_op clvi_op_batch_norm = {
     .min_inputs = 5,
     .max_inputs = 5,
     .output_count = 1,
+    .norm_inputs = PARAMETERS,
     .attrs = attr_specs,
     .attr_count = sizeof(attr_specs) / sizeof(*attr_specs),
     .attr_bytes = sizeof(attributes),

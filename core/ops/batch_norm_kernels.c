@@ -106,11 +106,11 @@ clv_status clvi_norm_apply(clvi_device *device, const clvi_norm *norm, clvi_view
     return run_over_pixels(&l, norm, error);
 }
 
-clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const clvi_norm_grads *g,
-                              clv_error *error)
+/* Σ dp and Σ dp·n into `total`, and the gradients to gamma and beta. */
+static clv_status backward_sums(clvi_device *device, const clvi_norm *norm,
+                                const clvi_norm_grads *g, clvi_view total, clv_error *error)
 {
     const clvi_norm_groups groups = clvi_norm_groups_of(norm->pixels, norm->channels);
-    const clvi_view total = row_of(g->workspace, 2 * (int64_t)groups.count, norm->channels);
     clvi_launch l;
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_bwd_sums", "");
     clvi_arg_view(&l, g->workspace);
@@ -128,10 +128,19 @@ clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const 
     clvi_arg_view(&l, g->workspace);
     clvi_arg_int(&l, (int32_t)norm->channels);
     clvi_arg_int(&l, groups.count);
-    CLV_TRY(clvi_launch_run(&l, channel_groups(device, norm->channels), 1, 1, error));
+    return clvi_launch_run(&l, channel_groups(device, norm->channels), 1, 1, error);
+}
+
+clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const clvi_norm_grads *g,
+                              clv_error *error)
+{
+    const clvi_norm_groups groups = clvi_norm_groups_of(norm->pixels, norm->channels);
+    const clvi_view total = row_of(g->workspace, 2 * (int64_t)groups.count, norm->channels);
+    clvi_launch l;
+    if (!norm->fixed || g->dgamma.buf || g->dbeta.buf)
+        CLV_TRY(backward_sums(device, norm, g, total, error));
     if (!g->dz.buf)
         return CLV_OK;
-
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_bwd_data", "");
     clvi_arg_view(&l, g->dz);
     clvi_arg_view(&l, g->z);
@@ -139,7 +148,7 @@ clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const 
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
-    clvi_arg_view(&l, total);
+    clvi_arg_view(&l, norm->fixed ? (clvi_view){0} : total);
     return run_over_pixels(&l, norm, error);
 }
 

@@ -9,6 +9,7 @@
 typedef struct clvi_norm {
     int64_t pixels, channels, activation;
     double eps, momentum;
+    bool fixed; /* saved holds the running statistics: they do not depend on z */
     clvi_view gamma, beta, running_mean, running_var;
     clvi_view saved;
 } clvi_norm;
@@ -45,7 +46,7 @@ typedef struct clvi_norm_grads {
     clvi_view z, dy;
     clvi_view dz;            /* buf NULL: not wanted; may be the memory of dy or z */
     clvi_view dgamma, dbeta; /* buf NULL: not wanted */
-    clvi_view workspace;     /* clvi_norm_workspace */
+    clvi_view workspace;     /* clvi_norm_workspace; none where fixed and only dz is wanted */
 } clvi_norm_grads;
 clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm,
                               const clvi_norm_grads *grads, clv_error *error) CLV_MUST_CHECK;

@@ -2,7 +2,8 @@
  * filters], then batch_norm's weight, bias, running_mean, running_var [filters]. Output: y [N, H',
  * W', filters]. Attributes: conv2d's, eps, momentum. Training saves the convolution's result and
  * its statistics, which the convolution takes along; inference folds the normalisation into the
- * weights. Kernels: kernels/conv2d.cl, kernels/batch_norm.cl. Reference: tests/ref/conv2d_bn_ref.c.
+ * weights, and so does training where the op is frozen and no gradient passes it. Frozen with a
+ * gradient, it normalises the saved result by the running statistics. Kernels: kernels/conv2d.cl, kernels/batch_norm.cl. Reference: tests/ref/conv2d_bn_ref.c.
  */
 #include "ops/batch_norm_kernels.h"
 #include "ops/conv2d_kernels.h"
@@ -25,6 +26,12 @@ static clvi_amount stats_amount(const clvi_wide *wide, const clvi_conv *one)
     return (clvi_amount){s.groups * clvi_norm_stats(one->co), clvi_norm_stats(one->co)};
 }
 
+/* Whether the normalisation is in the packed weights. */
+static bool folds(clv_mode mode, uint32_t wants_grad)
+{
+    return mode == CLV_MODE_INFER || (mode == CLVI_MODE_FROZEN && wants_grad == 0);
+}
+
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
@@ -32,14 +39,17 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     const clvi_conv c = clvi_conv_of(graph, node, 1);
     const int64_t packed = clvi_conv_packed(&wide, &c);
     out->forward_workspace = clvi_conv_forward_workspace(&wide, &c);
-    if (mode == CLV_MODE_INFER) {
-        out->prepared = (clvi_amount){0, packed + CLVI_NORM_FOLD * c.co};
-        return;
-    }
     out->prepared = (clvi_amount){0, packed};
-    out->forward_workspace = sum_of(out->forward_workspace, stats_amount(&wide, &c));
+    if (mode != CLV_MODE_TRAIN) {
+        out->prepared.constant += CLVI_NORM_FOLD * c.co;
+        out->prepared_in_backward = true;
+    } else {
+        out->forward_workspace = sum_of(out->forward_workspace, stats_amount(&wide, &c));
+        out->saved[1] = (clvi_amount){0, 2 * c.co};
+    }
+    if (folds(mode, wants_grad))
+        return;
     out->saved[0] = (clvi_amount){c.oh * c.ow * c.co, 0};
-    out->saved[1] = (clvi_amount){0, 2 * c.co};
     if (wants_grad == 0)
         return;
     out->backward_inputs = 1u << 2 | 1u << 3;
@@ -54,37 +64,46 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
                       norm.constant > conv.constant ? norm.constant : conv.constant};
 }
 
-static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
-{
-    const clvi_conv_attrs *a = run->node->attrs;
-    return (clvi_norm){.pixels = clvi_conv_pixels(c),
-                       .channels = c->co,
-                       .activation = a->activation,
-                       .eps = a->eps,
-                       .momentum = a->momentum,
-                       .gamma = run->in[2],
-                       .beta = run->in[3],
-                       .running_mean = run->in[4],
-                       .running_var = run->in[5],
-                       .saved = run->saved[1]};
-}
-
 static clvi_view view_at(clvi_view view, int64_t elements)
 {
     view.offset += (uint64_t)elements;
     return view;
 }
 
-static clv_status prepare(const clvi_run *run, clv_error *error)
+/* The folded statistics, which lie behind the packed weights. */
+static clvi_view fold_of(const clvi_run *run)
 {
     const clvi_wide wide = clvi_wide_of(run->device);
     const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
+    return view_at(run->prepared, clvi_conv_packed(&wide, &c));
+}
+
+static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
+{
+    const clvi_conv_attrs *a = run->node->attrs;
+    const bool fixed = run->mode != CLV_MODE_TRAIN;
+    return (clvi_norm){.pixels = clvi_conv_pixels(c),
+                       .channels = c->co,
+                       .activation = a->activation,
+                       .eps = a->eps,
+                       .momentum = a->momentum,
+                       .fixed = fixed,
+                       .gamma = run->in[2],
+                       .beta = run->in[3],
+                       .running_mean = run->in[4],
+                       .running_var = run->in[5],
+                       .saved = fixed ? fold_of(run) : run->saved[1]};
+}
+
+static clv_status prepare(const clvi_run *run, clv_error *error)
+{
+    const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
     clvi_view scale = {0};
-    if (run->mode == CLV_MODE_INFER) {
+    if (run->mode != CLV_MODE_TRAIN) {
         const clvi_norm norm = norm_of(run, &c);
-        const clvi_view fold = view_at(run->prepared, clvi_conv_packed(&wide, &c));
-        CLV_TRY(clvi_norm_fold(run->device, &norm, fold, error));
-        scale = view_at(fold, 2 * c.co);
+        CLV_TRY(clvi_norm_fold(run->device, &norm, norm.saved, error));
+        if (folds(run->mode, run->wants_grad))
+            scale = view_at(norm.saved, 2 * c.co);
     }
     return clvi_conv_pack(run->device, &c, run->in[1], scale, run->prepared, error);
 }
@@ -95,9 +114,9 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     const clvi_conv_attrs *a = run->node->attrs;
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     clvi_conv_call call = {.x = run->in[0], .packed = run->prepared, .workspace = run->workspace};
-    if (run->mode == CLV_MODE_INFER) {
+    if (folds(run->mode, run->wants_grad)) {
         call.y = run->out[0];
-        call.bias = view_at(run->prepared, clvi_conv_packed(&wide, &c) + 3 * c.co);
+        call.bias = view_at(fold_of(run), 3 * c.co);
         call.activation = a->activation;
         return clvi_conv_forward(run->device, &c, &call, error);
     }
@@ -105,10 +124,12 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     const clvi_conv_stats s = clvi_conv_stats_of(&wide, &c);
     const clvi_amount flat = clvi_conv_forward_workspace(&wide, &c);
     call.y = run->saved[0];
-    call.stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
+    if (!norm.fixed)
+        call.stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
     CLV_TRY(clvi_conv_forward(run->device, &c, &call, error));
-    CLV_TRY(clvi_norm_finish(run->device, &norm, call.stats, (clvi_norm_groups){s.groups, s.share},
-                             error));
+    if (!norm.fixed)
+        CLV_TRY(clvi_norm_finish(run->device, &norm, call.stats,
+                                 (clvi_norm_groups){s.groups, s.share}, error));
     return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
 }
 
@@ -140,6 +161,7 @@ const clvi_op clvi_op_conv2d_bn = {
     .min_inputs = 6,
     .max_inputs = 6,
     .output_count = 1,
+    .norm_inputs = 1u << 2 | 1u << 3,
     .attrs = clvi_conv_attr_specs,
     .attr_count = CLVI_CONV_BN_ATTRS,
     .attr_bytes = sizeof(clvi_conv_attrs),

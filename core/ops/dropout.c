@@ -92,6 +92,7 @@ const clvi_op clvi_op_dropout = {
     .min_inputs = 1,
     .max_inputs = 1,
     .output_count = 1,
+    .draws = true,
     .attrs = attr_specs,
     .attr_count = 1,
     .attr_bytes = sizeof(attributes),

@@ -67,6 +67,10 @@ typedef struct clvi_run_random {
     clvi_view ids; /* [n] u32 sample ids */
 } clvi_run_random;
 
+/* How a node of a training plan may run beside CLV_MODE_TRAIN and CLV_MODE_INFER: normalised by
+ * running statistics that stay as they are, with gradients. Only ops with `norm_inputs` see it. */
+#define CLVI_MODE_FROZEN ((clv_mode)(CLV_MODE_INFER + 1))
+
 /* One call of a node. Views are valid for this call; buf NULL means absent or not wanted. */
 typedef struct clvi_run {
     clvi_device *device;
@@ -91,6 +95,9 @@ typedef struct clvi_op {
     const clvi_attr_spec *attrs;
     size_t attr_count, attr_bytes;
     bool is_alias; /* out[0] is in[0] with another shape: no kernels, no needs */
+    bool draws;    /* its training differs from inference by random numbers */
+    /* Bit i: input i is the weight or bias of a normalisation with running statistics. */
+    uint32_t norm_inputs;
     /* Checks inputs and fills output shapes. CLV_E_SHAPE says node, what was given, what is wanted.
      */
     clv_status (*shape)(clvi_shape_request *request, clv_error *error);

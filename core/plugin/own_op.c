@@ -92,6 +92,7 @@ static clv_status take_counts(entry *e, clv_error *error)
         return refuse(e, error, "clv_op_desc.shape is NULL, it is mandatory");
     if (d->forward == NULL)
         return refuse(e, error, "clv_op_desc.forward is NULL, it is mandatory");
+    e->op->op.draws = true; /* for all that is known of it */
     e->op->op.min_inputs = (int32_t)d->min_inputs;
     e->op->op.max_inputs = (int32_t)d->max_inputs;
     e->op->op.output_count = (int32_t)d->output_count;

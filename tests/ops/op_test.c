@@ -23,6 +23,7 @@ typedef struct rig {
     const op_suite *suite;
     op_data *data;
     clv_mode mode;
+    bool frozen;   /* training by running statistics: CLVI_MODE_FROZEN */
     uint32_t mask; /* inputs with gradient */
     clv_graph *graph;
     clvi_store *store;
@@ -139,6 +140,8 @@ static void build(rig *r)
                            .max_batch = test->n,
                            .outputs = r->outputs,
                            .output_count = (size_t)r->output_count};
+    const uint8_t frozen = (uint8_t)CLVI_MODE_FROZEN; /* of the one node */
+    desc.node_modes = r->frozen ? &frozen : NULL;
     if (r->mode == CLV_MODE_TRAIN)
         desc.outputs_with_grad = (1u << r->output_count) - 1;
     for (int i = 0; i < r->data->input_count; i++)
@@ -335,7 +338,10 @@ static void check_values(const rig *r, const char *what, int index, const float 
     if (!compare(given, expected->data, expected->elements, atol, gradient ? b->grad_rtol : b->rtol,
                  &result))
         fail_msg("%s, %s, %s, batch %lld of %lld: %s %d: %s", r->suite->op, r->data->test->name,
-                 r->mode == CLV_MODE_TRAIN ? "training" : "inference", (long long)expected->dims[0],
+                 r->frozen                   ? "frozen"
+                 : r->mode == CLV_MODE_TRAIN ? "training"
+                                             : "inference",
+                 (long long)expected->dims[0],
                  (long long)r->data->test->n, what, index, compare_text(&result, text));
 }
 
@@ -412,7 +418,7 @@ static void run_rig(rig *r, ref_call calls[2], bool first)
     for (int b = 0; b < 2 && batches[b] > 0; b++) {
         if (calls[b].in[0].data == NULL) {
             op_call_init(&calls[b], r->data, r->output_shapes, r->output_count, batches[b],
-                         r->mode == CLV_MODE_TRAIN);
+                         r->mode == CLV_MODE_TRAIN && !r->frozen);
             op_call_grad(&calls[b], r->data);
         }
         run_batch(r, &calls[b], batches[b], first);
@@ -420,26 +426,40 @@ static void run_rig(rig *r, ref_call calls[2], bool first)
     tear_down(r);
 }
 
+/* All gradients at once, each alone, and none. */
+static void run_training(struct clvi_device *device, const op_suite *suite, op_data *data,
+                         bool frozen)
+{
+    const uint32_t all = op_data_differentiable(data);
+    ref_call calls[2] = {{.train = false}};
+    for (int i = -1; i <= data->input_count; i++) {
+        const uint32_t mask = i < 0 ? all : i < data->input_count ? all & 1u << i : 0;
+        const bool none = frozen && i == data->input_count;
+        if (i >= 0 && (mask == all || (mask == 0 && !none)))
+            continue;
+        rig r = {.device = device,
+                 .suite = suite,
+                 .data = data,
+                 .mode = CLV_MODE_TRAIN,
+                 .frozen = frozen,
+                 .mask = mask};
+        run_rig(&r, calls, i < 0);
+    }
+    for (int b = 0; b < 2; b++)
+        op_call_fini(&calls[b]);
+}
+
 void op_test_run(struct clvi_device *device, const op_suite *suite, const op_case *test)
 {
     op_data data;
     op_data_init(&data, suite, test);
-    const uint32_t all = op_data_differentiable(&data);
-    ref_call infer[2] = {{.train = false}}, train[2] = {{.train = false}};
+    ref_call infer[2] = {{.train = false}};
     rig r = {.device = device, .suite = suite, .data = &data, .mode = CLV_MODE_INFER};
     run_rig(&r, infer, true);
-    r = (rig){.device = device, .suite = suite, .data = &data, .mode = CLV_MODE_TRAIN, .mask = all};
-    run_rig(&r, train, true);
-    for (int i = 0; i < data.input_count; i++) {
-        if ((all >> i & 1) == 0 || all == 1u << i)
-            continue;
-        r = (rig){.device = device, .suite = suite, .data = &data, .mode = CLV_MODE_TRAIN};
-        r.mask = 1u << i;
-        run_rig(&r, train, false);
-    }
-    for (int b = 0; b < 2; b++) {
+    run_training(device, suite, &data, false);
+    if (clvi_op_find(suite->op)->norm_inputs != 0)
+        run_training(device, suite, &data, true);
+    for (int b = 0; b < 2; b++)
         op_call_fini(&infer[b]);
-        op_call_fini(&train[b]);
-    }
     op_data_fini(&data);
 }

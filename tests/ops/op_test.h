@@ -5,6 +5,8 @@
  *   - training: the gradients of everything that has one against the reference's backward where it
  *     has one, and against 4-point central differences of loss = Σ r·out with random r; all
  * gradients at once and each alone;
+ *   - an operation with running statistics: training with these frozen, the same way, and without
+ *     any gradient;
  *   - each of it for the case's batch and for half of it in the same plan. */
 #ifndef CLV_TEST_OP_TEST_H
 #define CLV_TEST_OP_TEST_H
