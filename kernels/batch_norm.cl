@@ -176,7 +176,8 @@ CLV_SINGLE __kernel void batch_norm_bwd_finish(__global float *restrict total, u
 }
 
 /* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again; total NULL: dz =
- * invstd·gamma·dp, for statistics that do not depend on z. dz may be the very memory of dy or z. NDRange: group g takes `share` pixels. */
+ * invstd·gamma·dp, for statistics that do not depend on z. dz may be the very memory of dy or z.
+ * NDRange: group g takes `share` pixels. */
 CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                                              __global const float *z, ulong z_at,
                                              __global const float *dy, ulong dy_at,

@@ -39,8 +39,8 @@ typedef struct clvi_plan_desc {
     size_t output_count;
     uint32_t outputs_with_grad; /* bit i: a gradient of outputs[i] will be given (train) */
     uint32_t inputs_with_grad;  /* bit i: the gradient of graph input i is wanted (train) */
-    /* Of each node, CLV_MODE_TRAIN, CLV_MODE_INFER (nothing trainable above it) or CLVI_MODE_FROZEN;
-     * NULL: all run in `mode`. Training only; copied. */
+    /* Of each node, CLV_MODE_TRAIN, CLV_MODE_INFER (nothing trainable above it) or
+     * CLVI_MODE_FROZEN; NULL: all run in `mode`. Training only; copied. */
     const uint8_t *node_modes;
     const bool *trains; /* of each variable of the graph; NULL: as the store says. Borrowed */
     /* Only nodes behind this tensor are planned; its values come from clvi_plan_bind_from. */

@@ -57,11 +57,12 @@ void clvi_store_destroy(clvi_store *store)
 }
 
 clv_status clvi_store_add(clvi_store *store, const clv_graph *graph, const char *prefix,
-                          bool (*trainable)(void *user, const char *name), void *user,
+                          clvi_trains (*trains)(void *user, const char *name), void *user,
                           uint32_t *base, clv_error *error)
 {
     CLV_ASSERT(store->kinds == 0);
     const size_t first = store->segment_count;
+    bool later = false;
     CLV_TRY(clvi_grow((void **)&store->segments, &store->segment_capacity,
                       first + graph->variable_count, sizeof *store->segments, error));
     for (size_t i = 0; i < graph->variable_count; i++) {
@@ -77,11 +78,15 @@ clv_status clvi_store_add(clvi_store *store, const clv_graph *graph, const char 
         s->a = v->a;
         s->is_state = v->is_state;
         s->no_decay = v->no_decay;
-        s->trainable = !v->is_state && (!trainable || trainable(user, v->name));
-        s->group = store->group_count;
+        const clvi_trains when = v->is_state ? CLVI_TRAINS_NEVER
+                                 : trains    ? trains(user, v->name)
+                                             : CLVI_TRAINS;
+        s->trainable = when != CLVI_TRAINS_NEVER;
+        s->group = store->group_count + (when == CLVI_TRAINS_LATER);
+        later |= when == CLVI_TRAINS_LATER;
     }
     store->segment_count = first + graph->variable_count;
-    store->group_count++;
+    store->group_count += later ? 2 : 1;
     *base = (uint32_t)first;
     return CLV_OK;
 }

@@ -18,7 +18,8 @@ typedef struct clvi_segment {
     double a;
     bool is_state, no_decay;
     bool trainable; /* never for states */
-    uint32_t group; /* steps together: each expert, gate and head is a group */
+    uint32_t group; /* steps together: each expert, gate and head is a group, and each one's
+                     * variables that train later */
     uint32_t slab;  /* which slab of its kind; trainable and fixed variables have slabs apart */
     uint64_t offset;
 } clvi_segment;
@@ -26,11 +27,17 @@ typedef struct clvi_segment {
 clv_status clvi_store_create(clvi_device *device, clvi_store **out,
                              clv_error *error) CLV_MUST_CHECK;
 void clvi_store_destroy(clvi_store *store); /* NULL allowed; plans over it must be gone */
-/* Adds the variables of a graph, named prefix + name, as a new group; *base is the index of the
- * first: variable i of the graph is segment *base + i. Before commit. `trainable` NULL: all
- * parameters; else it decides by the name without prefix. */
+typedef enum clvi_trains {
+    CLVI_TRAINS_NEVER,
+    CLVI_TRAINS,
+    CLVI_TRAINS_LATER /* trainable, in a group of its own that begins to step at some time */
+} clvi_trains;
+
+/* Adds the variables of a graph, named prefix + name, as a new group, and those that train later as
+ * one more; *base is the index of the first: variable i of the graph is segment *base + i. Before
+ * commit. `trains` NULL: all parameters; else it decides by the name without prefix. */
 clv_status clvi_store_add(clvi_store *store, const clv_graph *graph, const char *prefix,
-                          bool (*trainable)(void *user, const char *name), void *user,
+                          clvi_trains (*trains)(void *user, const char *name), void *user,
                           uint32_t *base, clv_error *error) CLV_MUST_CHECK;
 
 /* What a store may keep of a variable. Gradients, moments and sums: of trainable ones only. */
@@ -97,7 +104,7 @@ uint64_t clvi_store_bytes(const clvi_store *store);
 uint64_t clvi_store_version(const clvi_store *store);
 void clvi_store_touch(clvi_store *store);
 
-/* Number of groups: one per clvi_store_add. */
+/* Number of groups: one or two per clvi_store_add. */
 uint32_t clvi_store_group_count(const clvi_store *store);
 
 /* Trainable or all parameters (no states), in elements. */

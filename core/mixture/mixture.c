@@ -8,6 +8,7 @@
 #include "mixture/expert.h"
 #include "mixture/head.h"
 #include "mixture/image.h"
+#include "mixture/trainable.h"
 #include "ops/share.h"
 
 #include <stdio.h>
@@ -17,8 +18,10 @@ typedef struct part {
     clv_options *options; /* of an expert */
     clv_graph *graph;
     uint32_t base;
+    clvi_trainable *trainable; /* what of it trains; NULL: all (the head) */
     clvi_slabs *slabs;
     clvi_plan *plans[2]; /* [0]: train, [1]: infer */
+    clvi_plan *later;    /* train, from the epoch on in which more trains; NULL: there is none */
     size_t form;         /* which input form it sees */
     char *preprocessing;
 } part;
@@ -44,8 +47,10 @@ struct clvi_mixture {
     double ce_weight;
     float *class_weights; /* [classes]; NULL: all alike */
     clvi_buf *class_weights_buf;
-    size_t nll[2]; /* by mode: which of the head's wanted outputs is reported */
-    int64_t n;     /* of the last infer */
+    size_t nll[2];  /* by mode: which of the head's wanted outputs is reported */
+    int64_t n;      /* of the last infer */
+    uint32_t epoch; /* of the last step */
+    bool *active;   /* [groups of the store] */
 };
 
 enum { TRAIN, INFER };
@@ -54,7 +59,9 @@ static void part_fini(part *p)
 {
     clvi_plan_destroy(p->plans[TRAIN]);
     clvi_plan_destroy(p->plans[INFER]);
+    clvi_plan_destroy(p->later);
     clvi_slabs_destroy(p->slabs);
+    clvi_trainable_destroy(p->trainable);
     clvi_graph_destroy(p->graph);
     clvi_options_destroy(p->options);
     clvi_free(p->preprocessing);
@@ -75,6 +82,7 @@ void clvi_mixture_destroy(clvi_mixture *m)
     clvi_buf_destroy(m->picture);
     clvi_buf_destroy(m->class_weights_buf);
     clvi_free(m->class_weights);
+    clvi_free(m->active);
     clvi_metrics_destroy(m->metrics);
     clvi_store_destroy(m->store);
     clvi_free(m->forms);
@@ -130,7 +138,9 @@ static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
     p->graph = expert.graph;
     char prefix[128];
     snprintf(prefix, sizeof prefix, "%s.", expert.section);
-    CLV_TRY(clvi_store_add(m->store, p->graph, prefix, NULL, NULL, &p->base, error));
+    CLV_TRY(clvi_trainable_create(m->desc.config, expert.section, p->graph, &p->trainable, error));
+    CLV_TRY(clvi_store_add(m->store, p->graph, prefix, clvi_trainable_of, p->trainable, &p->base,
+                           error));
     CLV_TRY(describe_form(&m->desc, &expert.form, &p->preprocessing, error));
     return find_form(m, &expert.form, &p->form, error);
 }
@@ -165,34 +175,57 @@ static clv_status list_buffers(const clvi_mixture *m, clvi_beside **out, size_t 
     return CLV_OK;
 }
 
-/* Plan of a part for one mode. The first of the wanted outputs gets a gradient in training. */
-static clv_status plan_mode(clvi_mixture *m, part *p, int mode, const clv_tensor *outputs,
-                            size_t count, clv_error *error)
+/* Plan of a part for one mode; `stage` is of its clvi_trainable. The first of the wanted outputs
+ * gets a gradient in training. */
+static clv_status make_plan(clvi_mixture *m, part *p, int mode, int stage,
+                            const clv_tensor *outputs, size_t count, clvi_plan **out,
+                            clv_error *error)
 {
-    const bool train = mode == TRAIN;
-    if (train && !m->desc.train)
-        return CLV_OK;
+    const bool train = mode == TRAIN, parts = train && p->trainable;
     if (!p->slabs)
         CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
     clvi_beside *beside = NULL;
     size_t beside_count = 0;
     CLV_TRY(list_buffers(m, &beside, &beside_count, error));
-    const clvi_plan_desc desc = {.graph = p->graph,
-                                 .store = m->store,
-                                 .base = p->base,
-                                 .slabs = p->slabs,
-                                 .mode = train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
-                                 .max_batch = m->desc.max_batch,
-                                 .outputs = outputs,
-                                 .output_count = count,
-                                 .outputs_with_grad = train ? 1 : 0,
-                                 .inputs_with_grad =
-                                     train && p == &m->head ? 1u << CLVI_HEAD_LOGITS : 0,
-                                 .beside = beside,
-                                 .beside_count = beside_count};
-    const clv_status status = clvi_plan_create(&desc, &p->plans[mode], error);
+    const clvi_plan_desc desc = {
+        .graph = p->graph,
+        .store = m->store,
+        .base = p->base,
+        .slabs = p->slabs,
+        .mode = train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
+        .max_batch = m->desc.max_batch,
+        .outputs = outputs,
+        .output_count = count,
+        .outputs_with_grad = train ? 1 : 0,
+        .inputs_with_grad = train && p == &m->head ? 1u << CLVI_HEAD_LOGITS : 0,
+        .trains = parts ? clvi_trainable_variables(p->trainable, stage) : NULL,
+        .node_modes = parts ? clvi_trainable_modes(p->trainable, stage) : NULL,
+        .beside = beside,
+        .beside_count = beside_count};
+    const clv_status status = clvi_plan_create(&desc, out, error);
     clvi_free(beside);
     return status;
+}
+
+/* The plans of a part for one mode: for training two where more trains from some epoch on. They
+ * never run at the same time and share their memory. */
+static clv_status plan_mode(clvi_mixture *m, part *p, int mode, const clv_tensor *outputs,
+                            size_t count, clv_error *error)
+{
+    if (mode == TRAIN && !m->desc.train)
+        return CLV_OK;
+    CLV_TRY(make_plan(m, p, mode, 0, outputs, count, &p->plans[mode], error));
+    if (mode == INFER || !p->trainable || clvi_trainable_stages(p->trainable) == 1)
+        return CLV_OK;
+    return make_plan(m, p, mode, 1, outputs, count, &p->later, error);
+}
+
+/* The plan that runs in a mode and an epoch, from 0. */
+static clvi_plan *plan_of(const part *p, int mode, uint32_t epoch)
+{
+    return mode == TRAIN && p->later && clvi_trainable_stage(p->trainable, epoch) > 0
+               ? p->later
+               : p->plans[mode];
 }
 
 static clv_status plan_expert(clvi_mixture *m, part *p, clv_error *error)
@@ -281,6 +314,12 @@ static clv_status build(clvi_mixture *m, clv_error *error)
     CLV_TRY(clvi_head_build(m->desc.classes, clvi_config_real(config, "loss", "label_smoothing"),
                             &m->head.graph, error));
     CLV_TRY(clvi_store_add(m->store, m->head.graph, "head.", NULL, NULL, &m->head.base, error));
+    m->active = clvi_calloc(clvi_store_group_count(m->store), sizeof *m->active);
+    if (!m->active)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu experts", count);
+    if (m->desc.train && clvi_mixture_training(m, 0) == 0)
+        return clvi_config_fail(config, clvi_config_expert_section(config, 0), "trainable", error,
+                                "nothing trains in the first epoch");
     const uint32_t kinds = m->desc.store_kinds ? m->desc.store_kinds : CLVI_STORE_FOR_ADAM;
     CLV_TRY(
         clvi_store_commit_kinds(m->store, m->desc.train ? kinds : CLVI_STORE_ONLY_VALUES, error));
@@ -384,12 +423,13 @@ static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *b
     const int64_t n = batch->n;
     for (size_t i = 0; i < m->expert_count; i++) {
         part *p = &m->experts[i];
-        clvi_plan_bind(p->plans[mode], 0, (clvi_view){m->forms[p->form].buf, 0}, none);
-        CLV_TRY(clvi_plan_forward(p->plans[mode], n, &random, error));
+        clvi_plan *plan = plan_of(p, mode, batch->epoch);
+        clvi_plan_bind(plan, 0, (clvi_view){m->forms[p->form].buf, 0}, none);
+        CLV_TRY(clvi_plan_forward(plan, n, &random, error));
     }
     if (!batch->labels)
         return CLV_OK;
-    clvi_plan *expert = m->experts[0].plans[mode], *head = m->head.plans[mode];
+    clvi_plan *expert = plan_of(&m->experts[0], mode, batch->epoch), *head = m->head.plans[mode];
     const clvi_view logits = clvi_plan_output(expert, 0, n);
     const clvi_view grad = mode == TRAIN ? clvi_plan_grad(expert, 0, n) : none;
     clvi_plan_bind(head, CLVI_HEAD_LOGITS, logits, grad);
@@ -446,7 +486,8 @@ clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, c
     CLV_TRY(seed_backward(m, batch, error));
     CLV_TRY(clvi_plan_backward(m->head.plans[TRAIN], error));
     for (size_t i = 0; i < m->expert_count; i++)
-        CLV_TRY(clvi_plan_backward(m->experts[i].plans[TRAIN], error));
+        CLV_TRY(clvi_plan_backward(plan_of(&m->experts[i], TRAIN, batch->epoch), error));
+    m->epoch = batch->epoch;
     return CLV_OK;
 }
 
@@ -495,8 +536,11 @@ clv_status clvi_mixture_put_metrics(clvi_mixture *m, const uint32_t words[CLVI_M
 clv_status clvi_mixture_watch(clvi_mixture *m, clv_error *error)
 {
     for (int mode = TRAIN; mode <= INFER; mode++) {
-        for (size_t i = 0; i < m->expert_count; i++)
+        for (size_t i = 0; i < m->expert_count; i++) {
             CLV_TRY(clvi_plan_watch(m->experts[i].plans[mode], error));
+            if (m->experts[i].later)
+                CLV_TRY(clvi_plan_watch(m->experts[i].later, error));
+        }
         CLV_TRY(clvi_plan_watch(m->head.plans[mode], error));
     }
     return CLV_OK;
@@ -511,7 +555,7 @@ clv_status clvi_mixture_watched(const clvi_mixture *m, bool train, const char **
     *graph = m->head.graph->label;
     for (size_t i = 0; i < m->expert_count; i++) {
         clvi_finding now;
-        CLV_TRY(clvi_plan_watched(m->experts[i].plans[mode], &now, error));
+        CLV_TRY(clvi_plan_watched(plan_of(&m->experts[i], mode, m->epoch), &now, error));
         if (now.found && !now.backward) {
             *graph = m->experts[i].graph->label;
             *out = now;
@@ -546,6 +590,10 @@ static clv_status run_black(clvi_mixture *m, clv_error *error)
         status = clvi_mixture_infer(m, &b, error);
         if (status == CLV_OK && m->desc.train)
             status = clvi_mixture_step(m, &b, error);
+        clvi_mixture_batch late = b;
+        late.epoch = UINT32_MAX; /* when all trains that ever will */
+        if (status == CLV_OK && m->desc.train && clvi_mixture_active(m, 0))
+            status = clvi_mixture_step(m, &late, error);
     }
     clvi_free(black);
     clvi_free(labels);
@@ -577,6 +625,43 @@ const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *m, size_t index)
     return m->experts[index].graph;
 }
 
+/* Whether a variable of the store trains in an epoch. */
+static bool trains(const clvi_mixture *m, size_t segment, uint32_t epoch)
+{
+    if (!clvi_store_segment(m->store, segment)->trainable)
+        return false;
+    for (size_t i = 0; i < m->expert_count; i++) {
+        const part *p = &m->experts[i];
+        if (segment < p->base || segment - p->base >= p->graph->variable_count)
+            continue;
+        const int stage = clvi_trainable_stage(p->trainable, epoch);
+        return clvi_trainable_variables(p->trainable, stage)[segment - p->base];
+    }
+    return true;
+}
+
+const bool *clvi_mixture_active(clvi_mixture *m, uint32_t epoch)
+{
+    const uint32_t groups = clvi_store_group_count(m->store);
+    bool all = true;
+    for (uint32_t g = 0; g < groups; g++)
+        m->active[g] = true;
+    for (size_t i = 0; i < clvi_store_count(m->store); i++) {
+        const clvi_segment *s = clvi_store_segment(m->store, i);
+        if (s->trainable && !trains(m, i, epoch))
+            all = m->active[s->group] = false;
+    }
+    return all ? NULL : m->active;
+}
+
+int64_t clvi_mixture_training(const clvi_mixture *m, uint32_t epoch)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < clvi_store_count(m->store); i++)
+        sum += trains(m, i, epoch) ? clvi_store_segment(m->store, i)->elements : 0;
+    return sum;
+}
+
 uint64_t clvi_mixture_bytes(const clvi_mixture *m)
 {
     uint64_t sum = clvi_buf_bytes(m->pixels) + clvi_buf_bytes(m->picture) +
@@ -591,6 +676,7 @@ uint64_t clvi_mixture_bytes(const clvi_mixture *m)
         sum += clvi_slabs_bytes(p->slabs);
         for (int k = TRAIN; k <= INFER; k++)
             sum += p->plans[k] ? clvi_plan_own_bytes(p->plans[k]) : 0;
+        sum += p->later ? clvi_plan_own_bytes(p->later) : 0;
     }
     return sum;
 }

@@ -86,6 +86,11 @@ clv_status clvi_mixture_watched(const clvi_mixture *mixture, bool train, const c
 clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
 
 clvi_store *clvi_mixture_store(clvi_mixture *mixture);
+/* Which groups of the store's variables step in an epoch, from 0; NULL: all. Valid until the next
+ * call. */
+const bool *clvi_mixture_active(clvi_mixture *mixture, uint32_t epoch);
+/* Parameters that train in an epoch, from 0. */
+int64_t clvi_mixture_training(const clvi_mixture *mixture, uint32_t epoch);
 size_t clvi_mixture_expert_count(const clvi_mixture *mixture);
 const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *mixture, size_t index);
 /* Bytes of device memory: the store, activations, gradients, images. What is planned is what is

@@ -2,8 +2,8 @@
  * Inputs: x [N, …, C] f32, weight, bias, running_mean, running_var [C]. Output: y, as x.
  * Attributes: eps, momentum, activation. Training normalises by the batch's m = N·… values per
  * channel and moves the running statistics (m = 1: variance 0, they stay); inference, and training
- * where the op is frozen, normalise by the running ones. Saves mean and 1/√(var + eps). Kernels: kernels/batch_norm.cl. Reference:
- * tests/ref/batch_norm_ref.c. */
+ * where the op is frozen, normalise by the running ones. Saves mean and 1/√(var + eps). Kernels:
+ * kernels/batch_norm.cl. Reference: tests/ref/batch_norm_ref.c. */
 #include "ops/batch_norm_kernels.h"
 
 #include <stddef.h>

@@ -3,7 +3,8 @@
  * W', filters]. Attributes: conv2d's, eps, momentum. Training saves the convolution's result and
  * its statistics, which the convolution takes along; inference folds the normalisation into the
  * weights, and so does training where the op is frozen and no gradient passes it. Frozen with a
- * gradient, it normalises the saved result by the running statistics. Kernels: kernels/conv2d.cl, kernels/batch_norm.cl. Reference: tests/ref/conv2d_bn_ref.c.
+ * gradient, it normalises the saved result by the running statistics. Kernels: kernels/conv2d.cl,
+ * kernels/batch_norm.cl. Reference: tests/ref/conv2d_bn_ref.c.
  */
 #include "ops/batch_norm_kernels.h"
 #include "ops/conv2d_kernels.h"

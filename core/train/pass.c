@@ -86,7 +86,8 @@ clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
     }
     if (*done)
         return CLV_OK;
-    CLV_TRY(clvi_optimizer_step(t->optimizer, clvi_trainer_rate(t, t->state.step), NULL, error));
+    const bool *active = clvi_mixture_active(t->mixture, (uint32_t)t->state.epoch);
+    CLV_TRY(clvi_optimizer_step(t->optimizer, clvi_trainer_rate(t, t->state.step), active, error));
     t->state.step++;
     t->state.running.steps++;
     t->state.running.images = (int64_t)clvi_loader_position(t->train_loader);

@@ -51,7 +51,7 @@ typedef struct trainer {
     const char *frozen; /* part of the names that are not trained; NULL: none */
 } trainer;
 
-static bool is_trainable(void *user, const char *name)
+static clvi_trains is_trainable(void *user, const char *name)
 {
     const trainer *t = user;
     return t->frozen == NULL || strstr(name, t->frozen) == NULL;

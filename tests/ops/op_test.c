@@ -91,7 +91,7 @@ static void add_input(rig *r, int i, clv_tensor *tensor)
     OK(clvi_graph_variable_add(r->graph, &desc, input->kind == OP_STATE, tensor, &error));
 }
 
-static bool is_trainable(void *user, const char *name)
+static clvi_trains is_trainable(void *user, const char *name)
 {
     const rig *r = user;
     return (r->mask >> (name[2] - '0') & 1) != 0;
@@ -341,8 +341,8 @@ static void check_values(const rig *r, const char *what, int index, const float 
                  r->frozen                   ? "frozen"
                  : r->mode == CLV_MODE_TRAIN ? "training"
                                              : "inference",
-                 (long long)expected->dims[0],
-                 (long long)r->data->test->n, what, index, compare_text(&result, text));
+                 (long long)expected->dims[0], (long long)r->data->test->n, what, index,
+                 compare_text(&result, text));
 }
 
 static void check_same_bits(const rig *r, const answer *a, const answer *b, const ref_call *call)

@@ -50,7 +50,7 @@ static double uniform(bench *b)
     return (double)(b->random >> 11) * 0x1p-53 * 2 - 1;
 }
 
-static bool is_trainable(void *user, const char *name)
+static clvi_trains is_trainable(void *user, const char *name)
 {
     (void)user;
     return strcmp(name, "frozen") != 0;

@@ -266,7 +266,7 @@ static void test_prepared_stays(void **state)
 }
 
 /* Frozen parameters get no gradient, and what lies below them no backward. */
-static bool only_second(void *user, const char *name)
+static clvi_trains only_second(void *user, const char *name)
 {
     (void)user;
     return strncmp(name, "second", 6) == 0;

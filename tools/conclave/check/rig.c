@@ -125,7 +125,7 @@ clv_status rig_read(const rig *r, size_t place, int64_t n, float *out, clv_error
 /* ---- Opening ---- */
 
 /* store's question: has the variable of this name a gradient? */
-static bool is_trainable(void *user, const char *name)
+static clvi_trains is_trainable(void *user, const char *name)
 {
     const rig *r = user;
     const clv_graph *graph = r->desc.graph;
