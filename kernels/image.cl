@@ -2,22 +2,25 @@
 #include "elementwise.clh"
 #include "philox.clh"
 
-/* y = x. y [total] f32, x [total] bytes, x_at in bytes.
- * NDRange: groups of one work-item, each a share of the flat array; 0 bytes of local memory. */
-CLV_SINGLE __kernel void image_convert(__global float *restrict y, ulong y_at,
-                                       __global const uchar *restrict x, ulong x_at, int total,
-                                       int share)
+/* In all kernels that read bytes: x [n, h + 2·my, w + 2·mx, c], y [n, h, w, c]. The picture stands
+ * in the middle of x; my and mx are the margins above and below, left and right. */
+
+/* y = the middle of x. y f32, overwritten, x bytes, x_at in bytes.
+ * NDRange: groups of one work-item, each a share of the n·h rows; 0 bytes of local memory. */
+CLV_SINGLE __kernel void image_middle(__global float *restrict y, ulong y_at,
+                                      __global const uchar *restrict x, ulong x_at, int n, int h,
+                                      int w, int c, int my, int mx, int share)
 {
-    y += y_at;
-    x += x_at;
-    CLV_EACH(i, left, total, share)
-    {
-        if (left >= CLV_V) {
-            vstoreV(convert_floatV(vloadV(0, x + i)), 0, y + i);
-        } else {
-            for (int k = 0; k < left; k++)
-                y[i + k] = (float)x[i + k];
-        }
+    const int whole_h = h + 2 * my, whole_w = w + 2 * mx;
+    for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
+        const size_t row = (size_t)(r / h) * whole_h + r % h + my;
+        __global const uchar *in = x + x_at + (row * whole_w + mx) * c;
+        __global float *out = y + y_at + (size_t)r * w * c;
+        int i = 0;
+        for (; i + CLV_V <= w * c; i += CLV_V)
+            vstoreV(convert_floatV(vloadV(0, in + i)), 0, out + i);
+        for (; i < w * c; i++)
+            out[i] = (float)in[i];
     }
 }
 
@@ -113,15 +116,16 @@ static float sample(__global const uchar *in, int h, int w, int c, int k, float 
 }
 
 /* y = x distorted as handwriting varies: rotated, sheared, scaled, shifted and bent a little, never
- * mirrored, with another contrast and brightness, within 0 … 255. y [n, h, w, c] f32 (overwritten),
- * x the same in bytes, x_at in bytes; ids [n].
- * NDRange: groups (g, 1) of one work-item; group g takes a share of the n·h rows. */
+ * mirrored, with another contrast and brightness, within 0 … 255. y f32 (overwritten), x bytes,
+ * x_at in bytes; ids [n]. NDRange: groups (g, 1) of one work-item; group g takes a share of the n·h
+ * rows. */
 CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at,
-                                          __global const uchar *restrict x, ulong x_at,
-                                          __global const uint *restrict ids, ulong ids_at, int n,
-                                          int h, int w, int c, uint key0, uint key1, uint epoch,
-                                          int share)
+                                          __global const uchar *restrict x, ulong x_at, int n,
+                                          int h, int w, int c, int my, int mx,
+                                          __global const uint *restrict ids, ulong ids_at,
+                                          uint key0, uint key1, uint epoch, int share)
 {
+    const int whole_h = h + 2 * my, whole_w = w + 2 * mx;
     distortion d;
     int drawn = -1;
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
@@ -129,7 +133,7 @@ CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at
         if (s != drawn)
             distort(&d, (uint2)(key0, key1), epoch, ids[ids_at + s], h, w);
         drawn = s;
-        __global const uchar *in = x + x_at + (size_t)s * h * w * c;
+        __global const uchar *in = x + x_at + (size_t)s * whole_h * whole_w * c;
         __global float *out = y + y_at + (size_t)r * w * c;
         for (int ox = 0; ox < w; ox += CLV_V) {
             floatV from_x, from_y;
@@ -139,7 +143,8 @@ CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at
             vstoreV(from_y, 0, at_y);
             for (int i = 0; i < CLV_V && ox + i < w; i++)
                 for (int k = 0; k < c; k++) {
-                    const float v = sample(in, h, w, c, k, at_x[i], at_y[i]);
+                    const float v = sample(in, whole_h, whole_w, c, k, at_x[i] + (float)mx,
+                                           at_y[i] + (float)my);
                     out[(ox + i) * c + k] = clamp(fma(v, d.contrast, d.brightness), 0.0f, 255.0f);
                 }
         }
@@ -196,23 +201,36 @@ static void recolour(change *d, int c, float turn, float saturation, float contr
     d->blue = blue;
 }
 
-/* Draws: 0: area and quotient of the crop, its place along x, y; 1: mirrored, brightness, contrast,
- * saturation; 2: hue, erased, area and quotient of the hole; 3: its place. */
-static void choose(change *d, uint2 key, uint epoch, uint id, int h, int w, int c, float crop,
-                   float flip, float colour, float hue, float erase)
+/* Which part of the whole is seen: of at least `crop` of its area, anywhere in it; crop = 0: the
+ * middle. cut: the draws for area, quotient and place along x and y. */
+static void part_of(change *d, float4 cut, float crop, int h, int w, int my, int mx)
 {
-    const float4 cut = draw_unit(key, epoch, id, 0), light = draw_unit(key, epoch, id, 1);
-    const float4 more = draw_unit(key, epoch, id, 2), place = draw_unit(key, epoch, id, 3);
+    const float whole_w = (float)(w + 2 * mx), whole_h = (float)(h + 2 * my);
+    d->across = 1;
+    d->down = 1;
+    d->left = (float)mx;
+    d->top = (float)my;
+    if (crop > 0) {
+        const float2 part = shares(1 - (1 - crop) * cut.x, exp(0.28768207f * (2 * cut.y - 1)));
+        d->across = part.x * whole_w / (float)w;
+        d->down = part.y * whole_h / (float)h;
+        d->left = cut.z * (1 - part.x) * whole_w;
+        d->top = cut.w * (1 - part.y) * whole_h;
+    }
+}
+
+/* The other steps. Draws: 0: of part_of; 1: mirrored, brightness, contrast, saturation; 2: hue,
+ * erased, area and quotient of the hole; 3: its place. */
+static void choose(change *d, uint2 key, uint epoch, uint id, int h, int w, int c, float flip,
+                   float colour, float hue, float erase)
+{
+    const float4 light = draw_unit(key, epoch, id, 1), more = draw_unit(key, epoch, id, 2);
     const float4 factor = 1 + colour * (2 * light - 1);
-    const float2 part = shares(1 - (1 - crop) * cut.x, exp(0.28768207f * (2 * cut.y - 1)));
-    d->across = part.x;
-    d->down = part.y;
-    d->left = cut.z * (1 - part.x) * (float)w;
-    d->top = cut.w * (1 - part.y) * (float)h;
     d->mirrored = light.x < flip;
     recolour(d, c, hue * (2 * more.x - 1) * 6.2831853f, factor.w, factor.z, factor.y);
     d->hole = (int4)(0);
     if (more.y < erase) {
+        const float4 place = draw_unit(key, epoch, id, 3);
         const float2 gap = shares(0.02f + 0.18f * more.z, exp(1.2039728f * (2 * more.w - 1)));
         const float2 size = (float2)((float)w, (float)h);
         const float2 from = place.xy * (1 - gap) * size;
@@ -220,42 +238,46 @@ static void choose(change *d, uint2 key, uint epoch, uint id, int h, int w, int 
     }
 }
 
-/* y = x changed as photos of the same things differ: a part of the picture brought to its whole
- * size (bilinear; at least `crop` of the area, its proportions at most 4:3 away from the
- * picture's), mirrored with probability `flip`, hues turned by up to ±hue of a full turn,
- * brightness, contrast and saturation times 1 ± colour, within 0 … 255, and with probability
- * `erase` a rectangle of 2 to 20 % of the area, proportions up to 10:3, made middle grey. crop = 1
- * and 0 for the others: y = x. y [n, h, w, c] f32 (overwritten), x the same in bytes, x_at in
- * bytes; ids [n]. NDRange: groups (g, 1) of one work-item; group g takes a share of the n·h rows.
- */
+/* y = x changed as photos of the same things differ: a part of x, margins included, brought to the
+ * size of y (bilinear; at least `crop` of the area, its proportions at most 4:3 away from those of
+ * x), mirrored with probability `flip`, hues turned by up to ±hue of a full turn, brightness,
+ * contrast and saturation times 1 ± colour, within 0 … 255, and with probability `erase` a
+ * rectangle of 2 to 20 % of the area, proportions up to 10:3, made middle grey. What is 0 is left
+ * out; without crop it is the middle. y f32 (overwritten), x bytes, x_at in bytes; ids [n].
+ * NDRange: groups (g, 1) of one work-item; group g takes a share of the n·h rows. */
 CLV_SINGLE __kernel void image_steps(__global float *restrict y, ulong y_at,
-                                     __global const uchar *restrict x, ulong x_at,
-                                     __global const uint *restrict ids, ulong ids_at, int n, int h,
-                                     int w, int c, uint key0, uint key1, uint epoch, float crop,
-                                     float flip, float colour, float hue, float erase, int share)
+                                     __global const uchar *restrict x, ulong x_at, int n, int h,
+                                     int w, int c, int my, int mx,
+                                     __global const uint *restrict ids, ulong ids_at, uint key0,
+                                     uint key1, uint epoch, float crop, float flip, float colour,
+                                     float hue, float erase, int share)
 {
+    const int whole_h = h + 2 * my, whole_w = w + 2 * mx;
     change d;
     int chosen = -1;
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
         const int s = r / h, oy = r % h;
-        if (s != chosen)
-            choose(&d, (uint2)(key0, key1), epoch, ids[ids_at + s], h, w, c, crop, flip, colour,
-                   hue, erase);
+        if (s != chosen) {
+            const uint2 key = (uint2)(key0, key1);
+            part_of(&d, draw_unit(key, epoch, ids[ids_at + s], 0), crop, h, w, my, mx);
+            choose(&d, key, epoch, ids[ids_at + s], h, w, c, flip, colour, hue, erase);
+        }
         chosen = s;
-        __global const uchar *in = x + x_at + (size_t)s * h * w * c;
+        __global const uchar *in = x + x_at + (size_t)s * whole_h * whole_w * c;
         __global float *out = y + y_at + (size_t)r * w * c;
         const float from_y =
-            clamp(((float)oy + 0.5f) * d.down + d.top - 0.5f, 0.0f, (float)(h - 1));
-        const int y0 = (int)from_y, y1 = min(y0 + 1, h - 1);
+            clamp(((float)oy + 0.5f) * d.down + d.top - 0.5f, 0.0f, (float)(whole_h - 1));
+        const int y0 = (int)from_y, y1 = min(y0 + 1, whole_h - 1);
         const float below = from_y - (float)y0;
         const bool crosses = oy >= d.hole.y && oy < d.hole.w;
         for (int ox = 0; ox < w; ox++) {
             const int turned = d.mirrored ? w - 1 - ox : ox;
-            const float from_x =
-                clamp(((float)turned + 0.5f) * d.across + d.left - 0.5f, 0.0f, (float)(w - 1));
-            const int x0 = (int)from_x, x1 = min(x0 + 1, w - 1);
+            const float from_x = clamp(((float)turned + 0.5f) * d.across + d.left - 0.5f, 0.0f,
+                                       (float)(whole_w - 1));
+            const int x0 = (int)from_x, x1 = min(x0 + 1, whole_w - 1);
             const float right = from_x - (float)x0;
-            const int4 corners = c * (int4)(y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1);
+            const int4 corners = c * (int4)(y0 * whole_w + x0, y0 * whole_w + x1, y1 * whole_w + x0,
+                                            y1 * whole_w + x1);
             const bool gone = crosses && ox >= d.hole.x && ox < d.hole.z;
             float4 v = (float4)(among(in, corners, right, below), 0, 0, 1);
             if (c == 3) {

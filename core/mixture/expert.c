@@ -42,23 +42,23 @@ clv_status clvi_expert_build(const clvi_config *config, clvi_plugins *plugins, s
     return CLV_OK;
 }
 
-void clvi_experts_describe_pixels(const clvi_config *config, clvi_plugins *plugins, int height,
-                                  int width, int channels, clvi_text *out)
+void clvi_experts_describe_pixels(const clvi_config *config, clvi_plugins *plugins,
+                                  const clvi_picture *picture, clvi_text *out)
 {
     const clv_build_input input = {.struct_size = sizeof input,
                                    .mode = CLV_MODE_INFER,
                                    .classes = 2,
                                    .experts = 1,
-                                   .image_height = height,
-                                   .image_width = width,
-                                   .image_channels = channels == 1 ? 1 : 3};
+                                   .image_height = picture->height,
+                                   .image_width = picture->width,
+                                   .image_channels = picture->channels == 1 ? 1 : 3};
     for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
         clv_error why = CLV_ERROR_INIT;
         clvi_expert expert = {0};
         clvi_text_printf(out, "# %s: ", clvi_config_expert_section(config, i));
         if (clvi_expert_build(config, plugins, i, &input, &expert, &why) == CLV_OK) {
             clvi_text_append(out, "a pixel x of 0 to 255 becomes ");
-            clvi_input_form_describe(&expert.form, height, width, channels, out);
+            clvi_input_form_describe(&expert.form, picture, out);
         } else {
             clvi_text_printf(out, "what is done to a pixel cannot be said: %s", why.message);
         }

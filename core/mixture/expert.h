@@ -23,9 +23,10 @@ clv_status clvi_expert_build(const clvi_config *config, clvi_plugins *plugins, s
                              clv_error *error) CLV_MUST_CHECK;
 void clvi_expert_fini(clvi_expert *expert);
 
-/* Appends a line for each expert, "# expert.NAME: what is done to a pixel", as clvi_input_form_
- * describe says it; where that cannot be known, why. channels 0: not known (taken for colour). */
-void clvi_experts_describe_pixels(const clvi_config *config, clvi_plugins *plugins, int height,
-                                  int width, int channels, clvi_text *out);
+/* Appends a line for each expert, "# expert.NAME: what is done to a pixel" of such pictures, as
+ * clvi_input_form_describe says it; where that cannot be known, why. Channels 0: not known (taken
+ * for colour). */
+void clvi_experts_describe_pixels(const clvi_config *config, clvi_plugins *plugins,
+                                  const clvi_picture *picture, clvi_text *out);
 
 #endif

@@ -5,11 +5,12 @@
 
 static clv_status check(const clvi_picture_desc *d, int channels, clv_error *error)
 {
-    if (d->n < 1 || d->height < 1 || d->width < 1 || (d->channels != 1 && d->channels != 3) ||
-        (channels != 1 && channels != 3))
+    const clvi_picture *p = &d->seen;
+    if (d->n < 1 || p->height < 1 || p->width < 1 || p->margin_y < 0 || p->margin_x < 0 ||
+        (p->channels != 1 && p->channels != 3) || (channels != 1 && channels != 3))
         CLV_FAIL(error, CLV_E_INTERNAL,
                  "%lld pictures of %d×%d pixels, %d channels for a network of %d", (long long)d->n,
-                 d->width, d->height, d->channels, channels);
+                 p->width, p->height, p->channels, channels);
     return CLV_OK;
 }
 
@@ -17,34 +18,31 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d,
                               const clvi_augment *augment, clvi_view pixels, clvi_view pictures,
                               clv_error *error)
 {
-    CLV_TRY(check(d, d->channels, error));
-    const int64_t row = (int64_t)d->width * d->channels, rows = d->n * d->height;
-    clvi_launch l;
-    if (augment->kind == CLVI_AUGMENT_NONE) {
-        const clvi_share share = clvi_share_of(rows * row, 1, CLVI_FLAT_STEP);
-        clvi_launch_begin(&l, device, "image", "image_convert", "");
-        clvi_arg_view(&l, pictures);
-        clvi_arg_view(&l, pixels);
-        clvi_arg_int(&l, (int32_t)(rows * row));
-        clvi_arg_int(&l, share.items);
-        return clvi_launch_run(&l, share.groups, 1, 1, error);
-    }
+    const clvi_picture *p = &d->seen;
+    CLV_TRY(check(d, p->channels, error));
     /* A sample's changes are drawn by each group that has rows of it; here a few at most. */
-    const clvi_share share = clvi_share_of(rows, row, 1);
-    const bool steps = augment->kind == CLVI_AUGMENT_STEPS;
-    clvi_launch_begin(&l, device, "image", steps ? "image_steps" : "image_characters", "");
+    const clvi_share share = clvi_share_of(d->n * p->height, (int64_t)p->width * p->channels, 1);
+    static const char *const kernels[] = {[CLVI_AUGMENT_NONE] = "image_middle",
+                                          [CLVI_AUGMENT_CHARACTERS] = "image_characters",
+                                          [CLVI_AUGMENT_STEPS] = "image_steps"};
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "image", kernels[augment->kind], "");
     clvi_arg_view(&l, pictures);
     clvi_arg_view(&l, pixels);
-    clvi_arg_view(&l, d->ids);
     clvi_arg_int(&l, (int32_t)d->n);
-    clvi_arg_int(&l, d->height);
-    clvi_arg_int(&l, d->width);
-    clvi_arg_int(&l, d->channels);
-    clvi_arg_uint(&l, d->key[0]);
-    clvi_arg_uint(&l, d->key[1]);
-    clvi_arg_uint(&l, d->epoch);
-    if (steps) {
-        clvi_arg_float(&l, augment->crop > 0 ? (float)augment->crop : 1.0f);
+    clvi_arg_int(&l, p->height);
+    clvi_arg_int(&l, p->width);
+    clvi_arg_int(&l, p->channels);
+    clvi_arg_int(&l, p->margin_y);
+    clvi_arg_int(&l, p->margin_x);
+    if (augment->kind != CLVI_AUGMENT_NONE) {
+        clvi_arg_view(&l, d->ids);
+        clvi_arg_uint(&l, d->key[0]);
+        clvi_arg_uint(&l, d->key[1]);
+        clvi_arg_uint(&l, d->epoch);
+    }
+    if (augment->kind == CLVI_AUGMENT_STEPS) {
+        clvi_arg_float(&l, (float)augment->crop);
         clvi_arg_float(&l, (float)augment->flip);
         clvi_arg_float(&l, (float)augment->colour);
         clvi_arg_float(&l, (float)augment->hue);
@@ -67,11 +65,12 @@ clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
                                 const clvi_input_form *to, clvi_view pictures, clvi_view out,
                                 clv_error *error)
 {
+    const clvi_picture *p = &d->seen;
     CLV_TRY(check(d, to->channels, error));
     clvi_launch l;
-    if (to->height == d->height && to->width == d->width && to->channels == d->channels &&
+    if (to->height == p->height && to->width == p->width && to->channels == p->channels &&
         !to->bgr) {
-        const int64_t total = d->n * d->height * d->width * d->channels;
+        const int64_t total = d->n * p->height * p->width * p->channels;
         const clvi_share share = clvi_share_of(total, 2, 3 * CLVI_FLAT_STEP);
         clvi_launch_begin(&l, device, "image", "image_normalise", "");
         clvi_arg_view(&l, out);
@@ -88,9 +87,9 @@ clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
     clvi_arg_view(&l, out);
     clvi_arg_view(&l, pictures);
     clvi_arg_int(&l, (int32_t)d->n);
-    clvi_arg_int(&l, d->height);
-    clvi_arg_int(&l, d->width);
-    clvi_arg_int(&l, d->channels);
+    clvi_arg_int(&l, p->height);
+    clvi_arg_int(&l, p->width);
+    clvi_arg_int(&l, p->channels);
     clvi_arg_int(&l, to->height);
     clvi_arg_int(&l, to->width);
     clvi_arg_int(&l, to->channels);

@@ -5,20 +5,22 @@
 
 #include "mixture/augment.h"
 #include "mixture/input_form.h"
+#include "mixture/picture.h"
 #include "runtime/runtime.h"
 
 /* A batch of pictures. */
 typedef struct clvi_picture_desc {
     int64_t n;
-    int height, width, channels; /* channels: 1 or 3 */
+    clvi_picture seen;
     /* Random numbers: Philox key of the stream "augment"; the counter is (epoch, sample id, 0 for
      * CLVI_AUGMENT_CHARACTERS and 1 for CLVI_AUGMENT_STEPS, draw). */
     uint32_t key[2], epoch;
     clvi_view ids; /* [n] u32 */
 } clvi_picture_desc;
 
-/* pixels [n, height, width, channels] bytes (offset in bytes) → pictures, the same in f32, 0 … 255,
- * overwritten. Enqueues only. */
+/* pixels [n, whole height, whole width, channels] bytes (offset in bytes) → pictures [n, height,
+ * width, channels] f32, 0 … 255, overwritten: without augmentation the middle, as it is. Enqueues
+ * only. */
 clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *desc,
                               const clvi_augment *augment, clvi_view pixels, clvi_view pictures,
                               clv_error *error) CLV_MUST_CHECK;

@@ -84,8 +84,7 @@ static void append_list(const double *values, int count, clvi_text *out)
     clvi_text_append(out, "]");
 }
 
-void clvi_input_form_describe(const clvi_input_form *f, int height, int width, int channels,
-                              clvi_text *out)
+void clvi_input_form_describe(const clvi_input_form *f, const clvi_picture *p, clvi_text *out)
 {
     bool divides = false;
     for (int c = 0; c < f->channels; c++)
@@ -102,10 +101,13 @@ void clvi_input_form_describe(const clvi_input_form *f, int height, int width, i
         append_list(f->std, f->channels, out);
     }
     clvi_text_printf(out, " as %s wants it", f->origin);
-    if (channels == 1 && f->channels == 3)
+    if (p->channels == 1 && f->channels == 3)
         clvi_text_append(out, "; the pictures are grey: three times the same");
-    if (channels == 3 && f->channels == 1)
+    if (p->channels == 3 && f->channels == 1)
         clvi_text_append(out, "; the pictures are coloured: 0.299 R + 0.587 G + 0.114 B");
-    if (height > 0 && (height != f->height || width != f->width))
-        clvi_text_printf(out, "; resized from %dx%d, bilinear", width, height);
+    if (p->margin_x > 0 || p->margin_y > 0)
+        clvi_text_printf(out, "; the middle of %dx%d", p->width + 2 * p->margin_x,
+                         p->height + 2 * p->margin_y);
+    if (p->height != f->height || p->width != f->width)
+        clvi_text_printf(out, "; resized from %dx%d, bilinear", p->width, p->height);
 }

@@ -5,7 +5,7 @@
 #define CLVI_INPUT_FORM_H
 
 #include "base/text.h"
-#include "config/config.h"
+#include "mixture/picture.h"
 
 typedef struct clvi_input_form {
     int height, width, channels; /* channels: 1 or 3 */
@@ -33,9 +33,10 @@ clv_status clvi_input_form_settle(clvi_config *config, const char *section,
 
 bool clvi_input_form_same(const clvi_input_form *a, const clvi_input_form *b);
 
-/* Appends what is done to a pixel x of pictures of that size, such as "RGB 32x32, (x/255 - [0.5 0.5
- * 0.5]) / [0.5 0.5 0.5]; grey pictures: three times the same". Size 0x0, channels 0: not known. */
-void clvi_input_form_describe(const clvi_input_form *form, int height, int width, int channels,
+/* Appends what is done to a pixel x of such pictures: "RGB 32x32, (x/255 - [0.5 0.5 0.5]) / [0.5
+ * 0.5 0.5] as the plugin wants it; the pictures are grey: three times the same". Channels 0: not
+ * known. */
+void clvi_input_form_describe(const clvi_input_form *form, const clvi_picture *picture,
                               clvi_text *out);
 
 #endif

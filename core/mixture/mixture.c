@@ -34,6 +34,7 @@ typedef struct form {
 
 struct clvi_mixture {
     clvi_mixture_desc desc;
+    clvi_picture seen; /* of the pixels of desc */
     clvi_store *store;
     part *experts;
     size_t expert_count;
@@ -109,11 +110,11 @@ static clv_status find_form(clvi_mixture *m, const clvi_input_form *desc, size_t
     return CLV_OK;
 }
 
-static clv_status describe_form(const clvi_mixture_desc *d, const clvi_input_form *wanted,
-                                char **out, clv_error *error)
+static clv_status describe_form(const clvi_picture *seen, const clvi_input_form *wanted, char **out,
+                                clv_error *error)
 {
     clvi_text text = {0};
-    clvi_input_form_describe(wanted, d->height, d->width, d->channels, &text);
+    clvi_input_form_describe(wanted, seen, &text);
     if (text.failed) {
         clvi_text_fini(&text);
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to describe an input");
@@ -129,9 +130,9 @@ static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
                                    .mode = m->desc.train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
                                    .classes = m->desc.classes,
                                    .experts = 1,
-                                   .image_height = m->desc.height,
-                                   .image_width = m->desc.width,
-                                   .image_channels = m->desc.channels};
+                                   .image_height = m->seen.height,
+                                   .image_width = m->seen.width,
+                                   .image_channels = m->seen.channels};
     clvi_expert expert;
     CLV_TRY(clvi_expert_build(m->desc.config, m->desc.plugins, index, &input, &expert, error));
     p->options = expert.options;
@@ -141,7 +142,7 @@ static clv_status build_expert(clvi_mixture *m, size_t index, clv_error *error)
     CLV_TRY(clvi_trainable_create(m->desc.config, expert.section, p->graph, &p->trainable, error));
     CLV_TRY(clvi_store_add(m->store, p->graph, prefix, clvi_trainable_of, p->trainable, &p->base,
                            error));
-    CLV_TRY(describe_form(&m->desc, &expert.form, &p->preprocessing, error));
+    CLV_TRY(describe_form(&m->seen, &expert.form, &p->preprocessing, error));
     return find_form(m, &expert.form, &p->form, error);
 }
 
@@ -151,9 +152,15 @@ static size_t form_elements(const clvi_input_form *d)
     return (size_t)d->height * (size_t)d->width * (size_t)d->channels;
 }
 
-static size_t picture_elements(const clvi_mixture *m)
+/* Of the pixels that are given, margins included. */
+static size_t pixel_elements(const clvi_mixture *m)
 {
     return (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
+}
+
+static size_t picture_elements(const clvi_mixture *m)
+{
+    return (size_t)m->seen.height * (size_t)m->seen.width * (size_t)m->seen.channels;
 }
 
 /* What create_buffers will make that grows with the batch. The caller frees. */
@@ -168,7 +175,7 @@ static clv_status list_buffers(const clvi_mixture *m, clvi_beside **out, size_t 
         list[i] = (clvi_beside){"network input", form_elements(&m->forms[i].desc) * 4};
     clvi_beside *others = list + m->form_count;
     others[0] = (clvi_beside){"augmented pictures", picture_elements(m) * 4};
-    others[1] = (clvi_beside){"pixels", picture_elements(m)};
+    others[1] = (clvi_beside){"pixels", pixel_elements(m)};
     others[2] = (clvi_beside){"labels, numbers and ranks", 12};
     *out = list;
     *count = m->form_count + OTHERS;
@@ -265,13 +272,14 @@ static clv_status read_loss(clvi_mixture *m, clv_error *error)
 
 static clv_status create_buffers(clvi_mixture *m, clv_error *error)
 {
-    const size_t batch = (size_t)m->desc.max_batch, pixels = picture_elements(m);
+    const size_t batch = (size_t)m->desc.max_batch, pixels = pixel_elements(m);
     clvi_device *device = m->desc.device;
     for (size_t i = 0; i < m->form_count; i++)
         CLV_TRY(clvi_buf_create(device, batch * form_elements(&m->forms[i].desc) * 4,
                                 "network input", &m->forms[i].buf, error));
     CLV_TRY(clvi_buf_create(device, (batch * pixels + 3) / 4 * 4, "pixels", &m->pixels, error));
-    CLV_TRY(clvi_buf_create(device, batch * pixels * 4, "picture", &m->picture, error));
+    CLV_TRY(
+        clvi_buf_create(device, batch * picture_elements(m) * 4, "picture", &m->picture, error));
     CLV_TRY(clvi_buf_create(device, batch * 4, "labels", &m->labels, error));
     CLV_TRY(clvi_buf_create(device, batch * 4, "sample ids", &m->ids, error));
     CLV_TRY(clvi_metrics_create(device, m->desc.classes, &m->metrics, error));
@@ -337,6 +345,7 @@ static clv_status try_batch(const clvi_mixture_desc *desc, int64_t batch, clvi_m
     if (!m)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for the mixture");
     m->desc = *desc;
+    m->seen = clvi_picture_of(desc->config, desc->height, desc->width, desc->channels);
     m->desc.max_batch = batch;
     const clv_status status = build(m, error);
     if (status != CLV_OK) {
@@ -385,12 +394,11 @@ static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch,
                        const clvi_augment *augment, clv_error *error)
 {
     clvi_device *device = m->desc.device;
-    const int h = m->desc.height, w = m->desc.width, c = m->desc.channels;
     const size_t n = (size_t)batch->n;
     if (batch->n < 1 || batch->n > m->desc.max_batch)
         CLV_FAIL(error, CLV_E_INTERNAL, "a batch of %lld where 1 to %lld were planned",
                  (long long)batch->n, (long long)m->desc.max_batch);
-    CLV_TRY(clvi_upload(device, m->pixels, 0, batch->pixels, n * (size_t)(h * w * c), error));
+    CLV_TRY(clvi_upload(device, m->pixels, 0, batch->pixels, n * pixel_elements(m), error));
     if (batch->labels)
         CLV_TRY(clvi_upload(device, m->labels, 0, batch->labels, n * 4, error));
     if (batch->ids)
@@ -398,9 +406,7 @@ static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch,
     else
         CLV_TRY(clvi_fill(device, m->ids, 0, n * 4, 0, error));
     const clvi_picture_desc picture = {.n = batch->n,
-                                       .height = h,
-                                       .width = w,
-                                       .channels = c,
+                                       .seen = m->seen,
                                        .key = {m->augment_key.k[0], m->augment_key.k[1]},
                                        .epoch = batch->epoch,
                                        .ids = {m->ids, 0}};
@@ -578,8 +584,7 @@ clv_status clvi_mixture_watched(const clvi_mixture *m, bool train, const char **
 static clv_status run_black(clvi_mixture *m, clv_error *error)
 {
     const size_t batch = (size_t)m->desc.max_batch;
-    const size_t pixels = (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
-    uint8_t *black = clvi_calloc(batch, pixels);
+    uint8_t *black = clvi_calloc(batch, pixel_elements(m));
     int32_t *labels = clvi_calloc(batch, sizeof *labels);
     clv_status status = CLV_OK;
     if (!black || !labels)

@@ -16,7 +16,7 @@ typedef struct clvi_mixture_desc {
     clvi_plugins *plugins;
     clvi_device *device;
     int classes;
-    int height, width, channels; /* of the pixels that will be given */
+    int height, width, channels; /* of the pixels that will be given, margins (picture.h) too */
     int64_t max_batch;
     bool train;           /* also plan backward; otherwise inference only */
     uint32_t store_kinds; /* training: what the store keeps; 0: CLVI_STORE_FOR_ADAM */

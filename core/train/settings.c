@@ -1,6 +1,8 @@
 /* See settings.h. */
 #include "train/settings.h"
 
+#include "mixture/picture.h"
+
 static bool is(const clvi_config *config, const char *section, const char *key, const char *value)
 {
     return strcmp(clvi_config_text(config, section, key), value) == 0;
@@ -35,7 +37,7 @@ clvi_data_options clvi_train_data_options(const clvi_config *config)
         .fit =
             strcmp(clvi_config_text(config, "data", "fit"), "crop") == 0 ? CLVI_CROP : CLVI_STRETCH,
         .skip_bad = strcmp(clvi_config_text(config, "data", "on_bad"), "skip") == 0};
-    clvi_config_size(config, "data", "image_size", &o.height, &o.width);
+    clvi_picture_whole(config, &o.height, &o.width);
     split_folders(config, "data", o.split_folder);
     const size_t sources = *o.path ? 0 : clvi_config_source_count(config);
     for (size_t i = 0; i < sources && i < CLVI_MAX_SOURCES; i++) {

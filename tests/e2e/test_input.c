@@ -104,7 +104,8 @@ static void expect_pixels(const char *config_text, const char *wanted)
 {
     clvi_config *config = trainings_config(config_text);
     clvi_text text = {0};
-    clvi_experts_describe_pixels(config, trainings_plugins(), 8, 8, 1, &text);
+    const clvi_picture picture = {.height = 8, .width = 8, .channels = 1};
+    clvi_experts_describe_pixels(config, trainings_plugins(), &picture, &text);
     if (strstr(clvi_text_get(&text), wanted) == NULL)
         fail_msg("%s", clvi_text_get(&text));
     clvi_text_fini(&text);

@@ -20,8 +20,10 @@ static const uint32_t guard_pattern = 0x7FC0DEADu;
 /* A batch with its own random bytes on host and device. */
 typedef struct bench {
     clvi_picture_desc desc;
-    size_t elements;
-    uint8_t *pixels;
+    size_t elements; /* of the pictures */
+    int whole_h, whole_w;
+    uint8_t *pixels; /* [n, whole_h, whole_w, channels] */
+    size_t bytes;
     uint32_t *ids;
     clvi_buf *pixel_buf, *id_buf, *picture_buf;
     float *pictures; /* what the device made of it */
@@ -49,23 +51,27 @@ static float *fetch(clvi_buf *buf, size_t elements)
     return out;
 }
 
-static void bench_open(bench *b, int64_t n, int h, int w, int c)
+static void bench_open(bench *b, int64_t n, const clvi_picture *seen)
 {
-    *b = (bench){.desc = {.n = n, .height = h, .width = w, .channels = c, .epoch = 5}};
+    const int h = seen->height, w = seen->width, c = seen->channels;
+    *b = (bench){.desc = {.n = n, .seen = *seen, .epoch = 5}};
+    b->whole_h = h + 2 * seen->margin_y;
+    b->whole_w = w + 2 * seen->margin_x;
+    b->bytes = (size_t)(n * b->whole_h * b->whole_w * c);
     b->desc.key[0] = 0xCAFEu;
     b->desc.key[1] = 0xF00Du;
     b->elements = (size_t)(n * h * w * c);
-    b->pixels = malloc(b->elements);
+    b->pixels = malloc(b->bytes);
     b->ids = malloc((size_t)n * 4);
     uint32_t seed = (uint32_t)(h * 1000 + w);
-    for (size_t i = 0; i < b->elements; i++) {
+    for (size_t i = 0; i < b->bytes; i++) {
         seed = seed * 1664525u + 1013904223u;
         b->pixels[i] = (uint8_t)(seed >> 24);
     }
     for (int64_t s = 0; s < n; s++)
         b->ids[s] = (uint32_t)(s * 7919 + 3);
-    OK(clvi_buf_create(device, b->elements + 8, "pixels", &b->pixel_buf, error));
-    OK(clvi_upload(device, b->pixel_buf, 5, b->pixels, b->elements, error));
+    OK(clvi_buf_create(device, b->bytes + 8, "pixels", &b->pixel_buf, error));
+    OK(clvi_upload(device, b->pixel_buf, 5, b->pixels, b->bytes, error));
     b->id_buf = guarded((size_t)n);
     OK(clvi_upload(device, b->id_buf, GUARD * 4, b->ids, (size_t)n * 4, error));
     b->desc.ids = (clvi_view){b->id_buf, GUARD};
@@ -96,20 +102,20 @@ static void bench_close(bench *b)
 /* ---- The plain version
  * ----------------------------------------------------------------------------- */
 
-/* Bilinear value of channel k of sample s at (x, y), the border going on outside. */
-static double at(const double *pictures, const clvi_picture_desc *d, int64_t s, double x, double y,
-                 int k)
+/* Bilinear value of channel k of sample s at (x, y) of the whole, the border going on outside. */
+static double at(const bench *b, int64_t s, double x, double y, int k)
 {
-    x = fmin(fmax(x, 0), d->width - 1);
-    y = fmin(fmax(y, 0), d->height - 1);
+    x = fmin(fmax(x, 0), b->whole_w - 1);
+    y = fmin(fmax(y, 0), b->whole_h - 1);
     const int x0 = (int)x, y0 = (int)y;
     double sum = 0;
     for (int j = 0; j < 2; j++)
         for (int i = 0; i < 2; i++) {
-            const int px = x0 + i < d->width ? x0 + i : d->width - 1;
-            const int py = y0 + j < d->height ? y0 + j : d->height - 1;
+            const int px = x0 + i < b->whole_w ? x0 + i : b->whole_w - 1;
+            const int py = y0 + j < b->whole_h ? y0 + j : b->whole_h - 1;
             const double share = (i ? x - x0 : 1 - (x - x0)) * (j ? y - y0 : 1 - (y - y0));
-            sum += share * pictures[((s * d->height + py) * d->width + px) * d->channels + k];
+            const int64_t row = (s * b->whole_h + py) * b->whole_w;
+            sum += share * b->pixels[(row + px) * b->desc.seen.channels + k];
         }
     return sum;
 }
@@ -133,7 +139,7 @@ static double drawn(const bench *b, int64_t s, uint32_t index, int i)
 static double bend(const bench *b, int64_t s, double gx, double gy, int axis)
 {
     const int i = gx < NODES - 2 ? (int)gx : NODES - 2, j = gy < NODES - 2 ? (int)gy : NODES - 2;
-    const double most = 0.035 * (axis == 0 ? b->desc.width : b->desc.height);
+    const double most = 0.035 * (axis == 0 ? b->desc.seen.width : b->desc.seen.height);
     double sum = 0;
     for (int dj = 0; dj < 2; dj++)
         for (int di = 0; di < 2; di++) {
@@ -145,10 +151,10 @@ static double bend(const bench *b, int64_t s, double gx, double gy, int axis)
 }
 
 /* What `characters` makes of pixel (x, y) of sample s. */
-static double expected(const bench *b, const double *pictures, int64_t s, int x, int y, int k)
+static double expected(const bench *b, int64_t s, int x, int y, int k)
 {
     const double pi = 3.14159265358979323846;
-    const int h = b->desc.height, w = b->desc.width;
+    const int h = b->desc.seen.height, w = b->desc.seen.width;
     const double angle = drawn(b, s, 0, 0) * 12 * pi / 180, shear = drawn(b, s, 0, 1) * 0.15;
     const double px = (x + 0.5 - w / 2.0) * (1 + 0.12 * drawn(b, s, 0, 2));
     const double py = (y + 0.5 - h / 2.0) * (1 + 0.12 * drawn(b, s, 0, 3));
@@ -159,7 +165,8 @@ static double expected(const bench *b, const double *pictures, int64_t s, int x,
     const double from_y = sin(angle) * sheared + cos(angle) * py + 0.08 * h * drawn(b, s, 1, 1) +
                           h / 2.0 - 0.5 + bend(b, s, gx, gy, 1);
     const double v =
-        (at(pictures, &b->desc, s, from_x, from_y, k) - 127.5) * (1 + 0.15 * drawn(b, s, 1, 2)) +
+        (at(b, s, from_x + b->desc.seen.margin_x, from_y + b->desc.seen.margin_y, k) - 127.5) *
+            (1 + 0.15 * drawn(b, s, 1, 2)) +
         127.5 + 12 * drawn(b, s, 1, 3);
     return fmin(fmax(v, 0), 255);
 }
@@ -200,7 +207,7 @@ static bool erased(const bench *b, int64_t s, double how_often, int x, int y)
     const part p =
         part_of(0.02 + 0.18 * unit(b, s, 1, 2, 2), pow(10.0 / 3.0, 2 * unit(b, s, 1, 2, 3) - 1),
                 unit(b, s, 1, 3, 0), unit(b, s, 1, 3, 1));
-    const int w = b->desc.width, h = b->desc.height;
+    const int w = b->desc.seen.width, h = b->desc.seen.height;
     return x >= rint(p.x * w) && x < rint((p.x + p.width) * w) && y >= rint(p.y * h) &&
            y < rint((p.y + p.height) * h);
 }
@@ -213,7 +220,7 @@ static void recolour(const bench *b, int64_t s, const clvi_augment *how, double 
     const double contrast = 1 + how->colour * (2 * unit(b, s, 1, 1, 2) - 1);
     const double saturation = 1 + how->colour * (2 * unit(b, s, 1, 1, 3) - 1);
     const double turn = how->hue * (2 * unit(b, s, 1, 2, 0) - 1) * 2 * pi;
-    if (b->desc.channels == 3) {
+    if (b->desc.seen.channels == 3) {
         /* Turned about the axis (1, 1, 1)/√3: along it nothing changes; what stands at right angles
          * to it turns towards its product with the axis. */
         const double along = (v[0] + v[1] + v[2]) / 3, r = v[0], g = v[1], l = v[2];
@@ -224,22 +231,27 @@ static void recolour(const bench *b, int64_t s, const clvi_augment *how, double 
         for (int k = 0; k < 3; k++)
             v[k] = grey + saturation * (v[k] - grey);
     }
-    for (int k = 0; k < b->desc.channels; k++)
+    for (int k = 0; k < b->desc.seen.channels; k++)
         v[k] = fmin(fmax(brightness * (127.5 + contrast * (v[k] - 127.5)), 0), 255);
 }
 
 /* What steps make of pixel (x, y) of sample s. */
-static void expected_steps(const bench *b, const double *pictures, const clvi_augment *how,
-                           const int64_t where[3], double v[3])
+static void expected_steps(const bench *b, const clvi_augment *how, const int64_t where[3],
+                           double v[3])
 {
     const int64_t s = where[0];
-    const int x = (int)where[1], y = (int)where[2], w = b->desc.width, h = b->desc.height;
-    const part p = crop_of(b, s, how->crop > 0 ? how->crop : 1);
+    const int x = (int)where[1], y = (int)where[2], w = b->desc.seen.width, h = b->desc.seen.height;
+    part p = crop_of(b, s, how->crop);
+    if (how->crop == 0)
+        p = (part){.x = (double)b->desc.seen.margin_x / b->whole_w,
+                   .y = (double)b->desc.seen.margin_y / b->whole_h,
+                   .width = (double)w / b->whole_w,
+                   .height = (double)h / b->whole_h};
     const bool mirrored = unit(b, s, 1, 1, 0) < how->flip;
     const double across = (mirrored ? w - x - 0.5 : x + 0.5) / w;
-    for (int k = 0; k < b->desc.channels; k++)
-        v[k] = at(pictures, &b->desc, s, (p.x + across * p.width) * w - 0.5,
-                  (p.y + (y + 0.5) / h * p.height) * h - 0.5, k);
+    for (int k = 0; k < b->desc.seen.channels; k++)
+        v[k] = at(b, s, (p.x + across * p.width) * b->whole_w - 0.5,
+                  (p.y + (y + 0.5) / h * p.height) * b->whole_h - 0.5, k);
     recolour(b, s, how, v);
     if (erased(b, s, how->erase, x, y))
         v[0] = v[1] = v[2] = 127.5;
@@ -250,9 +262,10 @@ static void expected_steps(const bench *b, const double *pictures, const clvi_au
 
 static const struct {
     int64_t n;
-    int h, w, c;
-} sizes[] = {{1, 1, 1, 1},   {3, 2, 5, 3},   {2, 31, 33, 1}, {5, 32, 32, 1},
-             {3, 17, 64, 3}, {2, 65, 13, 1}, {70, 9, 7, 3}};
+    clvi_picture seen;
+} sizes[] = {{1, {1, 1, 1, 0, 0}},   {3, {2, 5, 3, 0, 0}},   {2, {31, 33, 1, 2, 1}},
+             {5, {32, 32, 1, 0, 0}}, {3, {17, 64, 3, 0, 5}}, {2, {65, 13, 1, 4, 0}},
+             {70, {9, 7, 3, 0, 0}},  {4, {28, 28, 3, 2, 2}}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static void test_plain(void **state)
@@ -260,10 +273,16 @@ static void test_plain(void **state)
     (void)state;
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
-        bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
+        bench_open(&b, sizes[k].n, &sizes[k].seen);
         augment(&b, &none);
-        for (size_t i = 0; i < b.elements; i++)
-            assert_true(b.pictures[i] == (float)b.pixels[i]);
+        const clvi_picture *p = &b.desc.seen;
+        const int row = p->width * p->channels;
+        for (size_t i = 0; i < b.elements; i++) {
+            const int64_t line = (int64_t)i / row, s = line / p->height;
+            const int64_t from = s * b.whole_h + line % p->height + p->margin_y;
+            const int64_t first = (from * b.whole_w + p->margin_x) * p->channels;
+            assert_true(b.pictures[i] == (float)b.pixels[first + (int64_t)i % row]);
+        }
         bench_close(&b);
     }
 }
@@ -273,24 +292,20 @@ static void test_characters(void **state)
     (void)state;
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
-        bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
+        bench_open(&b, sizes[k].n, &sizes[k].seen);
         augment(&b, &characters);
-        double *pictures = malloc(b.elements * sizeof *pictures);
-        for (size_t i = 0; i < b.elements; i++)
-            pictures[i] = b.pixels[i];
         const clvi_picture_desc *d = &b.desc;
         size_t i = 0;
         for (int64_t s = 0; s < d->n; s++)
-            for (int y = 0; y < d->height; y++)
-                for (int x = 0; x < d->width; x++)
-                    for (int c = 0; c < d->channels; c++, i++) {
-                        const double e = expected(&b, pictures, s, x, y, c);
+            for (int y = 0; y < d->seen.height; y++)
+                for (int x = 0; x < d->seen.width; x++)
+                    for (int c = 0; c < d->seen.channels; c++, i++) {
+                        const double e = expected(&b, s, x, y, c);
                         /* 65 pixels in f32 are known to 1e-5, and a pixel's step is up to 255. */
                         if (!(fabs((double)b.pictures[i] - e) <= 1e-2))
                             fail_msg("sample %d, (%d, %d): %g for %g", (int)s, x, y,
                                      (double)b.pictures[i], e);
                     }
-        free(pictures);
         bench_close(&b);
     }
 }
@@ -298,22 +313,18 @@ static void test_characters(void **state)
 static void check_steps(bench *b, const clvi_augment *how)
 {
     augment(b, how);
-    double *pictures = malloc(b->elements * sizeof *pictures);
-    for (size_t i = 0; i < b->elements; i++)
-        pictures[i] = b->pixels[i];
     const clvi_picture_desc *d = &b->desc;
     const float *got = b->pictures;
     for (int64_t s = 0; s < d->n; s++)
-        for (int y = 0; y < d->height; y++)
-            for (int x = 0; x < d->width; x++, got += d->channels) {
+        for (int y = 0; y < d->seen.height; y++)
+            for (int x = 0; x < d->seen.width; x++, got += d->seen.channels) {
                 double v[3];
-                expected_steps(b, pictures, how, (int64_t[]){s, x, y}, v);
-                for (int k = 0; k < d->channels; k++)
+                expected_steps(b, how, (int64_t[]){s, x, y}, v);
+                for (int k = 0; k < d->seen.channels; k++)
                     if (!(fabs((double)got[k] - v[k]) <= 1e-2))
                         fail_msg("sample %d, (%d, %d), channel %d: %g for %g", (int)s, x, y, k,
                                  (double)got[k], v[k]);
             }
-    free(pictures);
 }
 
 static void test_steps(void **state)
@@ -330,7 +341,7 @@ static void test_steps(void **state)
     };
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
-        bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
+        bench_open(&b, sizes[k].n, &sizes[k].seen);
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
             check_steps(&b, &ways[i]);
         bench_close(&b);
@@ -343,7 +354,7 @@ static void test_flip(void **state)
     (void)state;
     const clvi_augment flip = {.kind = CLVI_AUGMENT_STEPS, .flip = 0.5};
     bench b;
-    bench_open(&b, 2000, 3, 5, 3);
+    bench_open(&b, 2000, &(clvi_picture){3, 5, 3, 0, 0});
     augment(&b, &flip);
     int flipped = 0;
     for (int s = 0; s < 2000; s++) {
@@ -388,7 +399,7 @@ static void test_crop_distribution(void **state)
     const size_t bytes = (size_t)MANY * RAMP * RAMP * 3;
     static double area[MANY], x[MANY], y[MANY], quotient[MANY];
     bench b;
-    bench_open(&b, MANY, RAMP, RAMP, 3);
+    bench_open(&b, MANY, &(clvi_picture){RAMP, RAMP, 3, 0, 0});
     for (size_t i = 0; i < bytes; i += 3) {
         b.pixels[i] = (uint8_t)(i / 3 % RAMP * 12);
         b.pixels[i + 1] = (uint8_t)(i / 3 / RAMP % RAMP * 12);
@@ -428,7 +439,7 @@ static void test_colour_and_hole_distribution(void **state)
     clvi_augment how = {.kind = CLVI_AUGMENT_STEPS, .colour = 0.3};
     static double brightness[MANY], holes[MANY];
     bench b;
-    bench_open(&b, MANY, RAMP, RAMP, 1);
+    bench_open(&b, MANY, &(clvi_picture){RAMP, RAMP, 1, 0, 0});
     memset(b.pixels, 127, b.elements);
     OK(clvi_upload(device, b.pixel_buf, 5, b.pixels, b.elements, error));
     augment(&b, &how);
@@ -460,7 +471,7 @@ static void test_colour_and_hole_distribution(void **state)
 static void check_draws(const clvi_augment *how)
 {
     bench b;
-    bench_open(&b, 4, 16, 16, 1);
+    bench_open(&b, 4, &(clvi_picture){16, 16, 1, 0, 0});
     memcpy(b.pixels + 3 * 256, b.pixels, 256);
     b.ids[3] = b.ids[0];
     OK(clvi_upload(device, b.pixel_buf, 5, b.pixels, b.elements, error));
@@ -498,12 +509,13 @@ static double around(const double *pictures, const clvi_picture_desc *d, int64_t
                      const double where[2], const double reach[2], int k)
 {
     double sum = 0, all = 0;
-    for (int j = 0; j < d->height; j++)
-        for (int i = 0; i < d->width; i++) {
+    for (int j = 0; j < d->seen.height; j++)
+        for (int i = 0; i < d->seen.width; i++) {
             const double far_x = fabs(i + 0.5 - where[0]) / reach[0];
             const double far_y = fabs(j + 0.5 - where[1]) / reach[1];
             const double weight = fmax(1 - far_x, 0) * fmax(1 - far_y, 0);
-            sum += weight * pictures[((s * d->height + j) * d->width + i) * d->channels + k];
+            sum += weight *
+                   pictures[((s * d->seen.height + j) * d->seen.width + i) * d->seen.channels + k];
             all += weight;
         }
     return sum / all;
@@ -541,7 +553,7 @@ static void check_form(bench *b, int h, int w, int c, bool bgr)
     double *pictures = malloc(b->elements * sizeof *pictures);
     for (size_t i = 0; i < b->elements; i++)
         pictures[i] = (double)b->pictures[i];
-    const double step[2] = {(double)d->width / w, (double)d->height / h};
+    const double step[2] = {(double)d->seen.width / w, (double)d->seen.height / h};
     const double reach[2] = {fmax(step[0], 1), fmax(step[1], 1)};
     size_t i = 0;
     for (int64_t s = 0; s < d->n; s++)
@@ -549,10 +561,10 @@ static void check_form(bench *b, int h, int w, int c, bool bgr)
             for (int x = 0; x < w; x++) {
                 const double where[2] = {(x + 0.5) * step[0], (y + 0.5) * step[1]};
                 double v[3] = {0, 0, 0};
-                for (int j = 0; j < d->channels; j++)
+                for (int j = 0; j < d->seen.channels; j++)
                     v[j] = around(pictures, d, s, where, reach, j);
                 for (int k = 0; k < c; k++, i++) {
-                    const double e = formed(&to, d->channels, v, k);
+                    const double e = formed(&to, d->seen.channels, v, k);
                     if (!(fabs((double)got[i] - e) <= (bgr ? 1e-2 : 2e-4)))
                         fail_msg("sample %d, (%d, %d), channel %d: %g for %g", (int)s, x, y, k,
                                  (double)got[i], e);
@@ -568,14 +580,14 @@ static void test_normalise(void **state)
     (void)state;
     for (size_t k = 0; k < SIZES; k++) {
         bench b;
-        bench_open(&b, sizes[k].n, sizes[k].h, sizes[k].w, sizes[k].c);
+        bench_open(&b, sizes[k].n, &sizes[k].seen);
         augment(&b, &none);
         for (int bgr = 0; bgr < 2; bgr++)
-            check_form(&b, sizes[k].h, sizes[k].w, 3, bgr);
-        check_form(&b, sizes[k].h, sizes[k].w, 1, false);
-        check_form(&b, 24, 24, 3, sizes[k].h % 2);
+            check_form(&b, sizes[k].seen.height, sizes[k].seen.width, 3, bgr);
+        check_form(&b, sizes[k].seen.height, sizes[k].seen.width, 1, false);
+        check_form(&b, 24, 24, 3, sizes[k].seen.height % 2);
         check_form(&b, 33, 11, 1, false);
-        check_form(&b, 1, 1, sizes[k].c, false);
+        check_form(&b, 1, 1, sizes[k].seen.channels, false);
         bench_close(&b);
     }
 }
@@ -625,14 +637,57 @@ static void test_key(void **state)
     }
 }
 
+/* ---- data.crop_share ---- */
+
+static clvi_config *share_config(const char *share, int size)
+{
+    char text[256];
+    snprintf(text, sizeof text,
+             "[data]\nimage_size = %d\ncrop_share = %s\n[mixture]\nexperts = a\n"
+             "[expert.a]\nplugin = cnn\n",
+             size, share);
+    const clvi_config_source source = {
+        .name = "test.ini", .text = text, .text_bytes = strlen(text)};
+    clvi_config *config = NULL;
+    OK(clvi_config_load(&source, &config, error));
+    return config;
+}
+
+/* What is loaded and what is seen of it belong together, whatever the size. */
+static void test_crop_share(void **state)
+{
+    (void)state;
+    static const char *const shares[] = {"1",   "0.9999", "0.96", "0.95", "0.9", "0.875",
+                                         "0.8", "0.75",   "0.7",  "0.6",  "0.5"};
+    for (size_t k = 0; k < sizeof shares / sizeof *shares; k++)
+        for (int size = 8; size <= 400; size++) {
+            clvi_config *config = share_config(shares[k], size);
+            int h, w;
+            clvi_picture_whole(config, &h, &w);
+            const clvi_picture p = clvi_picture_of(config, h, w, 3);
+            clvi_config_destroy(config);
+            assert_int_equal(p.height, size);
+            assert_int_equal(p.width, size);
+            assert_int_equal(p.margin_y, p.margin_x);
+            assert_int_equal(h, size + 2 * p.margin_y);
+            assert_true(fabs(h * strtod(shares[k], NULL) - size) <= 1);
+        }
+    clvi_config *config = share_config("0.875", 224);
+    int h, w;
+    clvi_picture_whole(config, &h, &w);
+    assert_int_equal(h, 256);
+    assert_int_equal(w, 256);
+    clvi_config_destroy(config);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
     const clvi_view nothing = {NULL, 0};
     const clvi_input_form two = {.height = 4, .width = 4, .channels = 2};
-    const clvi_picture_desc empty = {.n = 0, .height = 4, .width = 4, .channels = 1};
-    const clvi_picture_desc four = {.n = 1, .height = 4, .width = 4, .channels = 4};
-    const clvi_picture_desc good = {.n = 1, .height = 4, .width = 4, .channels = 1};
+    const clvi_picture_desc empty = {.n = 0, .seen = {4, 4, 1, 0, 0}};
+    const clvi_picture_desc four = {.n = 1, .seen = {4, 4, 4, 0, 0}};
+    const clvi_picture_desc good = {.n = 1, .seen = {4, 4, 1, 0, 0}};
     assert_int_equal(clvi_image_augment(device, &empty, &none, nothing, nothing, NULL),
                      CLV_E_INTERNAL);
     assert_int_equal(clvi_image_augment(device, &four, &none, nothing, nothing, NULL),
@@ -651,6 +706,7 @@ int main(void)
         cmocka_unit_test(test_crop_distribution),
         cmocka_unit_test(test_colour_and_hole_distribution),
         cmocka_unit_test(test_key),
+        cmocka_unit_test(test_crop_share),
         cmocka_unit_test(test_draws),
         cmocka_unit_test(test_normalise),
         cmocka_unit_test(test_refusals),

@@ -163,10 +163,11 @@ static void test_settle(void **state)
     }
 }
 
-static void expect_text(const clvi_input_form *form, int side, int channels, const char *wanted)
+static void expect_text(const clvi_input_form *form, const clvi_picture *picture,
+                        const char *wanted)
 {
     clvi_text text = {0};
-    clvi_input_form_describe(form, side, side == 0 ? 0 : 48, channels, &text);
+    clvi_input_form_describe(form, picture, &text);
     assert_string_equal(text.data, wanted);
     clvi_text_fini(&text);
 }
@@ -176,15 +177,16 @@ static void test_text(void **state)
     (void)state;
     const clvi_input_form torch = choose("torchvision", &plain), own = choose("auto", &grey);
     const clvi_input_form caffe = choose("keras_vgg", &plain);
-    expect_text(&torch, 32, 3,
+    expect_text(&torch, &(clvi_picture){32, 48, 3, 0, 0},
                 "RGB 48x32, (x/255 - [0.485 0.456 0.406]) / [0.229 0.224 0.225] as torchvision "
                 "wants it");
-    expect_text(&torch, 64, 1,
+    expect_text(&torch, &(clvi_picture){64, 48, 1, 3, 2},
                 "RGB 48x32, (x/255 - [0.485 0.456 0.406]) / [0.229 0.224 0.225] as torchvision "
-                "wants it; the pictures are grey: three times the same; resized from 48x64, "
-                "bilinear");
-    expect_text(&caffe, 0, 0, "BGR 48x32, x - [103.939 116.779 123.68] as keras_vgg wants it");
-    expect_text(&own, 32, 3,
+                "wants it; the pictures are grey: three times the same; the middle of 52x70; "
+                "resized from 48x64, bilinear");
+    expect_text(&caffe, &(clvi_picture){32, 48, 0, 0, 0},
+                "BGR 48x32, x - [103.939 116.779 123.68] as keras_vgg wants it");
+    expect_text(&own, &(clvi_picture){32, 48, 3, 0, 0},
                 "grey 48x32, x/255 - [0.25] as the plugin wants it; the pictures are coloured: "
                 "0.299 R + 0.587 G + 0.114 B");
 }

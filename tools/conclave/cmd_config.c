@@ -51,8 +51,8 @@ static clv_status describe_pixels(const cli_args *args, const clvi_config *confi
     cli_session session;
     CLV_TRY(cli_session_open(&session, args, error));
     clvi_text_append(out, "\n");
-    clvi_experts_describe_pixels(config, session.plugins, data.height, data.width, data.channels,
-                                 out);
+    const clvi_picture picture = clvi_picture_of(config, data.height, data.width, data.channels);
+    clvi_experts_describe_pixels(config, session.plugins, &picture, out);
     cli_session_close(&session);
     return CLV_OK;
 }
