@@ -1,5 +1,6 @@
 /* Running a plan: forward and backward, a node at a time. Everything is enqueued, nothing waits. */
 #include "graph/plan_internal.h"
+#include "runtime/profile.h"
 
 void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view gradient)
 {
@@ -92,6 +93,39 @@ static clv_status in_context(const clvi_plan *plan, const clvi_step *step, const
     return status;
 }
 
+/* Bytes of a tensor for this batch. */
+static double bytes_of(const clvi_plan *plan, clv_tensor tensor)
+{
+    if (tensor == CLV_NO_TENSOR)
+        return 0;
+    const clv_shape *shape = &plan->graph->tensors[tensor].shape;
+    const int64_t elements = clvi_shape_elements(shape);
+    return 4.0 * (double)(clvi_shape_batched(shape) ? elements * plan->n : elements);
+}
+
+/* Tells the profile what the next launches are for. The least to move: forward reads the inputs and
+ * writes the outputs; backward reads the outputs' gradients and the inputs, writes the inputs'
+ * gradients. */
+static void enter(const clvi_plan *plan, const clvi_step *step, const char *pass)
+{
+    if (!clvi_profile_is_on(plan->device))
+        return;
+    const clvi_node *node = &plan->graph->nodes[step->node];
+    const bool forward = pass[0] == 'f', backward = pass[0] == 'b';
+    clvi_profile_scope scope = {plan->graph->label, node->name, node->op->name, pass, 0, 0};
+    int products = forward;
+    for (int i = 0; i < node->input_count; i++) {
+        const bool wanted = backward && (step->wants_grad >> i & 1);
+        scope.bytes += bytes_of(plan, node->inputs[i]) * (1 + wanted);
+        products += wanted && i < 2;
+    }
+    for (int o = 0; o < node->output_count; o++)
+        scope.bytes += bytes_of(plan, node->outputs[o]);
+    if ((forward || backward) && node->op->macs)
+        scope.macs = (double)node->op->macs(plan->graph, node) * (double)plan->n * products;
+    clvi_profile_enter(plan->device, &scope);
+}
+
 clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *random,
                              clv_error *error)
 {
@@ -115,8 +149,11 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
             continue;
         clvi_run run = run_of(plan, step);
         run.workspace = clvi_layout_view(&plan->layout, step->forward_workspace, n);
-        if (op->prepare && prepare)
+        if (op->prepare && prepare) {
+            enter(plan, step, "prepare");
             CLV_TRY(in_context(plan, step, "preparation", op->prepare(&run, error), error));
+        }
+        enter(plan, step, "forward");
         CLV_TRY(in_context(plan, step, "forward", op->forward(&run, error), error));
         if (plan->watch)
             CLV_TRY(clvi_watch_forward(plan, s, &run, error));
@@ -145,6 +182,7 @@ static clv_status backward_step(const clvi_plan *plan, const clvi_step *step, cl
             run.grad_in[i] = step->addend[i] >= 0
                                  ? clvi_layout_view(&plan->layout, step->addend[i], plan->n)
                                  : clvi_plan_grad_of(plan, node->inputs[i], plan->n);
+    enter(plan, step, "backward");
     CLV_TRY(in_context(plan, step, "backward", node->op->backward(&run, error), error));
     if (plan->watch)
         CLV_TRY(clvi_watch_backward(plan, (size_t)(step - plan->steps), &run, error));

@@ -2,6 +2,7 @@
 #include "mixture/metrics.h"
 
 #include "ops/share.h"
+#include "runtime/profile.h"
 
 #include <assert.h>
 
@@ -61,6 +62,7 @@ clv_status clvi_metrics_add(clvi_metrics *m, clvi_view logits, clvi_view labels,
                             int64_t n, clv_error *error)
 {
     CLV_TRY(clvi_metrics_reserve(m, n, error));
+    clvi_profile_enter_part(m->device, "metrics", "add");
     const clvi_share share = clvi_share_of(n, m->classes, 1);
     const clvi_view ranks = {m->ranks, 0};
     clvi_launch l;

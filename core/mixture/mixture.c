@@ -10,6 +10,7 @@
 #include "mixture/image.h"
 #include "mixture/trainable.h"
 #include "ops/share.h"
+#include "runtime/profile.h"
 
 #include <stdio.h>
 
@@ -411,7 +412,9 @@ static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch,
                                        .epoch = batch->epoch,
                                        .ids = {m->ids, 0}};
     const clvi_view image = {m->picture, 0};
+    clvi_profile_enter_part(device, "input", "augment");
     CLV_TRY(clvi_image_augment(device, &picture, augment, (clvi_view){m->pixels, 0}, image, error));
+    clvi_profile_enter_part(device, "input", "normalise");
     for (size_t i = 0; i < m->form_count; i++)
         CLV_TRY(clvi_image_normalise(device, &picture, &m->forms[i].desc, image,
                                      (clvi_view){m->forms[i].buf, 0}, error));

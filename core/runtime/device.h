@@ -99,6 +99,8 @@ typedef struct clvi_timer {
     bool running;
 } clvi_timer;
 
+typedef struct clvi_profile clvi_profile;
+
 struct clvi_device {
     clvi_runtime *runtime;
     const clvi_found_device *found;
@@ -114,6 +116,7 @@ struct clvi_device {
     clvi_staging staging;
     clvi_programs programs;
     clvi_timer timer;
+    clvi_profile *profile;          /* NULL: never asked for */
     const clvi_kernel *last_kernel; /* newest launch, for messages */
     /* At most 2·window commands are under way; marks[0] is the older one. */
     cl_event marks[2];
@@ -150,7 +153,16 @@ void clvi_staging_fini(clvi_device *device); /* the queue must be idle */
 clv_status clvi_programs_init(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 void clvi_programs_fini(clvi_device *device);
 
+/* profile.c */
+void clvi_profile_fini(clvi_device *device);
+/* Where the event of a launch about to be enqueued belongs, recorded with it; NULL when recording
+ * is off. Used before the next call of any of these. */
+clv_status clvi_profile_slot(clvi_device *device, const clvi_kernel *kernel, cl_event **out,
+                             clv_error *error) CLV_MUST_CHECK;
+
 /* timer.c */
+/* Probes once whether the driver's time stamps can be believed: device->timer.clock. */
+clv_status clvi_timer_find_clock(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 void clvi_timer_fini(clvi_device *device);
 /* Monotonic seconds of the host. */
 double clvi_host_seconds(void);

@@ -107,8 +107,10 @@ clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
     const size_t groups[3] = {gx, gy, gz};
     CLV_TRY(check_launch(launch, groups, error));
     const size_t global[3] = {gx * kernel->local[0], gy * kernel->local[1], gz * kernel->local[2]};
+    cl_event *event;
+    CLV_TRY(clvi_profile_slot(device, kernel, &event, error));
     const cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernel, 3, NULL, global,
-                                               kernel->local, 0, NULL, NULL);
+                                               kernel->local, 0, NULL, event);
     char what[160];
     if (code != CL_SUCCESS || device->sync)
         snprintf(what, sizeof(what), "kernel %.70s:%.70s", kernel->program->name, kernel->name);

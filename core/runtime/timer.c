@@ -51,8 +51,10 @@ static clv_status probe(clvi_device *device, clvi_buf *buf, cl_event *events, bo
     return CLV_OK;
 }
 
-static clv_status find_clock(clvi_device *device, clv_error *error)
+clv_status clvi_timer_find_clock(clvi_device *device, clv_error *error)
 {
+    if (device->timer.clock != CLVI_CLOCK_UNKNOWN)
+        return CLV_OK;
     clvi_buf *buf = NULL;
     cl_event events[2] = {NULL, NULL};
     bool good = false;
@@ -76,8 +78,7 @@ clv_status clvi_timer_begin(clvi_device *device, clv_error *error)
     clvi_timer *timer = &device->timer;
     CLV_ASSERT(!timer->running);
     CLV_TRY(clvi_device_check(device, error));
-    if (timer->clock == CLVI_CLOCK_UNKNOWN)
-        CLV_TRY(find_clock(device, error));
+    CLV_TRY(clvi_timer_find_clock(device, error));
     CLV_TRY(clvi_queue_wait(device, "timing", error));
     if (timer->clock == CLVI_CLOCK_DEVICE)
         CLV_TRY(mark(device, &timer->begin, error));

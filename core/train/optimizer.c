@@ -2,6 +2,7 @@
 #include "train/optimizer.h"
 
 #include "ops/share.h"
+#include "runtime/profile.h"
 
 #include <math.h>
 
@@ -285,6 +286,7 @@ clv_status clvi_optimizer_step(clvi_optimizer *o, double lr, const bool *active,
 {
     if (o->partial_count == 0)
         return CLV_OK;
+    clvi_profile_enter_part(o->device, "optimizer", "step");
     CLV_TRY(upload_groups(o, lr, active, true, error));
     CLV_TRY(launch_steps(o, error));
     for (uint32_t g = 0; g < o->group_count; g++)

@@ -3,16 +3,37 @@
 #define CONCLAVE_BENCH_H
 
 #include "mixture/mixture.h"
+#include "train/optimizer.h"
 
 /* A whole network with inputs in memory. */
 typedef struct bench_model_desc {
     const char *plugin;         /* an expert's name */
     const char *const *options; /* "key=value" of the plugin */
     size_t option_count;
-    int image_size, classes, channels;
+    int height, width, classes, channels;
     int64_t batch, repeat;
     bool train; /* forward, loss, backward and AdamW; otherwise forward */
 } bench_model_desc;
+
+/* The network of a configuration on pictures in memory, ready to run. `plugin` and the options of
+ * the desc are not read. */
+typedef struct bench_steps {
+    const bench_model_desc *desc;
+    clvi_device *device;
+    const clvi_config *config;
+    clvi_mixture *mixture;
+    clvi_optimizer *optimizer; /* NULL in inference */
+    uint8_t *pixels;
+    int32_t *labels;
+    uint32_t *ids;
+} bench_steps;
+/* Makes it and runs it once, so that all kernels are compiled. The pointers must outlive it. */
+clv_status bench_steps_open(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
+                            const bench_model_desc *desc, bench_steps *out,
+                            clv_error *error) CLV_MUST_CHECK;
+/* One step; enqueues only. */
+clv_status bench_steps_run(const bench_steps *steps, clv_error *error) CLV_MUST_CHECK;
+void bench_steps_close(bench_steps *steps);
 
 typedef struct bench_times {
     double median_ms, best_ms;

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "train/optimizer.h"
 
 #include <stdlib.h>
 
@@ -38,19 +37,7 @@ clv_status bench_config(const bench_model_desc *desc, const char *gemm, clvi_con
     return status;
 }
 
-/* What one run holds. */
-typedef struct run {
-    const bench_model_desc *desc;
-    clvi_device *device;
-    const clvi_config *config;
-    clvi_mixture *mixture;
-    clvi_optimizer *optimizer;
-    uint8_t *pixels;
-    int32_t *labels;
-    uint32_t *ids;
-} run;
-
-static clv_status step(const run *r, clv_error *error)
+clv_status bench_steps_run(const bench_steps *r, clv_error *error)
 {
     const clvi_mixture_batch batch = {.n = r->desc->batch,
                                       .pixels = r->pixels,
@@ -62,11 +49,11 @@ static clv_status step(const run *r, clv_error *error)
     return clvi_optimizer_step(r->optimizer, 1e-3, NULL, error);
 }
 
-static clv_status prepare(run *r, clvi_plugins *plugins, clv_error *error)
+static clv_status prepare(bench_steps *r, clvi_plugins *plugins, clv_error *error)
 {
     const bench_model_desc *d = r->desc;
-    const size_t side = (size_t)d->image_size, batch = (size_t)d->batch;
-    const size_t bytes = batch * side * side * (size_t)d->channels;
+    const size_t pixels = (size_t)d->height * (size_t)d->width, batch = (size_t)d->batch;
+    const size_t bytes = batch * pixels * (size_t)d->channels;
     r->pixels = clvi_malloc(bytes);
     r->labels = clvi_malloc(batch * sizeof *r->labels);
     r->ids = clvi_malloc(batch * sizeof *r->ids);
@@ -80,8 +67,8 @@ static clv_status prepare(run *r, clvi_plugins *plugins, clv_error *error)
                                     .plugins = plugins,
                                     .device = r->device,
                                     .classes = d->classes,
-                                    .height = d->image_size,
-                                    .width = d->image_size,
+                                    .height = d->height,
+                                    .width = d->width,
                                     .channels = d->channels,
                                     .max_batch = d->batch,
                                     .train = d->train};
@@ -94,18 +81,35 @@ static clv_status prepare(run *r, clvi_plugins *plugins, clv_error *error)
     return clvi_mixture_warm(r->mixture, error);
 }
 
-static clv_status measure(run *r, clvi_plugins *plugins, bench_times *out, clv_error *error)
+clv_status bench_steps_open(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
+                            const bench_model_desc *desc, bench_steps *out, clv_error *error)
 {
-    const double began = clvi_now();
+    *out = (bench_steps){.desc = desc, .device = device, .config = config};
+    const clv_status status = prepare(out, plugins, error);
+    if (status != CLV_OK)
+        bench_steps_close(out);
+    return status;
+}
+
+void bench_steps_close(bench_steps *r)
+{
+    clvi_optimizer_destroy(r->optimizer);
+    clvi_mixture_destroy(r->mixture);
+    clvi_free(r->pixels);
+    clvi_free(r->labels);
+    clvi_free(r->ids);
+}
+
+static clv_status measure(const bench_steps *r, double began, bench_times *out, clv_error *error)
+{
     bench_times times = {0};
-    CLV_TRY(prepare(r, plugins, error));
     double *ms = clvi_malloc((size_t)r->desc->repeat * sizeof *ms);
     if (!ms)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for %lld times", (long long)r->desc->repeat);
     clv_status status = CLV_OK;
     for (int64_t i = -2; i < r->desc->repeat && status == CLV_OK; i++) {
         const double from = clvi_now();
-        status = step(r, error);
+        status = bench_steps_run(r, error);
         if (status == CLV_OK)
             status = clvi_wait(r->device, error);
         if (i == -2) {
@@ -127,12 +131,10 @@ static clv_status measure(run *r, clvi_plugins *plugins, bench_times *out, clv_e
 clv_status bench_model(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
                        const bench_model_desc *desc, bench_times *out, clv_error *error)
 {
-    run r = {.desc = desc, .device = device, .config = config};
-    const clv_status status = measure(&r, plugins, out, error);
-    clvi_optimizer_destroy(r.optimizer);
-    clvi_mixture_destroy(r.mixture);
-    clvi_free(r.pixels);
-    clvi_free(r.labels);
-    clvi_free(r.ids);
+    const double began = clvi_now();
+    bench_steps steps;
+    CLV_TRY(bench_steps_open(device, plugins, config, desc, &steps, error));
+    const clv_status status = measure(&steps, began, out, error);
+    bench_steps_close(&steps);
     return status;
 }

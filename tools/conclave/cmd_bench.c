@@ -82,7 +82,7 @@ static clv_status print_model(bench *b, clv_error *error)
     const double rate = (double)m->batch / t.median_ms * 1e3;
     if (b->json)
         return print_json(json_pack("{s:s, s:i, s:I, s:s, s:s, s:f, s:f, s:f, s:f}", "model",
-                                    m->plugin, "image_size", m->image_size, "batch",
+                                    m->plugin, "image_size", m->width, "batch",
                                     (json_int_t)m->batch, "mode", m->train ? "train" : "infer",
                                     "device", clvi_device_get_info(b->session.device)->name,
                                     "images_per_s", rate, "ms", t.median_ms, "best_ms", t.best_ms,
@@ -90,8 +90,8 @@ static clv_status print_model(bench *b, clv_error *error)
                           error);
     printf("%s %dx%d, batch %lld, %s: %.1f images/s (median step %.3f ms, best %.3f ms; first step "
            "after %.2f s)\n",
-           m->plugin, m->image_size, m->image_size, (long long)m->batch,
-           m->train ? "training" : "inference", rate, t.median_ms, t.best_ms, t.warm_seconds);
+           m->plugin, m->width, m->width, (long long)m->batch, m->train ? "training" : "inference",
+           rate, t.median_ms, t.best_ms, t.warm_seconds);
     return CLV_OK;
 }
 
@@ -106,7 +106,7 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
     CLV_TRY(cli_option_int(args, "classes", 2, 1 << 20, &classes, error));
     CLV_TRY(cli_option_int(args, "batch", 1, 1 << 20, &b->model.batch, error));
     CLV_TRY(cli_option_int(args, "repeat", 1, 100000, &b->model.repeat, error));
-    b->model.image_size = (int)size;
+    b->model.height = b->model.width = (int)size;
     b->model.classes = (int)classes;
     const char *mode = cli_option_value(args, "mode");
     if (mode && strcmp(mode, "train") != 0 && strcmp(mode, "infer") != 0)

@@ -3,6 +3,7 @@
 
 #include <locale.h>
 
+/* clang-format off */
 static const cli_command *const commands[] = {
     &cmd_devices,
     &cmd_plugins,
@@ -12,11 +13,13 @@ static const cli_command *const commands[] = {
     &cmd_runs,
     &cmd_eval,
     &cmd_predict,
+    &cmd_profile,
     &cmd_bench,
     &cmd_check_plugin,
     &cmd_check_plugin_child,
     &cmd_devices_child,
 };
+/* clang-format on */
 
 int main(int argc, char **argv)
 {
