@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "mixture/initial_weights.h"
 #include "train/average.h"
 #include "train/run_dir.h"
 
@@ -114,6 +115,8 @@ static clv_status warm(clvi_trainer *t, clv_error *error)
 clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
 {
     CLV_TRY(plan_course(t, error));
+    if (!t->desc->resume)
+        CLV_TRY(clvi_initial_weights_check(t->config, error));
     CLV_TRY(create_mixture(t, error));
     CLV_TRY(create_optimizer(t, error));
     announce(t);
@@ -175,6 +178,7 @@ clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error)
     clvi_store *store = clvi_mixture_store(t->mixture);
     CLV_TRY(
         clvi_store_initialise(store, (uint64_t)clvi_config_int(t->config, "run", "seed"), error));
+    CLV_TRY(clvi_initial_weights_load(t->config, t->mixture, error));
     CLV_TRY(clvi_store_copy(store, CLVI_STORE_VALUE, CLVI_STORE_AVERAGE, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT1, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT2, error));

@@ -4,23 +4,12 @@
 
 #include "base/process.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { LENGTH_BYTES = 8, BLOCK_BYTES = 16384 };
-
-static const struct {
-    const char *name;
-    size_t bytes;
-} dtypes[CLVI_FILE_DTYPES] = {
-    [CLVI_FILE_F32] = {"F32", 4}, [CLVI_FILE_F16] = {"F16", 2}, [CLVI_FILE_BF16] = {"BF16", 2},
-    [CLVI_FILE_I32] = {"I32", 4}, [CLVI_FILE_I64] = {"I64", 8}, [CLVI_FILE_U8] = {"U8", 1},
-};
+enum { LENGTH_BYTES = 8 };
 
 typedef struct metadata_entry {
     const char *key, *value;
@@ -38,40 +27,10 @@ struct clvi_safetensors {
     size_t metadata_count;
 };
 
-const char *clvi_file_dtype_name(clvi_file_dtype dtype)
-{
-    return dtypes[dtype].name;
-}
-
-size_t clvi_file_dtype_bytes(clvi_file_dtype dtype)
-{
-    return dtypes[dtype].bytes;
-}
-
 static clv_status out_of_memory(const clvi_safetensors *file, clv_error *error)
 {
     return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory while reading its header",
                      file->path);
-}
-
-static clv_status read_at(const clvi_safetensors *file, uint64_t offset, void *out, uint64_t bytes,
-                          clv_error *error)
-{
-    unsigned char *to = out;
-    while (bytes > 0) {
-        const size_t wanted = bytes < ((size_t)1 << 30) ? (size_t)bytes : (size_t)1 << 30;
-        const ssize_t got = pread(file->descriptor, to, wanted, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot read", file->path);
-        if (got == 0)
-            CLV_FAIL(error, CLV_E_IO, "%s: the file became shorter while it was read", file->path);
-        to += got;
-        offset += (uint64_t)got;
-        bytes -= (uint64_t)got;
-    }
-    return CLV_OK;
 }
 
 /* Says what is wrong with a tensor. */
@@ -90,14 +49,14 @@ static clv_status parse_dtype(const clvi_safetensors *file, const json_t *entry,
     if (name == NULL)
         return bad_tensor(file, out->name, error, "it has no dtype");
     for (int i = 0; i < CLVI_FILE_DTYPES; i++) {
-        if (strcmp(name, dtypes[i].name) == 0) {
+        if (strcmp(name, clvi_file_dtype_name((clvi_file_dtype)i)) == 0) {
             out->dtype = (clvi_file_dtype)i;
             return CLV_OK;
         }
     }
     char shown[32], what[160];
     snprintf(what, sizeof(what),
-             "its dtype '%s' is not one of F32, F16, BF16, I32, I64, U8; convert the file",
+             "its dtype '%s' is not one of F32, F16, BF16, F64, I32, I64, U8; convert the file",
              clvi_printable(name, shown, sizeof(shown)));
     return bad_tensor(file, out->name, error, what);
 }
@@ -137,7 +96,7 @@ static clv_status parse_offsets(const clvi_safetensors *file, const json_t *entr
     if ((uint64_t)last > file->file_bytes - data_start)
         return bad_tensor(file, out->name, error,
                           "its data would lie beyond the end of the file; was it cut off?");
-    out->bytes = (uint64_t)out->elements * dtypes[out->dtype].bytes;
+    out->bytes = (uint64_t)out->elements * clvi_file_dtype_bytes(out->dtype);
     if ((uint64_t)(last - first) != out->bytes)
         return bad_tensor(file, out->name, error, "shape and data_offsets differ in size");
     out->offset = data_start + (uint64_t)first;
@@ -286,7 +245,7 @@ static clv_status read_header(clvi_safetensors *file, clv_error *error)
     unsigned char length[LENGTH_BYTES];
     if (file->file_bytes < LENGTH_BYTES)
         CLV_FAIL(error, CLV_E_FORMAT, "%s: too short for a safetensors file", file->path);
-    CLV_TRY(read_at(file, 0, length, LENGTH_BYTES, error));
+    CLV_TRY(clvi_file_read_at(file->descriptor, file->path, 0, length, LENGTH_BYTES, error));
     uint64_t bytes = 0;
     for (int i = LENGTH_BYTES; i-- > 0;)
         bytes = bytes << 8 | length[i];
@@ -303,7 +262,8 @@ static clv_status read_header(clvi_safetensors *file, clv_error *error)
     if (text == NULL)
         return out_of_memory(file, error);
     json_t *header = NULL;
-    clv_status status = read_at(file, LENGTH_BYTES, text, bytes, error);
+    clv_status status =
+        clvi_file_read_at(file->descriptor, file->path, LENGTH_BYTES, text, bytes, error);
     if (status == CLV_OK)
         status = load_header(file, text, (size_t)bytes, &header, error);
     clvi_free(text);
@@ -315,20 +275,13 @@ static clv_status read_header(clvi_safetensors *file, clv_error *error)
     return status;
 }
 
-/* O_NONBLOCK: opening a pipe must not wait for its writer before it is refused. */
 static clv_status open_file(clvi_safetensors *file, const char *path, clv_error *error)
 {
     file->path = clvi_strdup(path);
     if (file->path == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
     CLV_TRY(clvi_arena_create(&file->arena, error));
-    file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat facts;
-    if (file->descriptor < 0 || fstat(file->descriptor, &facts) != 0)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
-    if (!S_ISREG(facts.st_mode))
-        CLV_FAIL(error, CLV_E_IO, "%s: not a file", path);
-    file->file_bytes = (uint64_t)facts.st_size;
+    CLV_TRY(clvi_file_open(path, &file->descriptor, &file->file_bytes, error));
     return read_header(file, error);
 }
 
@@ -410,98 +363,20 @@ const char *clvi_safetensors_path(const clvi_safetensors *file)
     return file->path;
 }
 
-/* Little-endian elements to the host's byte order, in place. */
-static void to_host(void *data, size_t width, size_t count)
-{
-    const uint16_t probe = 1;
-    if (width == 1 || *(const unsigned char *)&probe == 1)
-        return;
-    unsigned char *bytes = data;
-    for (size_t i = 0; i < count; i++, bytes += width) {
-        for (size_t low = 0, high = width - 1; low < high; low++, high--) {
-            const unsigned char kept = bytes[low];
-            bytes[low] = bytes[high];
-            bytes[high] = kept;
-        }
-    }
-}
-
 clv_status clvi_safetensors_read(const clvi_safetensors *file, size_t index, void *out,
                                  clv_error *error)
 {
     const clvi_file_tensor *tensor = clvi_safetensors_at(file, index);
-    CLV_TRY(read_at(file, tensor->offset, out, tensor->bytes, error));
-    to_host(out, dtypes[tensor->dtype].bytes, (size_t)tensor->elements);
+    CLV_TRY(
+        clvi_file_read_at(file->descriptor, file->path, tensor->offset, out, tensor->bytes, error));
+    clvi_file_to_host(out, clvi_file_dtype_bytes(tensor->dtype), (size_t)tensor->elements);
     return CLV_OK;
-}
-
-static float float_of_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15) and 10 fraction bits. */
-static float float_of_half(uint16_t half)
-{
-    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    const uint32_t exponent = (half >> 10) & 0x1Fu, fraction = half & 0x3FFu;
-    if (exponent == 31)
-        return float_of_bits(sign | 0x7F800000u | fraction << 13);
-    if (exponent > 0)
-        return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
-    const float small = (float)fraction * (1.0f / 16777216.0f); /* fraction · 2^-24 */
-    return sign != 0 ? -small : small;
-}
-
-/* `from` is aligned for every dtype. */
-static void convert(clvi_file_dtype dtype, const void *from, size_t count, float *out)
-{
-    switch (dtype) {
-    case CLVI_FILE_F16:
-        for (size_t i = 0; i < count; i++)
-            out[i] = float_of_half(((const uint16_t *)from)[i]);
-        break;
-    case CLVI_FILE_BF16: /* the upper half of a binary32 */
-        for (size_t i = 0; i < count; i++)
-            out[i] = float_of_bits((uint32_t)((const uint16_t *)from)[i] << 16);
-        break;
-    case CLVI_FILE_I32:
-        for (size_t i = 0; i < count; i++)
-            out[i] = (float)((const int32_t *)from)[i];
-        break;
-    case CLVI_FILE_I64:
-        for (size_t i = 0; i < count; i++)
-            out[i] = (float)((const int64_t *)from)[i];
-        break;
-    case CLVI_FILE_U8:
-        for (size_t i = 0; i < count; i++)
-            out[i] = (float)((const uint8_t *)from)[i];
-        break;
-    case CLVI_FILE_F32:
-    case CLVI_FILE_DTYPES:
-        CLV_ASSERT(false);
-        break;
-    }
 }
 
 clv_status clvi_safetensors_read_f32(const clvi_safetensors *file, size_t index, float *out,
                                      clv_error *error)
 {
     const clvi_file_tensor *tensor = clvi_safetensors_at(file, index);
-    if (tensor->dtype == CLVI_FILE_F32)
-        return clvi_safetensors_read(file, index, out, error);
-    _Alignas(8) unsigned char block[BLOCK_BYTES];
-    const size_t width = dtypes[tensor->dtype].bytes;
-    const int64_t per_block = (int64_t)(BLOCK_BYTES / width);
-    for (int64_t done = 0; done < tensor->elements; done += per_block) {
-        const int64_t left = tensor->elements - done;
-        const size_t count = (size_t)(left < per_block ? left : per_block);
-        CLV_TRY(
-            read_at(file, tensor->offset + (uint64_t)done * width, block, count * width, error));
-        to_host(block, width, count);
-        convert(tensor->dtype, block, count, out + done);
-    }
-    return CLV_OK;
+    return clvi_file_read_f32(file->descriptor, file->path, tensor->dtype, tensor->offset,
+                              tensor->elements, out, error);
 }

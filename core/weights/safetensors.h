@@ -6,32 +6,9 @@
 #define CLVI_SAFETENSORS_H
 
 #include "base/files.h"
+#include "weights/file_tensor.h"
 
 #define CLVI_SAFETENSORS_HEADER_BYTES 100000000u /* the largest header of the format */
-
-typedef enum clvi_file_dtype {
-    CLVI_FILE_F32,
-    CLVI_FILE_F16,
-    CLVI_FILE_BF16,
-    CLVI_FILE_I32,
-    CLVI_FILE_I64,
-    CLVI_FILE_U8,
-    CLVI_FILE_DTYPES
-} clvi_file_dtype;
-const char *clvi_file_dtype_name(clvi_file_dtype dtype); /* "F32": as in the file */
-size_t clvi_file_dtype_bytes(clvi_file_dtype dtype);     /* of one element */
-
-enum { CLVI_FILE_MAX_RANK = 8 };
-
-/* One tensor of an open file. Lives as long as the file is open. */
-typedef struct clvi_file_tensor {
-    const char *name; /* UTF-8, any characters but NUL */
-    clvi_file_dtype dtype;
-    int rank;                         /* 0: a single number */
-    int64_t dims[CLVI_FILE_MAX_RANK]; /* each >= 0 */
-    int64_t elements;
-    uint64_t offset, bytes; /* of its data, from the start of the file */
-} clvi_file_tensor;
 
 typedef struct clvi_safetensors clvi_safetensors;
 

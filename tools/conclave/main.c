@@ -14,6 +14,7 @@ static const cli_command *const commands[] = {
     &cmd_eval,
     &cmd_predict,
     &cmd_profile,
+    &cmd_inspect,
     &cmd_bench,
     &cmd_check_plugin,
     &cmd_check_plugin_child,

@@ -1,0 +1,41 @@
+/* Weights of a file for the variables of a network: which tensor is which variable, what is missing
+ * or unexpected, and the bringing over. */
+#ifndef CLVI_TRANSFER_H
+#define CLVI_TRANSFER_H
+
+#include "graph/store.h"
+#include "weights/weights.h"
+
+typedef struct clvi_transfer_desc {
+    const clvi_weights *file;
+    const clv_graph *graph;
+    /* What stands before a variable's name in a store, and in a checkpoint of Conclave:
+     * "expert.a."; messages begin with it. */
+    const char *prefix;
+    /* Every variable must have its tensor and every tensor its variable; else what fits is taken
+     * and the rest is said. */
+    bool strict;
+} clvi_transfer_desc;
+
+typedef struct clvi_transfer clvi_transfer;
+
+/* Finds the tensors of all variables. The layer that makes the "logits" is left out, with a
+ * message, where the file has other classes or no such layer. Counters of batches, which only
+ * PyTorch needs, are passed over. Errors: CLV_E_DATA naming tensors that are missing, unexpected
+ * or of another shape (strict), or when nothing fits; CLV_E_MEMORY. file and graph must outlive
+ * *out, which the caller destroys. */
+clv_status clvi_transfer_plan(const clvi_transfer_desc *desc, clvi_transfer **out,
+                              clv_error *error) CLV_MUST_CHECK;
+void clvi_transfer_destroy(clvi_transfer *transfer); /* NULL allowed */
+
+/* Index of the file's tensor for a variable of the graph; -1: none. */
+int64_t clvi_transfer_tensor(const clvi_transfer *transfer, size_t variable);
+/* Values of a variable that has a tensor, in the order of the store. Errors: CLV_E_DATA when one is
+ * not finite; those of the file. */
+clv_status clvi_transfer_read(const clvi_transfer *transfer, size_t variable, float *out,
+                              clv_error *error) CLV_MUST_CHECK;
+/* Writes all of them to the store, whose variables bear the prefix, and logs a line. */
+clv_status clvi_transfer_run(const clvi_transfer *transfer, clvi_store *store,
+                             clv_error *error) CLV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,32 @@
+/* An open file of weights of any format that Conclave reads: safetensors (checkpoints among them)
+ * and PyTorch's .pth, told apart by their first bytes. */
+#ifndef CLVI_WEIGHTS_H
+#define CLVI_WEIGHTS_H
+
+#include "weights/file_tensor.h"
+
+/* Whose order of axes the tensors have. */
+typedef enum clvi_weights_layout {
+    CLVI_LAYOUT_TORCH, /* [out, in, kh, kw]; safetensors of others are written by PyTorch */
+    CLVI_LAYOUT_OWN    /* a checkpoint of Conclave */
+} clvi_weights_layout;
+
+typedef struct clvi_weights clvi_weights;
+
+/* Errors: CLV_E_IO, CLV_E_FORMAT, CLV_E_MEMORY, each naming the path. The caller closes. */
+clv_status clvi_weights_open(const char *path, clvi_weights **out, clv_error *error) CLV_MUST_CHECK;
+void clvi_weights_close(clvi_weights *file); /* NULL allowed */
+
+/* Everything below lives as long as the file is open. */
+const char *clvi_weights_path(const clvi_weights *file);
+const char *clvi_weights_format(const clvi_weights *file); /* "safetensors", "PyTorch" */
+clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file);
+/* Where in the file the tensors lie: "model_state_dict"; mostly "". */
+const char *clvi_weights_place(const clvi_weights *file);
+size_t clvi_weights_count(const clvi_weights *file);
+const clvi_file_tensor *clvi_weights_at(const clvi_weights *file, size_t index);
+/* All elements of a tensor in row-major order, as f32. */
+clv_status clvi_weights_read_f32(const clvi_weights *file, size_t index, float *out,
+                                 clv_error *error) CLV_MUST_CHECK;
+
+#endif
