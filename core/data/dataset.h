@@ -99,6 +99,9 @@ typedef struct clvi_batch {
 clv_status clvi_loader_create(clvi_dataset *data, clvi_split split, size_t batch, clvi_loader **out,
                               clv_error *error) CLV_MUST_CHECK;
 void clvi_loader_destroy(clvi_loader *loader); /* NULL allowed; stops its threads */
+/* From the next start on batches come without pixels (their place is not written): for a caller who
+ * knows the images from a pass before. What was bad then is skipped. */
+void clvi_loader_leave_pixels(clvi_loader *loader);
 /* Begins a pass over split indices order[0..count) (copied); a pass under way is dropped. */
 clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t count,
                              clv_error *error) CLV_MUST_CHECK;

@@ -43,6 +43,7 @@ struct clvi_loader {
     uint32_t *repeats;   /* how often the same index stands before it in the order */
     uint32_t images;     /* in all splits of the data set, used or not */
     size_t order_capacity, repeats_capacity;
+    bool no_pixels;      /* leave them out */
     atomic_bool abandon; /* the pass is dropped: claimed pieces need not be finished */
 
     pthread_mutex_t lock;
@@ -89,6 +90,10 @@ static void fill_place(worker *w, slot *s, size_t place, uint32_t index, uint32_
     s->ids[place] = sample->id + repeats * loader->images;
     s->indices[place] = index;
     s->bad[place] = false;
+    if (loader->no_pixels) {
+        s->bad[place] = atomic_load(&data->state[sample->id]) == CLVI_PIXELS_BAD;
+        return;
+    }
     clv_error error = CLV_ERROR_INIT;
     const clv_status status = clvi_pixels_get(data, sample->id, &w->scratch,
                                               s->pixels + place * data->image_bytes, &error);
@@ -308,6 +313,12 @@ static clv_status copy_order(clvi_loader *loader, const uint32_t *order, size_t 
     return CLV_OK;
 }
 
+void clvi_loader_leave_pixels(clvi_loader *loader)
+{
+    drop_pass(loader);
+    loader->no_pixels = true;
+}
+
 clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t count,
                              clv_error *error)
 {
@@ -350,7 +361,8 @@ static size_t compact(const clvi_loader *loader, slot *s, size_t count)
         if (s->bad[i])
             continue;
         if (kept != i) {
-            memcpy(s->pixels + kept * bytes, s->pixels + i * bytes, bytes);
+            if (!loader->no_pixels)
+                memcpy(s->pixels + kept * bytes, s->pixels + i * bytes, bytes);
             s->labels[kept] = s->labels[i];
             s->ids[kept] = s->ids[i];
             s->indices[kept] = s->indices[i];

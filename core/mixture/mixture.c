@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "mixture/class_weights.h"
 #include "mixture/expert.h"
+#include "mixture/frozen.h"
 #include "mixture/head.h"
 #include "mixture/image.h"
 #include "mixture/trainable.h"
@@ -23,6 +24,8 @@ typedef struct part {
     clvi_slabs *slabs;
     clvi_plan *plans[2]; /* [0]: train, [1]: infer */
     clvi_plan *later;    /* train, from the epoch on in which more trains; NULL: there is none */
+    clvi_frozen *frozen; /* train.cache_features: in place of plans[0]; NULL: the whole is run */
+    clvi_plan *ran[2];   /* by mode: the plan of the last forward; borrowed */
     size_t form;         /* which input form it sees */
     char *preprocessing;
 } part;
@@ -49,10 +52,10 @@ struct clvi_mixture {
     double ce_weight;
     float *class_weights; /* [classes]; NULL: all alike */
     clvi_buf *class_weights_buf;
-    size_t nll[2];  /* by mode: which of the head's wanted outputs is reported */
-    int64_t n;      /* of the last infer */
-    uint32_t epoch; /* of the last step */
-    bool *active;   /* [groups of the store] */
+    size_t nll[2];            /* by mode: which of the head's wanted outputs is reported */
+    int64_t n;                /* of the last infer */
+    bool *active;             /* [groups of the store] */
+    int64_t feature_elements; /* train.cache_features: of one image; 0: not kept */
 };
 
 enum { TRAIN, INFER };
@@ -62,6 +65,7 @@ static void part_fini(part *p)
     clvi_plan_destroy(p->plans[TRAIN]);
     clvi_plan_destroy(p->plans[INFER]);
     clvi_plan_destroy(p->later);
+    clvi_frozen_destroy(p->frozen);
     clvi_slabs_destroy(p->slabs);
     clvi_trainable_destroy(p->trainable);
     clvi_graph_destroy(p->graph);
@@ -164,11 +168,11 @@ static size_t picture_elements(const clvi_mixture *m)
     return (size_t)m->seen.height * (size_t)m->seen.width * (size_t)m->seen.channels;
 }
 
-/* What create_buffers will make that grows with the batch. The caller frees. */
+/* What will be made beside the plans that grows with the batch. The caller frees. */
 static clv_status list_buffers(const clvi_mixture *m, clvi_beside **out, size_t *count,
                                clv_error *error)
 {
-    enum { OTHERS = 3 };
+    enum { OTHERS = 4 };
     clvi_beside *list = clvi_calloc(m->form_count + OTHERS, sizeof *list);
     if (!list)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan the mixture");
@@ -178,38 +182,42 @@ static clv_status list_buffers(const clvi_mixture *m, clvi_beside **out, size_t 
     others[0] = (clvi_beside){"augmented pictures", picture_elements(m) * 4};
     others[1] = (clvi_beside){"pixels", pixel_elements(m)};
     others[2] = (clvi_beside){"labels, numbers and ranks", 12};
+    others[3] = (clvi_beside){"features", (uint64_t)m->feature_elements * 4};
     *out = list;
     *count = m->form_count + OTHERS;
     return CLV_OK;
 }
 
-/* Plan of a part for one mode; `stage` is of its clvi_trainable. The first of the wanted outputs
- * gets a gradient in training. */
+/* What a plan of a part is made from; `stage` is of its clvi_trainable. The first of the wanted
+ * outputs gets a gradient in training. */
+static clvi_plan_desc describe_plan(const clvi_mixture *m, const part *p, int mode, int stage,
+                                    const clv_tensor *outputs, size_t count)
+{
+    const bool train = mode == TRAIN, parts = train && p->trainable;
+    return (clvi_plan_desc){.graph = p->graph,
+                            .store = m->store,
+                            .base = p->base,
+                            .slabs = p->slabs,
+                            .mode = train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
+                            .max_batch = m->desc.max_batch,
+                            .outputs = outputs,
+                            .output_count = count,
+                            .outputs_with_grad = train ? 1 : 0,
+                            .inputs_with_grad = train && p == &m->head ? 1u << CLVI_HEAD_LOGITS : 0,
+                            .trains = parts ? clvi_trainable_variables(p->trainable, stage) : NULL,
+                            .node_modes = parts ? clvi_trainable_modes(p->trainable, stage) : NULL};
+}
+
 static clv_status make_plan(clvi_mixture *m, part *p, int mode, int stage,
                             const clv_tensor *outputs, size_t count, clvi_plan **out,
                             clv_error *error)
 {
-    const bool train = mode == TRAIN, parts = train && p->trainable;
     if (!p->slabs)
         CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
     clvi_beside *beside = NULL;
-    size_t beside_count = 0;
-    CLV_TRY(list_buffers(m, &beside, &beside_count, error));
-    const clvi_plan_desc desc = {
-        .graph = p->graph,
-        .store = m->store,
-        .base = p->base,
-        .slabs = p->slabs,
-        .mode = train ? CLV_MODE_TRAIN : CLV_MODE_INFER,
-        .max_batch = m->desc.max_batch,
-        .outputs = outputs,
-        .output_count = count,
-        .outputs_with_grad = train ? 1 : 0,
-        .inputs_with_grad = train && p == &m->head ? 1u << CLVI_HEAD_LOGITS : 0,
-        .trains = parts ? clvi_trainable_variables(p->trainable, stage) : NULL,
-        .node_modes = parts ? clvi_trainable_modes(p->trainable, stage) : NULL,
-        .beside = beside,
-        .beside_count = beside_count};
+    clvi_plan_desc desc = describe_plan(m, p, mode, stage, outputs, count);
+    CLV_TRY(list_buffers(m, &beside, &desc.beside_count, error));
+    desc.beside = beside;
     const clv_status status = clvi_plan_create(&desc, out, error);
     clvi_free(beside);
     return status;
@@ -228,18 +236,52 @@ static clv_status plan_mode(clvi_mixture *m, part *p, int mode, const clv_tensor
     return make_plan(m, p, mode, 1, outputs, count, &p->later, error);
 }
 
-/* The plan that runs in a mode and an epoch, from 0. */
-static clvi_plan *plan_of(const part *p, int mode, uint32_t epoch)
+/* The plan of an expert that runs a batch. */
+static clvi_plan *plan_of(const part *p, int mode, const clvi_mixture_batch *batch)
 {
-    return mode == TRAIN && p->later && clvi_trainable_stage(p->trainable, epoch) > 0
+    if (batch->features)
+        return clvi_frozen_plan(p->frozen, mode == TRAIN ? CLV_MODE_TRAIN : CLV_MODE_INFER);
+    return mode == TRAIN && p->later && clvi_trainable_stage(p->trainable, batch->epoch) > 0
                ? p->later
                : p->plans[mode];
+}
+
+/* The plans of an expert that is cut behind its frozen part, where train.cache_features wants it.
+ */
+static clv_status plan_frozen(clvi_mixture *m, part *p, const clv_tensor *logits, clv_error *error)
+{
+    const clvi_config *config = m->desc.config;
+    clv_tensor cut;
+    if (m->augment.kind != CLVI_AUGMENT_NONE)
+        return clvi_config_fail(config, "train", "cache_features", error,
+                                "data.augment changes each image in each epoch, and with it the "
+                                "features; write augment = none, or cache_features = no");
+    if (m->expert_count > 1)
+        return clvi_config_fail(config, "train", "cache_features", error,
+                                "features are kept for a single expert; there are %zu",
+                                m->expert_count);
+    CLV_TRY(clvi_trainable_cut(p->trainable, &cut, error));
+    m->feature_elements = clvi_frozen_elements(p->graph, cut);
+    if (!p->slabs)
+        CLV_TRY(clvi_slabs_create(m->desc.device, &p->slabs, error));
+    clvi_plan_desc train = describe_plan(m, p, TRAIN, 0, logits, 1);
+    clvi_plan_desc infer = describe_plan(m, p, INFER, 0, logits, 1);
+    clvi_beside *beside = NULL;
+    CLV_TRY(list_buffers(m, &beside, &train.beside_count, error));
+    train.beside = infer.beside = beside;
+    infer.beside_count = train.beside_count;
+    const clv_status status = clvi_frozen_create(&train, &infer, cut, &p->frozen, error);
+    clvi_free(beside);
+    return status;
 }
 
 static clv_status plan_expert(clvi_mixture *m, part *p, clv_error *error)
 {
     const clv_tensor logits = clvi_graph_find_output(p->graph, "logits");
-    CLV_TRY(plan_mode(m, p, TRAIN, &logits, 1, error));
+    if (m->desc.train && clvi_config_bool(m->desc.config, "train", "cache_features"))
+        CLV_TRY(plan_frozen(m, p, &logits, error));
+    else
+        CLV_TRY(plan_mode(m, p, TRAIN, &logits, 1, error));
     return plan_mode(m, p, INFER, &logits, 1, error);
 }
 
@@ -390,7 +432,29 @@ clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out
 
 /* ---- Running ---- */
 
-/* Uploads a batch and makes every input form of it. */
+/* Uploads the pixels of a batch and makes every input form of them. The ids are there. */
+static clv_status feed_pixels(clvi_mixture *m, const clvi_mixture_batch *batch,
+                              const clvi_augment *augment, clv_error *error)
+{
+    clvi_device *device = m->desc.device;
+    const clvi_picture_desc picture = {.n = batch->n,
+                                       .seen = m->seen,
+                                       .key = {m->augment_key.k[0], m->augment_key.k[1]},
+                                       .epoch = batch->epoch,
+                                       .ids = {m->ids, 0}};
+    const clvi_view image = {m->picture, 0};
+    CLV_TRY(clvi_upload(device, m->pixels, 0, batch->pixels, (size_t)batch->n * pixel_elements(m),
+                        error));
+    clvi_profile_enter_part(device, "input", "augment");
+    CLV_TRY(clvi_image_augment(device, &picture, augment, (clvi_view){m->pixels, 0}, image, error));
+    clvi_profile_enter_part(device, "input", "normalise");
+    for (size_t i = 0; i < m->form_count; i++)
+        CLV_TRY(clvi_image_normalise(device, &picture, &m->forms[i].desc, image,
+                                     (clvi_view){m->forms[i].buf, 0}, error));
+    return CLV_OK;
+}
+
+/* Uploads a batch: what networks read of it, pixels or features. */
 static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch,
                        const clvi_augment *augment, clv_error *error)
 {
@@ -399,26 +463,14 @@ static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *batch,
     if (batch->n < 1 || batch->n > m->desc.max_batch)
         CLV_FAIL(error, CLV_E_INTERNAL, "a batch of %lld where 1 to %lld were planned",
                  (long long)batch->n, (long long)m->desc.max_batch);
-    CLV_TRY(clvi_upload(device, m->pixels, 0, batch->pixels, n * pixel_elements(m), error));
     if (batch->labels)
         CLV_TRY(clvi_upload(device, m->labels, 0, batch->labels, n * 4, error));
     if (batch->ids)
         CLV_TRY(clvi_upload(device, m->ids, 0, batch->ids, n * 4, error));
     else
         CLV_TRY(clvi_fill(device, m->ids, 0, n * 4, 0, error));
-    const clvi_picture_desc picture = {.n = batch->n,
-                                       .seen = m->seen,
-                                       .key = {m->augment_key.k[0], m->augment_key.k[1]},
-                                       .epoch = batch->epoch,
-                                       .ids = {m->ids, 0}};
-    const clvi_view image = {m->picture, 0};
-    clvi_profile_enter_part(device, "input", "augment");
-    CLV_TRY(clvi_image_augment(device, &picture, augment, (clvi_view){m->pixels, 0}, image, error));
-    clvi_profile_enter_part(device, "input", "normalise");
-    for (size_t i = 0; i < m->form_count; i++)
-        CLV_TRY(clvi_image_normalise(device, &picture, &m->forms[i].desc, image,
-                                     (clvi_view){m->forms[i].buf, 0}, error));
-    return CLV_OK;
+    return batch->features ? clvi_frozen_put(m->experts[0].frozen, batch->n, batch->features, error)
+                           : feed_pixels(m, batch, augment, error);
 }
 
 /* Forward of all experts, and of the head when there are labels. `mode` is TRAIN or INFER. */
@@ -432,13 +484,13 @@ static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *b
     const int64_t n = batch->n;
     for (size_t i = 0; i < m->expert_count; i++) {
         part *p = &m->experts[i];
-        clvi_plan *plan = plan_of(p, mode, batch->epoch);
+        clvi_plan *plan = p->ran[mode] = plan_of(p, mode, batch);
         clvi_plan_bind(plan, 0, (clvi_view){m->forms[p->form].buf, 0}, none);
         CLV_TRY(clvi_plan_forward(plan, n, &random, error));
     }
     if (!batch->labels)
         return CLV_OK;
-    clvi_plan *expert = plan_of(&m->experts[0], mode, batch->epoch), *head = m->head.plans[mode];
+    clvi_plan *expert = m->experts[0].ran[mode], *head = m->head.plans[mode];
     const clvi_view logits = clvi_plan_output(expert, 0, n);
     const clvi_view grad = mode == TRAIN ? clvi_plan_grad(expert, 0, n) : none;
     clvi_plan_bind(head, CLVI_HEAD_LOGITS, logits, grad);
@@ -490,13 +542,13 @@ static clv_status seed_backward(clvi_mixture *m, const clvi_mixture_batch *batch
 clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
 {
     CLV_ASSERT(m->desc.train && batch->labels);
+    CLV_ASSERT((batch->features != NULL) == (m->feature_elements > 0));
     CLV_TRY(feed(m, batch, &m->augment, error));
     CLV_TRY(forward(m, TRAIN, batch, error));
     CLV_TRY(seed_backward(m, batch, error));
     CLV_TRY(clvi_plan_backward(m->head.plans[TRAIN], error));
     for (size_t i = 0; i < m->expert_count; i++)
-        CLV_TRY(clvi_plan_backward(plan_of(&m->experts[i], TRAIN, batch->epoch), error));
-    m->epoch = batch->epoch;
+        CLV_TRY(clvi_plan_backward(m->experts[i].ran[TRAIN], error));
     return CLV_OK;
 }
 
@@ -509,10 +561,21 @@ clv_status clvi_mixture_infer(clvi_mixture *m, const clvi_mixture_batch *batch, 
     return CLV_OK;
 }
 
+clv_status clvi_mixture_features(clvi_mixture *m, const clvi_mixture_batch *batch, float *out,
+                                 clv_error *error)
+{
+    const clvi_augment none = {.kind = CLVI_AUGMENT_NONE};
+    const part *p = &m->experts[0];
+    CLV_ASSERT(m->feature_elements > 0 && batch->features == NULL);
+    CLV_TRY(feed(m, batch, &none, error));
+    return clvi_frozen_compute(p->frozen, batch->n, (clvi_view){m->forms[p->form].buf, 0}, out,
+                               error);
+}
+
 clv_status clvi_mixture_logits(clvi_mixture *m, float *out, clv_error *error)
 {
     CLV_ASSERT(m->n > 0);
-    const clvi_view logits = clvi_plan_output(m->experts[0].plans[INFER], 0, m->n);
+    const clvi_view logits = clvi_plan_output(m->experts[0].ran[INFER], 0, m->n);
     return clvi_download(m->desc.device, logits.buf, logits.offset * 4, out,
                          (size_t)m->n * (size_t)m->desc.classes * 4, error);
 }
@@ -546,9 +609,13 @@ clv_status clvi_mixture_watch(clvi_mixture *m, clv_error *error)
 {
     for (int mode = TRAIN; mode <= INFER; mode++) {
         for (size_t i = 0; i < m->expert_count; i++) {
-            CLV_TRY(clvi_plan_watch(m->experts[i].plans[mode], error));
-            if (m->experts[i].later)
-                CLV_TRY(clvi_plan_watch(m->experts[i].later, error));
+            const part *p = &m->experts[i];
+            const clv_mode of = mode == TRAIN ? CLV_MODE_TRAIN : CLV_MODE_INFER;
+            clvi_plan *const plans[] = {p->plans[mode], p->later,
+                                        p->frozen ? clvi_frozen_plan(p->frozen, of) : NULL};
+            for (size_t k = 0; k < sizeof plans / sizeof *plans; k++)
+                if (plans[k])
+                    CLV_TRY(clvi_plan_watch(plans[k], error));
         }
         CLV_TRY(clvi_plan_watch(m->head.plans[mode], error));
     }
@@ -564,7 +631,7 @@ clv_status clvi_mixture_watched(const clvi_mixture *m, bool train, const char **
     *graph = m->head.graph->label;
     for (size_t i = 0; i < m->expert_count; i++) {
         clvi_finding now;
-        CLV_TRY(clvi_plan_watched(plan_of(&m->experts[i], mode, m->epoch), &now, error));
+        CLV_TRY(clvi_plan_watched(m->experts[i].ran[mode], &now, error));
         if (now.found && !now.backward) {
             *graph = m->experts[i].graph->label;
             *out = now;
@@ -583,26 +650,41 @@ clv_status clvi_mixture_watched(const clvi_mixture *m, bool train, const char **
     return CLV_OK;
 }
 
+/* Runs a batch in every way that training and inference know. */
+static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *features,
+                                clv_error *error)
+{
+    CLV_TRY(clvi_mixture_infer(m, &b, error));
+    if (!m->desc.train)
+        return CLV_OK;
+    if (m->feature_elements > 0) {
+        CLV_TRY(clvi_mixture_features(m, &b, features, error));
+        b.features = features;
+        CLV_TRY(clvi_mixture_infer(m, &b, error));
+    }
+    CLV_TRY(clvi_mixture_step(m, &b, error));
+    if (!clvi_mixture_active(m, 0))
+        return CLV_OK;
+    b.epoch = UINT32_MAX; /* when all trains that ever will */
+    return clvi_mixture_step(m, &b, error);
+}
+
 /* Kernels may differ between a large and a small batch: both are run. */
 static clv_status run_black(clvi_mixture *m, clv_error *error)
 {
     const size_t batch = (size_t)m->desc.max_batch;
     uint8_t *black = clvi_calloc(batch, pixel_elements(m));
     int32_t *labels = clvi_calloc(batch, sizeof *labels);
+    float *features = clvi_calloc(batch, ((size_t)m->feature_elements + 1) * sizeof *features);
     clv_status status = CLV_OK;
-    if (!black || !labels)
+    if (!black || !labels || !features)
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for %zu images", batch);
     for (int small = 0; small < 2 && status == CLV_OK; small++) {
         const clvi_mixture_batch b = {
             .n = small ? 1 : m->desc.max_batch, .pixels = black, .labels = labels};
-        status = clvi_mixture_infer(m, &b, error);
-        if (status == CLV_OK && m->desc.train)
-            status = clvi_mixture_step(m, &b, error);
-        clvi_mixture_batch late = b;
-        late.epoch = UINT32_MAX; /* when all trains that ever will */
-        if (status == CLV_OK && m->desc.train && clvi_mixture_active(m, 0))
-            status = clvi_mixture_step(m, &late, error);
+        status = run_every_way(m, b, features, error);
     }
+    clvi_free(features);
     clvi_free(black);
     clvi_free(labels);
     return status;
@@ -621,6 +703,11 @@ clv_status clvi_mixture_warm(clvi_mixture *m, clv_error *error)
 clvi_store *clvi_mixture_store(clvi_mixture *m)
 {
     return m->store;
+}
+
+int64_t clvi_mixture_feature_elements(const clvi_mixture *m)
+{
+    return m->feature_elements;
 }
 
 size_t clvi_mixture_expert_count(const clvi_mixture *m)
@@ -685,6 +772,7 @@ uint64_t clvi_mixture_bytes(const clvi_mixture *m)
         for (int k = TRAIN; k <= INFER; k++)
             sum += p->plans[k] ? clvi_plan_own_bytes(p->plans[k]) : 0;
         sum += p->later ? clvi_plan_own_bytes(p->later) : 0;
+        sum += p->frozen ? clvi_frozen_bytes(p->frozen) : 0;
     }
     return sum;
 }

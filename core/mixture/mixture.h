@@ -36,6 +36,8 @@ void clvi_mixture_destroy(clvi_mixture *mixture); /* NULL allowed */
 typedef struct clvi_mixture_batch {
     int64_t n;             /* 1 … max_batch */
     const uint8_t *pixels; /* [n, height, width, channels] */
+    /* [n, clvi_mixture_feature_elements] of these images, in place of the pixels; NULL: none */
+    const float *features;
     const int32_t *labels; /* [n] in 0 … classes - 1; NULL: no loss (inference only) */
     const uint32_t *ids;   /* [n] names of the samples' random numbers; NULL: all 0 */
     uint32_t epoch;        /* counter of the random numbers */
@@ -53,6 +55,12 @@ double clvi_mixture_weight(const clvi_mixture *mixture, const int32_t *labels, i
  */
 clv_status clvi_mixture_infer(clvi_mixture *mixture, const clvi_mixture_batch *batch,
                               clv_error *error) CLV_MUST_CHECK;
+/* train.cache_features: elements of the features that the frozen part makes of one image, which
+ * steps then take in place of pixels, and inference may; 0: nothing is kept. */
+int64_t clvi_mixture_feature_elements(const clvi_mixture *mixture);
+/* The features of a batch of pixels, without augmentation. Waits. */
+clv_status clvi_mixture_features(clvi_mixture *mixture, const clvi_mixture_batch *batch, float *out,
+                                 clv_error *error) CLV_MUST_CHECK;
 /* Logits of the last infer, [n, classes]. Waits. */
 clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
 

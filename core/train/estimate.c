@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 
+#include <math.h>
+
 enum { MOST_STEPS = 30 };
 static const double enough_seconds = 3;
 
@@ -29,18 +31,19 @@ static clv_status time_steps(clvi_trainer *t, double *seconds, clv_error *error)
     return CLV_OK;
 }
 
-/* Seconds of an image in inference. */
-static clv_status time_inference(clvi_trainer *t, double *seconds, clv_error *error)
+/* Seconds of an image in inference, from pixels; `loader` is of the validation images. */
+static clv_status time_images(clvi_trainer *t, clvi_loader *loader, double *seconds,
+                              clv_error *error)
 {
     for (size_t i = 0; i < t->val_count; i++)
         t->order[i] = (uint32_t)i;
-    CLV_TRY(clvi_loader_start(t->val_loader, t->order, t->val_count, error));
+    CLV_TRY(clvi_loader_start(loader, t->order, t->val_count, error));
     const double begin = clvi_now();
     double now = begin;
     int64_t images = 0;
     for (int i = 0; i < MOST_STEPS && now - begin < enough_seconds / 2; i++) {
         clvi_batch b;
-        CLV_TRY(clvi_loader_next(t->val_loader, &b, error));
+        CLV_TRY(clvi_loader_next(loader, &b, error));
         if (b.count == 0)
             break;
         const clvi_mixture_batch batch = {
@@ -52,6 +55,15 @@ static clv_status time_inference(clvi_trainer *t, double *seconds, clv_error *er
     }
     *seconds = images > 0 ? (now - begin) / (double)images : 0;
     return CLV_OK;
+}
+
+static clv_status time_inference(clvi_trainer *t, double *seconds, clv_error *error)
+{
+    clvi_loader *loader;
+    CLV_TRY(clvi_loader_create(t->desc->data, CLVI_VAL, (size_t)t->batch, &loader, error));
+    const clv_status status = time_images(t, loader, seconds, error);
+    clvi_loader_destroy(loader);
+    return status;
 }
 
 static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
@@ -74,8 +86,12 @@ static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
     out->epochs = t->epochs;
     out->steps_per_epoch = t->steps_per_epoch;
     out->step_images = most < all ? most : all;
-    out->epoch_seconds = (double)t->steps_per_epoch * step + (double)t->val_count * image;
-    out->seconds = (double)t->epochs * out->epoch_seconds + rest;
+    /* From features, validation costs less than so many steps; making them is paid once. */
+    const double batches = ceil((double)t->val_count / (double)t->batch);
+    const double val = t->features ? batches * step : (double)t->val_count * image;
+    const double making = t->features ? (double)(t->train_count + t->val_count) * image : 0;
+    out->epoch_seconds = (double)t->steps_per_epoch * step + val;
+    out->seconds = (double)t->epochs * out->epoch_seconds + rest + making;
     out->images_per_second = step > 0 ? (double)out->step_images / step : 0;
     out->planned_bytes = clvi_trainer_bytes(t);
     out->device_bytes = after.live_bytes - before.live_bytes;

@@ -47,6 +47,7 @@ static clv_status batch(clvi_trainer *t, double share, double *weight, bool *don
         return CLV_OK;
     const clvi_mixture_batch batch = {.n = (int64_t)b.count,
                                       .pixels = b.pixels,
+                                      .features = clvi_features_of(t->features, CLVI_TRAIN, &b),
                                       .labels = b.labels,
                                       .ids = b.ids,
                                       .epoch = (uint32_t)t->state.epoch,
@@ -184,8 +185,11 @@ static clv_status validate(clvi_trainer *t, clvi_pass *p, clv_error *error)
         p->cut = clvi_trainer_cut(t, false);
         if (b.count == 0 || p->cut != CLVI_CUT_NONE)
             return gather(t, p, "validation", error);
-        const clvi_mixture_batch batch = {
-            .n = (int64_t)b.count, .pixels = b.pixels, .labels = b.labels, .ids = b.ids};
+        const clvi_mixture_batch batch = {.n = (int64_t)b.count,
+                                          .pixels = b.pixels,
+                                          .features = clvi_features_of(t->features, CLVI_VAL, &b),
+                                          .labels = b.labels,
+                                          .ids = b.ids};
         CLV_TRY(clvi_mixture_infer(t->mixture, &batch, error));
         if (t->look)
             CLV_TRY(t->look(t, error));

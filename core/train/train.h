@@ -57,7 +57,8 @@ typedef struct clvi_trial {
     double images_per_second;
     uint64_t planned_bytes, device_bytes; /* of device memory: as planned, and as it is in use */
 } clvi_trial;
-/* Makes everything as for clvi_train and times a few steps. Writes nothing. Errors: as there. */
+/* Makes everything as for clvi_train and times a few steps; with train.cache_features on features
+ * of zeros. Writes nothing. Errors: as there. */
 clv_status clvi_train_try(const clvi_train_desc *desc, clvi_trial *out,
                           clv_error *error) CLV_MUST_CHECK;
 

@@ -124,6 +124,12 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
     CLV_TRY(
         clvi_loader_create(t->desc->data, CLVI_TRAIN, (size_t)t->batch, &t->train_loader, error));
     CLV_TRY(clvi_loader_create(t->desc->data, CLVI_VAL, (size_t)t->batch, &t->val_loader, error));
+    CLV_TRY(
+        clvi_features_create(t->config, t->mixture, t->desc->data, t->batch, &t->features, error));
+    if (t->features) {
+        clvi_loader_leave_pixels(t->train_loader);
+        clvi_loader_leave_pixels(t->val_loader);
+    }
     const size_t most = t->train_count > t->val_count ? t->train_count : t->val_count;
     t->order = clvi_malloc(most * sizeof *t->order);
     t->scales = clvi_malloc((size_t)t->epochs * sizeof *t->scales);
@@ -155,6 +161,7 @@ void clvi_trainer_fini(clvi_trainer *t)
 {
     clvi_loader_destroy(t->train_loader);
     clvi_loader_destroy(t->val_loader);
+    clvi_features_destroy(t->features);
     clvi_metrics_csv_close(t->csv);
     clvi_optimizer_destroy(t->optimizer);
     clvi_multipliers_destroy(t->multipliers);

@@ -4,6 +4,7 @@
 
 #include "base/philox.h"
 #include "train/checkpoint.h"
+#include "train/features.h"
 #include "train/multipliers.h"
 #include "train/run_files.h"
 #include "train/settings.h"
@@ -20,6 +21,7 @@ typedef struct clvi_trainer {
     clvi_optimizer *optimizer;
     clvi_multipliers *multipliers;
     clvi_loader *train_loader, *val_loader;
+    clvi_features *features; /* NULL: loaders bring pixels */
     clvi_metrics_csv *csv;
     clvi_text dump; /* resolved configuration */
     char *best_path, *last_path;
