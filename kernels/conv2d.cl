@@ -108,6 +108,9 @@ static void fetch_ahead(__global const float *x, int h, int w, int pixel, int bo
  * squared deviations from it, of the group's pixels, before bias and activation. They are summed
  * about the mean of the group's first pixels, so that little is lost where the mean is large.
  *
+ * Of a convolution in groups of channels a launch does one: y_pixel are all its channels, co one
+ * group's, and channel c of stats is y's.
+ *
  * NDRange: group (g, p): the output pixels [g·share, (g + 1)·share) of all n pictures, counted
  * through (share a multiple of CLV_MR), for one column block q in [p·blocks, (p + 1)·blocks) after
  * the other. `pixels`: n·oh·ow. Overwrites. */
@@ -125,7 +128,7 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
     __global const float *zeros = f + f_at + panel * all;
     x += x_at;
     bias += bias_at;
-    stats += stats_at + (size_t)get_group_id(0) * co;
+    stats += stats_at + (size_t)get_group_id(0) * y_pixel;
     for (int q = q0; q < min(all, q0 + blocks); q++) {
         const int columns = min(co - q * CLV_NB, CLV_NB);
         floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
@@ -194,8 +197,8 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
             store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
         }
         if (flags & CONV_STATS)
-            store_stats(stats + q * CLV_NB, get_num_groups(0) * co, columns, end - begin, shift,
-                        sum, square);
+            store_stats(stats + q * CLV_NB, get_num_groups(0) * y_pixel, columns, end - begin,
+                        shift, sum, square);
     }
 }
 
@@ -204,26 +207,27 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
 #define PARAM_PIECE 128
 
 /* part[c][k] = or += Σ x[from[e] + c] · panel[with[e]][k], e < count, for all c < run and the
- * `columns` columns; part's rows are co elements apart. */
+ * `columns` columns; part's rows are `row` elements apart. Reads of x may begin up to `before`
+ * elements earlier. */
 static void param_channels(__global float *part, __global const float *x, const floatV *panel,
-                           const int *from, const int *with, int count, int run, int co,
-                           int columns, int add)
+                           const int *from, const int *with, int count, int run, int row,
+                           int columns, int before, int add)
 {
     for (int c0 = 0; c0 < run; c0 += CLV_PR) {
-        const int c = max(0, min(c0, run - CLV_PR));
+        const int c = max(-before, min(c0, run - CLV_PR));
         floatV acc[CLV_PR][CLV_NV], tile[CLV_PR * CLV_NV];
         CLV_WIDE_ZERO(acc, CLV_PR);
         for (int e = 0; e < count; e++) {
             __global const float *in = x + from[e] + c;
-            const floatV *row = panel + with[e] * CLV_NV;
+            const floatV *dz = panel + with[e] * CLV_NV;
 #define PARAM_SCALAR(r) in[r]
-#define PARAM_COLUMN(j) row[j]
+#define PARAM_COLUMN(j) dz[j]
             CLV_WIDE_STEP_(acc, CLV_PR, PARAM_COLUMN, PARAM_SCALAR);
         }
         CLV_WIDE_SPILL(tile, acc, CLV_PR);
-        for (int r = c0 - c; r < min(run, CLV_PR); r++)
+        for (int r = c0 - c; r < min(run - c, CLV_PR); r++)
             for (int j = 0; j * CLV_V < columns; j++) {
-                __global float *to = part + (size_t)(c + r) * co + j * CLV_V;
+                __global float *to = part + (size_t)(c + r) * row + j * CLV_V;
                 const int left = columns - j * CLV_V;
                 floatV v = tile[r * CLV_NV + j];
                 if (add)
@@ -236,26 +240,27 @@ static void param_channels(__global float *part, __global const float *x, const 
 /* Part of the gradient to the weights, from a chunk of the output's pixels:
  *     part[g][a][b][c][k] = Σ x[n, i·sh - pt + a, j·sw - pl + b, c] · dz[n, i, j, k]
  * over the pixels (n, i, j) in [g·chunk, (g + 1)·chunk) of all n pictures, counted through.
- * x: as in conv2d_fwd_wide (c < run); where run < CLV_PR, readable CLV_PR - run elements beyond its
- * end. dz [pixels, co]. Blocks of rows that would reach beyond run begin earlier instead and do not
- * store what is another block's.
- * In passes over pieces of the chunk: dz is packed once, and for each tap the pixels are listed for
- * which it lies inside the picture; then all channels go over them. The accumulators pass through
- * `part` between the pieces.
- * NDRange: group (g, q, s): chunk, columns [q·CLV_NB, …), filter rows a in [s·span, (s + 1)·span).
- * Overwrites. */
+ * x: as in conv2d_fwd_wide (c < run), `before` elements in front of it being readable; where run +
+ * before < CLV_PR, as many as are missing beyond its end, too. dz [pixels, row], and part's last
+ * axis is row: of these a launch does co, one group of channels. Blocks of rows that would reach
+ * beyond run begin earlier instead and do not store what is another block's. In passes over pieces
+ * of the chunk: dz is packed once, and for each tap the pixels are listed for which it lies inside
+ * the picture; then all channels go over them. The accumulators pass through `part` between the
+ * pieces. NDRange: group (g, q, s): chunk, columns [q·CLV_NB, …), filter rows a in [s·span, (s +
+ * 1)·span). Overwrites. */
 CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ulong part_at,
                                                __global const float *restrict x, ulong x_at,
                                                __global const float *restrict dz, ulong dz_at,
                                                int pixels, int h, int w, int pixel, int run, int kh,
                                                int kw, int sh, int sw, int pt, int pl, int oh,
-                                               int ow, int co, int span, int chunk)
+                                               int ow, int co, int row, int before, int span,
+                                               int chunk)
 {
     floatV panel[PARAM_PIECE * CLV_NV];
     const int begin = CLV_BEGIN(chunk), end = CLV_END(pixels, chunk);
     const int first = (int)get_group_id(1) * CLV_NB, columns = min(co - first, CLV_NB);
     const int a0 = (int)get_group_id(2) * span;
-    part += part_at + (size_t)get_group_id(0) * kh * kw * run * co + first;
+    part += part_at + (size_t)get_group_id(0) * kh * kw * run * row + first;
     x += x_at;
     dz += dz_at + first;
     for (int start = begin; start < end; start += PARAM_PIECE) {
@@ -264,7 +269,7 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
             CLV_UNROLL
         for (int j = 0; j < CLV_NV; j++)
             panel[p * CLV_NV + j] =
-                clv_load(dz + (size_t)(start + p) * co + j * CLV_V, columns - j * CLV_V, 0);
+                clv_load(dz + (size_t)(start + p) * row + j * CLV_V, columns - j * CLV_V, 0);
         const int ox = start % ow, oy = start / ow % oh;
         const int in = start / ow / oh * (h * w * pixel);
         for (int a = a0; a < min(kh, a0 + span); a++)
@@ -273,9 +278,9 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
                 /* The columns of the output whose tap lies inside the picture. */
                 const int lo = max(0, (pl - b + sw - 1) / sw);
                 const int hi = min(ow, (w - 1 + pl - b + sw) / sw);
-                int taps = 0, column = ox, row = oy, picture = in;
+                int taps = 0, column = ox, line = oy, picture = in;
                 for (int p = 0; p < count;) {
-                    const int length = min(ow - column, count - p), y = row * sh - pt + a;
+                    const int length = min(ow - column, count - p), y = line * sh - pt + a;
                     const int left = max(column, lo), n = min(column + length, hi) - left;
                     if (y >= 0 && y < h && n > 0) {
                         const int first = picture + (y * w + left * sw - pl + b) * pixel;
@@ -287,13 +292,13 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
                     }
                     p += length;
                     column = 0;
-                    if (++row == oh) {
-                        row = 0;
+                    if (++line == oh) {
+                        line = 0;
                         picture += h * w * pixel;
                     }
                 }
-                param_channels(part + (size_t)(a * kw + b) * run * co, x, panel, from, with, taps,
-                               run, co, columns, start != begin);
+                param_channels(part + (size_t)(a * kw + b) * run * row, x, panel, from, with, taps,
+                               run, row, columns, before, start != begin);
             }
     }
 }

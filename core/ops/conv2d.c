@@ -1,7 +1,8 @@
-/* conv2d: y = act(x * weights + bias). Inputs: x [N, H, W, C] f32, weights [kh, kw, C, filters],
- * bias [filters] (optional). Output: y [N, H', W', filters]. Attributes: strides, padding on each
- * side, activation. relu goes back by y, silu by the sum before it, which training saves. Kernels:
- * kernels/conv2d.cl, kernels/bias_act.cl. Reference: tests/ref/conv2d_ref.c. */
+/* conv2d: y = act(x * weights + bias). Inputs: x [N, H, W, C] f32, weights [kh, kw, C /
+ * groups, filters], bias [filters] (optional). Output: y [N, H', W', filters]. Attributes: strides,
+ * padding on each side, activation, groups (filter k of F is in group k·groups/F and sees that
+ * group's channels only). relu goes back by y, silu by the sum before it, which training saves.
+ * Kernels: kernels/conv2d.cl, kernels/bias_act.cl. Reference: tests/ref/conv2d_ref.c. */
 #include "ops/activate.h"
 #include "ops/conv2d_kernels.h"
 
@@ -31,11 +32,10 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
     (void)mode;
-    const clvi_wide wide = clvi_wide_of(device);
     const clvi_conv_attrs *a = node->attrs;
     const clvi_conv c = clvi_conv_of(graph, node, 1);
-    out->forward_workspace = clvi_conv_forward_workspace(&wide, &c);
-    out->prepared = (clvi_amount){0, clvi_conv_packed(&wide, &c)};
+    out->forward_workspace = clvi_conv_forward_workspace(device, &c);
+    out->prepared = (clvi_amount){0, clvi_conv_packed(device, &c, false)};
     if (wants_grad == 0)
         return;
     if (wants_grad & 1)
@@ -45,7 +45,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
     if (saves_sum(a, wants_grad))
         out->saved[0] = (clvi_amount){c.oh * c.ow * c.co, 0};
-    clvi_amount rest = clvi_conv_backward_workspace(&wide, &c);
+    clvi_amount rest = clvi_conv_backward_workspace(device, &c);
     const int64_t sums = clvi_act_workspace(c.co);
     rest.constant = rest.constant > sums ? rest.constant : sums;
     rest.per_sample += dz_elements(&c, a);
@@ -65,6 +65,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     const bool apart = saves_sum(a, run->wants_grad);
     const clvi_conv_call call = {.x = run->in[0],
                                  .packed = run->prepared,
+                                 .weights = run->in[1],
                                  .y = apart ? run->saved[0] : run->out[0],
                                  .workspace = run->workspace,
                                  .bias = run->in[2],

@@ -21,9 +21,11 @@ static clvi_amount sum_of(clvi_amount a, clvi_amount b)
 }
 
 /* The statistics that the convolution leaves, for any n. */
-static clvi_amount stats_amount(const clvi_wide *wide, const clvi_conv *one)
+static clvi_amount stats_amount(const clvi_device *device, const clvi_conv *one)
 {
-    const clvi_conv_stats s = clvi_conv_stats_of(wide, one);
+    const clvi_conv_stats s = clvi_conv_stats_of(device, one);
+    if (s.groups == 0)
+        return clvi_norm_workspace(one->oh * one->ow, one->co);
     return (clvi_amount){s.groups * clvi_norm_stats(one->co), clvi_norm_stats(one->co)};
 }
 
@@ -36,16 +38,15 @@ static bool folds(clv_mode mode, uint32_t wants_grad)
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
-    const clvi_wide wide = clvi_wide_of(device);
     const clvi_conv c = clvi_conv_of(graph, node, 1);
-    const int64_t packed = clvi_conv_packed(&wide, &c);
-    out->forward_workspace = clvi_conv_forward_workspace(&wide, &c);
+    const int64_t packed = clvi_conv_packed(device, &c, folds(mode, wants_grad));
+    out->forward_workspace = clvi_conv_forward_workspace(device, &c);
     out->prepared = (clvi_amount){0, packed};
     if (mode != CLV_MODE_TRAIN) {
         out->prepared.constant += CLVI_NORM_FOLD * c.co;
         out->prepared_in_backward = true;
     } else {
-        out->forward_workspace = sum_of(out->forward_workspace, stats_amount(&wide, &c));
+        out->forward_workspace = sum_of(out->forward_workspace, stats_amount(device, &c));
         out->saved[1] = (clvi_amount){0, 2 * c.co};
     }
     if (folds(mode, wants_grad))
@@ -59,7 +60,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     if (wants_grad & 2)
         out->backward_inputs |= 1u << 0;
     const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.co);
-    const clvi_amount conv = clvi_conv_backward_workspace(&wide, &c);
+    const clvi_amount conv = clvi_conv_backward_workspace(device, &c);
     out->backward_workspace =
         (clvi_amount){norm.per_sample > conv.per_sample ? norm.per_sample : conv.per_sample,
                       norm.constant > conv.constant ? norm.constant : conv.constant};
@@ -74,9 +75,9 @@ static clvi_view view_at(clvi_view view, int64_t elements)
 /* The folded statistics, which lie behind the packed weights. */
 static clvi_view fold_of(const clvi_run *run)
 {
-    const clvi_wide wide = clvi_wide_of(run->device);
     const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
-    return view_at(run->prepared, clvi_conv_packed(&wide, &c));
+    return view_at(run->prepared,
+                   clvi_conv_packed(run->device, &c, folds(run->mode, run->wants_grad)));
 }
 
 static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
@@ -111,7 +112,6 @@ static clv_status prepare(const clvi_run *run, clv_error *error)
 
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
-    const clvi_wide wide = clvi_wide_of(run->device);
     const clvi_conv_attrs *a = run->node->attrs;
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     clvi_conv_call call = {.x = run->in[0], .packed = run->prepared, .workspace = run->workspace};
@@ -122,15 +122,20 @@ static clv_status forward(const clvi_run *run, clv_error *error)
         return clvi_conv_forward(run->device, &c, &call, error);
     }
     const clvi_norm norm = norm_of(run, &c);
-    const clvi_conv_stats s = clvi_conv_stats_of(&wide, &c);
-    const clvi_amount flat = clvi_conv_forward_workspace(&wide, &c);
+    const clvi_conv_stats s = clvi_conv_stats_of(run->device, &c);
+    const clvi_amount flat = clvi_conv_forward_workspace(run->device, &c);
+    const clvi_view stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
+    clvi_norm_groups groups = {s.groups, s.share};
     call.y = run->saved[0];
-    if (!norm.fixed)
-        call.stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
+    call.weights = run->in[1];
+    call.stats = s.groups > 0 && !norm.fixed ? stats : (clvi_view){0};
     CLV_TRY(clvi_conv_forward(run->device, &c, &call, error));
+    if (!norm.fixed && s.groups == 0) {
+        groups = clvi_norm_groups_of(norm.pixels, norm.channels);
+        CLV_TRY(clvi_norm_statistics(run->device, &norm, run->saved[0], stats, error));
+    }
     if (!norm.fixed)
-        CLV_TRY(clvi_norm_finish(run->device, &norm, call.stats,
-                                 (clvi_norm_groups){s.groups, s.share}, error));
+        CLV_TRY(clvi_norm_finish(run->device, &norm, stats, groups, error));
     return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
 }
 

@@ -29,6 +29,7 @@ const clvi_attr_spec clvi_conv_attr_specs[CLVI_CONV_BN_ATTRS] = {
     ATTR(pad_right, 0, 0),
     {"activation", CLV_ATTR_TEXT, offsetof(clvi_conv_attrs, activation), 0, 0, 0, CLVI_ACT_CHOICES,
      false},
+    ATTR(groups, 1, 1),
     {"eps", CLV_ATTR_REAL, offsetof(clvi_conv_attrs, eps), 1e-5, 1e-12, 1, NULL, false},
     {"momentum", CLV_ATTR_REAL, offsetof(clvi_conv_attrs, momentum), 0.1, 0, 1, NULL, false},
 };
@@ -43,14 +44,23 @@ clv_status clvi_conv_shape(clvi_shape_request *r, const char *op, clv_error *err
     if (x->dtype != CLV_F32 || x->rank != 4 || !clvi_shape_batched(x))
         CLVI_SHAPE_FAIL(error, op, r, "the input is %s, wanted is f32 [N, height, width, channels]",
                         clvi_shape_text(x, given, sizeof(given)));
+    const long long channels = (long long)x->dims[3], groups = (long long)a->groups;
+    if (channels % groups != 0)
+        CLVI_SHAPE_FAIL(error, op, r, "%lld channels do not fall into %lld groups", channels,
+                        groups);
     if (w->dtype != CLV_F32 || w->rank != 4 || clvi_shape_batched(w))
         CLVI_SHAPE_FAIL(error, op, r,
                         "the weights are %s, wanted is f32 [height, width, %lld, filters]",
-                        clvi_shape_text(w, given, sizeof(given)), (long long)x->dims[3]);
-    if (w->dims[2] != x->dims[3])
-        CLVI_SHAPE_FAIL(error, op, r, "weights %s need an input of %lld channels, it has %lld",
-                        clvi_shape_text(w, given, sizeof(given)), (long long)w->dims[2],
-                        (long long)x->dims[3]);
+                        clvi_shape_text(w, given, sizeof(given)), channels / groups);
+    if (w->dims[2] != channels / groups)
+        CLVI_SHAPE_FAIL(error, op, r,
+                        "weights %s need an input of %lld channels in each of %lld groups, it has "
+                        "%lld",
+                        clvi_shape_text(w, given, sizeof(given)), (long long)w->dims[2], groups,
+                        channels / groups);
+    if (w->dims[3] % groups != 0)
+        CLVI_SHAPE_FAIL(error, op, r, "%lld filters do not fall into %lld groups",
+                        (long long)w->dims[3], groups);
     const int64_t h = x->dims[1] + a->pad_top + a->pad_bottom - w->dims[0];
     const int64_t v = x->dims[2] + a->pad_left + a->pad_right - w->dims[1];
     if (h < 0 || v < 0)
@@ -82,12 +92,39 @@ clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n)
                        .pt = a->pad_top,
                        .pl = a->pad_left,
                        .oh = y[1],
-                       .ow = y[2]};
+                       .ow = y[2],
+                       .groups = a->groups};
 }
 
 int64_t clvi_conv_pixels(const clvi_conv *c)
 {
     return c->n * c->oh * c->ow;
+}
+
+int64_t clvi_conv_weights(const clvi_conv *c)
+{
+    return c->kh * c->kw * c->ci / c->groups * c->co;
+}
+
+bool clvi_conv_is_plain(const clvi_conv *c)
+{
+    return c->kh == 1 && c->kw == 1 && c->sh == 1 && c->sw == 1 && c->pt == 0 && c->pl == 0 &&
+           c->oh == c->h && c->ow == c->w;
+}
+
+static bool is_tiled(const clvi_device *device)
+{
+    return clvi_device_is_gpu_like(device);
+}
+
+/* The convolution of one group, as far as its channels go. */
+static clvi_conv one_group(const clvi_conv *c)
+{
+    clvi_conv g = *c;
+    g.ci /= c->groups;
+    g.co /= c->groups;
+    g.groups = 1;
+    return g;
 }
 
 static clvi_view view_at(clvi_view view, int64_t elements)
@@ -99,9 +136,12 @@ static clvi_view view_at(clvi_view view, int64_t elements)
 /* ---- The picture as the kernels see it ---- */
 
 /* Few channels: the kw·ci values under a row of the filter are taken as one tap, which needs
- * margins of real zeros; and the weight gradient may read a little beyond the end. */
+ * margins of real zeros; and the weight gradient may read a little beyond the end. With groups only
+ * the latter. */
 static bool is_flat(const clvi_wide *wide, const clvi_conv *c)
 {
+    if (c->groups > 1)
+        return c->ci < wide->param_rows;
     return (c->ci < FLAT_CHANNELS && c->kw > 1) || c->kw * c->ci < wide->param_rows;
 }
 
@@ -130,12 +170,12 @@ typedef struct picture {
 
 static picture picture_of(const clvi_wide *wide, const clvi_conv *c)
 {
-    const bool flat = is_flat(wide, c);
+    const bool flat = is_flat(wide, c), merged = flat && c->groups == 1;
     return (picture){.h = (int32_t)(flat ? flat_h(c) : c->h),
                      .w = (int32_t)(flat ? flat_w(c) : c->w),
                      .pixel = (int32_t)c->ci,
-                     .run = (int32_t)(flat ? c->kw * c->ci : c->ci),
-                     .kw = (int32_t)(flat ? 1 : c->kw),
+                     .run = (int32_t)(merged ? c->kw * c->ci : c->ci / c->groups),
+                     .kw = (int32_t)(merged ? 1 : c->kw),
                      .pt = (int32_t)(flat ? 0 : c->pt),
                      .pl = (int32_t)(flat ? 0 : c->pl)};
 }
@@ -172,9 +212,7 @@ static clv_status pad(clvi_device *device, const clvi_wide *wide, const clvi_con
 static clvi_conv straighten(const clvi_conv *c)
 {
     clvi_conv s = *c;
-    const bool plain = c->kh == 1 && c->kw == 1 && c->sh == 1 && c->sw == 1 && c->pt == 0 &&
-                       c->pl == 0 && c->oh == c->h && c->ow == c->w;
-    if (plain) {
+    if (clvi_conv_is_plain(c)) {
         s.w = s.ow = c->n * c->h * c->w;
         s.n = s.h = s.oh = 1;
     }
@@ -245,76 +283,105 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
     return clvi_launch_run(&l, (size_t)clvi_div_up(pixels, share), (size_t)column_groups, 1, error);
 }
 
-int64_t clvi_conv_packed(const clvi_wide *wide, const clvi_conv *c)
+/* Elements of one group's packed weights. */
+static int64_t packed_group(const clvi_wide *wide, const clvi_conv *group)
 {
-    return clvi_packed_elements(wide, c->kh * c->kw * c->ci, c->co, c->kw * c->ci);
+    return clvi_packed_elements(wide, group->kh * group->kw * group->ci, group->co,
+                                group->kw * group->ci);
 }
 
-clv_status clvi_conv_pack(clvi_device *device, const clvi_conv *c, clvi_view weights,
+int64_t clvi_conv_packed(const clvi_device *device, const clvi_conv *c, bool scaled)
+{
+    if (is_tiled(device))
+        return scaled ? clvi_conv_weights(c) : 0;
+    const clvi_wide wide = clvi_wide_of(device);
+    const clvi_conv group = one_group(c);
+    return c->groups * packed_group(&wide, &group);
+}
+
+clv_status clvi_conv_pack(clvi_device *device, const clvi_conv *conv, clvi_view weights,
                           clvi_view scale, clvi_view packed, clv_error *error)
 {
-    /* [kh, kw, ci] are k's in this order: one matrix. */
-    const clvi_packing p = {.to = packed,
-                            .from = weights,
-                            .scale = scale,
-                            .n = (int32_t)c->co,
-                            .k = (int32_t)(c->kh * c->kw * c->ci),
-                            .row = (int32_t)c->co,
-                            .column = 1,
-                            .taps_y = 1,
-                            .taps_x = 1,
-                            .zeros = (int32_t)(c->kw * c->ci)};
-    return clvi_pack(device, &p, error);
+    if (is_tiled(device))
+        return scale.buf ? clvi_conv_tiled_scale(device, conv, weights, scale, packed, error)
+                         : CLV_OK;
+    const clvi_wide wide = clvi_wide_of(device);
+    const clvi_conv c = one_group(conv);
+    for (int64_t g = 0; g < conv->groups; g++) {
+        /* [kh, kw, ci] are k's in this order: one matrix. */
+        const clvi_packing p = {.to = view_at(packed, g * packed_group(&wide, &c)),
+                                .from = view_at(weights, g * c.co),
+                                .scale = scale.buf ? view_at(scale, g * c.co) : scale,
+                                .n = (int32_t)c.co,
+                                .k = (int32_t)(c.kh * c.kw * c.ci),
+                                .row = (int32_t)conv->co,
+                                .column = 1,
+                                .taps_y = 1,
+                                .taps_x = 1,
+                                .zeros = (int32_t)(c.kw * c.ci)};
+        CLV_TRY(clvi_pack(device, &p, error));
+    }
+    return CLV_OK;
 }
 
-clvi_conv_stats clvi_conv_stats_of(const clvi_wide *wide, const clvi_conv *conv)
+clvi_conv_stats clvi_conv_stats_of(const clvi_device *device, const clvi_conv *conv)
 {
-    const clvi_conv c = straighten(conv);
-    const int64_t share = wide_share(wide, &c);
+    if (is_tiled(device))
+        return (clvi_conv_stats){0, 0};
+    const clvi_wide wide = clvi_wide_of(device);
+    const clvi_conv c = straighten(conv), group = one_group(&c);
+    const int64_t share = wide_share(&wide, &group);
     return (clvi_conv_stats){.groups = (int32_t)clvi_div_up(clvi_conv_pixels(&c), share),
                              .share = (int32_t)share};
 }
 
-clvi_amount clvi_conv_forward_workspace(const clvi_wide *wide, const clvi_conv *c)
+clvi_amount clvi_conv_forward_workspace(const clvi_device *device, const clvi_conv *c)
 {
-    return flat_amount(wide, c);
+    if (is_tiled(device))
+        return clvi_conv_tiled_forward_workspace(device, c);
+    const clvi_wide wide = clvi_wide_of(device);
+    return flat_amount(&wide, c);
+}
+
+/* A view moved on, where it is one. */
+static clvi_view view_if(clvi_view view, int64_t elements)
+{
+    return view.buf ? view_at(view, elements) : view;
 }
 
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
                              clv_error *error)
 {
+    if (is_tiled(device))
+        return clvi_conv_tiled_forward(device, conv, call, error);
     const clvi_wide wide = clvi_wide_of(device);
     const bool flat = is_flat(&wide, conv);
     if (flat)
         CLV_TRY(pad(device, &wide, conv, call->x, call->workspace, error));
-    const clvi_conv c = flat ? *conv : straighten(conv);
+    const clvi_conv c = flat ? *conv : straighten(conv), group = one_group(&c);
     const picture p = picture_of(&wide, &c);
-    const wide_call w = {.x = flat ? call->workspace : call->x,
-                         .packed = call->packed,
-                         .y = call->y,
-                         .bias = call->bias,
-                         .stats = call->stats,
-                         .y_image = c.oh * c.ow * c.co,
-                         .y_row = c.ow * c.co,
-                         .y_pixel = c.co,
-                         .flags = (int32_t)call->activation | (call->bias.buf ? FLAG_BIAS : 0) |
-                                  (call->stats.buf ? FLAG_STATS : 0)};
-    return launch_wide(device, &wide, &c, &p, &w, error);
+    for (int64_t g = 0; g < c.groups; g++) {
+        const wide_call w = {.x = view_at(flat ? call->workspace : call->x, g * group.ci),
+                             .packed = view_at(call->packed, g * packed_group(&wide, &group)),
+                             .y = view_at(call->y, g * group.co),
+                             .bias = view_if(call->bias, g * group.co),
+                             .stats = view_if(call->stats, g * group.co),
+                             .y_image = c.oh * c.ow * c.co,
+                             .y_row = c.ow * c.co,
+                             .y_pixel = c.co,
+                             .flags = (int32_t)call->activation | (call->bias.buf ? FLAG_BIAS : 0) |
+                                      (call->stats.buf ? FLAG_STATS : 0)};
+        CLV_TRY(launch_wide(device, &wide, &group, &p, &w, error));
+    }
+    return CLV_OK;
 }
 
 /* ---- Gradient to the input ---- */
 
-/* With strides, the pixels of dx fall into sh·sw phases; those of one phase are a convolution of dz
- * with every sh-th row and sw-th column of the filter, flipped. In one axis: phase p, the pixels
- * y = first + stride·j, j < count, meet the rows p + stride·t, t < taps, of the filter; the pixel
- * of dz at tap t is j + base - t. */
-typedef struct phase {
-    int64_t first, count, taps, base;
-} phase;
-
-static phase phase_of(int64_t p, int64_t stride, int64_t pad, int64_t kernel, int64_t extent)
+clvi_conv_phase clvi_conv_phase_of(int64_t p, int64_t stride, int64_t pad, int64_t kernel,
+                                   int64_t extent)
 {
-    phase r;
+    clvi_conv_phase r;
     r.first = ((p - pad) % stride + stride) % stride;
     r.count = r.first < extent ? clvi_div_up(extent - r.first, stride) : 0;
     r.taps = p < kernel ? clvi_div_up(kernel - p, stride) : 0;
@@ -322,53 +389,57 @@ static phase phase_of(int64_t p, int64_t stride, int64_t pad, int64_t kernel, in
     return r;
 }
 
+/* One phase of one group: c->groups and its totals of channels, `at` the phase. */
 static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
-                                 const clvi_conv_grads *g, const int64_t at[2], clv_error *error)
+                                 const clvi_conv_grads *g, const int64_t at[3], clv_error *error)
 {
-    const phase y = phase_of(at[0], c->sh, c->pt, c->kh, c->h);
-    const phase x = phase_of(at[1], c->sw, c->pl, c->kw, c->w);
+    const clvi_conv_phase y = clvi_conv_phase_of(at[0], c->sh, c->pt, c->kh, c->h);
+    const clvi_conv_phase x = clvi_conv_phase_of(at[1], c->sw, c->pl, c->kw, c->w);
+    const clvi_conv group = one_group(c);
     if (y.count == 0 || x.count == 0)
         return CLV_OK;
-    const int64_t tap = c->ci * c->co;
+    const int64_t tap = group.ci * c->co, outs = at[2] * group.co;
     const int64_t last = (at[0] + c->sh * (y.taps - 1)) * c->kw + at[1] + c->sw * (x.taps - 1);
     const bool empty = y.taps == 0 || x.taps == 0; /* these pixels took part in nothing: zero */
     const clvi_packing pack = {.to = g->workspace,
-                               .from = view_at(g->weights, empty ? 0 : last * tap),
-                               .n = (int32_t)c->ci,
-                               .k = (int32_t)c->co,
+                               .from = view_at(g->weights, (empty ? 0 : last * tap) + outs),
+                               .n = (int32_t)group.ci,
+                               .k = (int32_t)group.co,
                                .row = 1,
                                .column = (int32_t)c->co,
                                .taps_y = (int32_t)(empty ? 0 : y.taps),
                                .taps_x = (int32_t)(empty ? 1 : x.taps),
                                .tap_y = (int32_t)(-c->sh * c->kw * tap),
                                .tap_x = (int32_t)(-c->sw * tap),
-                               .zeros = (int32_t)c->co};
+                               .zeros = (int32_t)group.co};
     if (!empty)
         CLV_TRY(clvi_pack(device, &pack, error));
     /* dz is the picture, dx the output. */
     const clvi_conv phase_conv = {.n = c->n,
                                   .h = c->oh,
                                   .w = c->ow,
-                                  .ci = c->co,
+                                  .ci = group.co,
                                   .kh = empty ? 0 : y.taps,
                                   .kw = empty ? 0 : x.taps,
-                                  .co = c->ci,
+                                  .co = group.ci,
                                   .sh = 1,
                                   .sw = 1,
                                   .pt = y.taps - 1 - y.base,
                                   .pl = x.taps - 1 - x.base,
                                   .oh = y.count,
-                                  .ow = x.count};
+                                  .ow = x.count,
+                                  .groups = 1};
     const picture p = {.h = (int32_t)c->oh,
                        .w = (int32_t)c->ow,
                        .pixel = (int32_t)c->co,
-                       .run = (int32_t)c->co,
+                       .run = (int32_t)group.co,
                        .kw = (int32_t)phase_conv.kw,
                        .pt = (int32_t)phase_conv.pt,
                        .pl = (int32_t)phase_conv.pl};
-    const wide_call call = {.x = g->dz,
+    const int64_t first = (y.first * c->w + x.first) * c->ci + at[2] * group.ci;
+    const wide_call call = {.x = view_at(g->dz, outs),
                             .packed = g->workspace,
-                            .y = view_at(g->dx, (y.first * c->w + x.first) * c->ci),
+                            .y = view_at(g->dx, first),
                             .y_image = c->h * c->w * c->ci,
                             .y_row = c->sh * c->w * c->ci,
                             .y_pixel = c->sw * c->ci};
@@ -379,19 +450,20 @@ static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, con
 static int64_t backward_packed(const clvi_wide *wide, const clvi_conv *c)
 {
     const int64_t taps = clvi_div_up(c->kh, c->sh) * clvi_div_up(c->kw, c->sw);
-    return clvi_packed_elements(wide, taps * c->co, c->ci, c->co);
+    const clvi_conv group = one_group(c);
+    return clvi_packed_elements(wide, taps * group.co, group.ci, group.co);
 }
 
 static clv_status backward_data(clvi_device *device, const clvi_wide *wide, const clvi_conv *conv,
                                 const clvi_conv_grads *g, clv_error *error)
 {
     const clvi_conv c = straighten(conv);
-    for (int64_t y = 0; y < c.sh; y++)
-        for (int64_t x = 0; x < c.sw; x++) {
-            /* In order on one queue: all phases may pack into the same place. */
-            const int64_t at[2] = {y, x};
-            CLV_TRY(backward_phase(device, wide, &c, g, at, error));
-        }
+    for (int64_t i = 0; i < c.sh * c.sw * c.groups; i++) {
+        /* In order on one queue: all phases may pack into the same place. */
+        const int64_t phase = i % (c.sh * c.sw);
+        const int64_t at[3] = {phase / c.sw, phase % c.sw, i / (c.sh * c.sw)};
+        CLV_TRY(backward_phase(device, wide, &c, g, at, error));
+    }
     return CLV_OK;
 }
 
@@ -402,21 +474,17 @@ typedef struct chunks {
     int64_t count, pixels;
 } chunks;
 
-static int64_t weights_of(const clvi_conv *c)
-{
-    return c->kh * c->kw * c->ci * c->co;
-}
-
 /* Filter rows of a work-group: all, so that it packs dz once for them, unless that makes many
  * copies of many weights. */
 static int64_t param_span(const clvi_conv *c)
 {
-    return weights_of(c) <= PARAM_SPLIT ? c->kh : 1;
+    return clvi_conv_weights(c) <= PARAM_SPLIT ? c->kh : 1;
 }
 
 static int64_t most_chunks(const clvi_wide *wide, const clvi_conv *c)
 {
-    const int64_t groups = clvi_div_up(c->co, wide->columns) * c->kh / param_span(c);
+    const int64_t columns = clvi_div_up(c->co / c->groups, wide->columns);
+    const int64_t groups = columns * c->kh / param_span(c);
     return groups < PARAM_GROUPS ? clvi_div_up(PARAM_GROUPS, groups) : 1;
 }
 
@@ -437,43 +505,51 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
     const clvi_conv c = flat ? *conv : straighten(conv);
     const chunks k = chunks_of(wide, &c);
     const picture p = picture_of(wide, &c);
+    const clvi_conv group = one_group(&c);
     const int64_t parts = most_chunks(wide, conv) > 1 ? most_chunks(wide, conv) : 0;
-    const clvi_view margins = view_at(g->workspace, parts * weights_of(&c));
+    const clvi_view margins = view_at(g->workspace, parts * clvi_conv_weights(&c));
     if (flat)
         CLV_TRY(pad(device, wide, conv, g->x, margins, error));
-    clvi_launch l;
-    clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_param_wide", wide->options);
-    clvi_arg_view(&l, k.count > 1 ? g->workspace : g->dweights);
-    clvi_arg_view(&l, flat ? margins : g->x);
-    clvi_arg_view(&l, g->dz);
-    clvi_arg_int(&l, (int32_t)clvi_conv_pixels(&c));
-    clvi_arg_int(&l, p.h);
-    clvi_arg_int(&l, p.w);
-    clvi_arg_int(&l, p.pixel);
-    clvi_arg_int(&l, p.run);
-    clvi_arg_int(&l, (int32_t)c.kh);
-    clvi_arg_int(&l, p.kw);
-    clvi_arg_int(&l, (int32_t)c.sh);
-    clvi_arg_int(&l, (int32_t)c.sw);
-    clvi_arg_int(&l, p.pt);
-    clvi_arg_int(&l, p.pl);
-    clvi_arg_int(&l, (int32_t)c.oh);
-    clvi_arg_int(&l, (int32_t)c.ow);
-    clvi_arg_int(&l, (int32_t)c.co);
-    clvi_arg_int(&l, (int32_t)param_span(&c));
-    clvi_arg_int(&l, (int32_t)k.pixels);
-    CLV_TRY(clvi_launch_run(&l, (size_t)k.count, (size_t)clvi_div_up(c.co, wide->columns),
-                            (size_t)(c.kh / param_span(&c)), error));
+    for (int64_t q = 0; q < c.groups; q++) {
+        clvi_launch l;
+        clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_param_wide", wide->options);
+        clvi_arg_view(&l, view_at(k.count > 1 ? g->workspace : g->dweights, q * group.co));
+        clvi_arg_view(&l, view_at(flat ? margins : g->x, q * group.ci));
+        clvi_arg_view(&l, view_at(g->dz, q * group.co));
+        clvi_arg_int(&l, (int32_t)clvi_conv_pixels(&c));
+        clvi_arg_int(&l, p.h);
+        clvi_arg_int(&l, p.w);
+        clvi_arg_int(&l, p.pixel);
+        clvi_arg_int(&l, p.run);
+        clvi_arg_int(&l, (int32_t)c.kh);
+        clvi_arg_int(&l, p.kw);
+        clvi_arg_int(&l, (int32_t)c.sh);
+        clvi_arg_int(&l, (int32_t)c.sw);
+        clvi_arg_int(&l, p.pt);
+        clvi_arg_int(&l, p.pl);
+        clvi_arg_int(&l, (int32_t)c.oh);
+        clvi_arg_int(&l, (int32_t)c.ow);
+        clvi_arg_int(&l, (int32_t)group.co);
+        clvi_arg_int(&l, (int32_t)c.co);
+        clvi_arg_int(&l, (int32_t)(q * group.ci));
+        clvi_arg_int(&l, (int32_t)param_span(&c));
+        clvi_arg_int(&l, (int32_t)k.pixels);
+        CLV_TRY(clvi_launch_run(&l, (size_t)k.count, (size_t)clvi_div_up(group.co, wide->columns),
+                                (size_t)(c.kh / param_span(&c)), error));
+    }
     if (k.count == 1)
         return CLV_OK;
-    return clvi_sum_parts(device, g->dweights, g->workspace, k.count, weights_of(&c), error);
+    return clvi_sum_parts(device, g->dweights, g->workspace, k.count, clvi_conv_weights(&c), error);
 }
 
-clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv *c)
+clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_conv *c)
 {
-    const int64_t most = most_chunks(wide, c), packed = backward_packed(wide, c);
-    clvi_amount a = flat_amount(wide, c);
-    a.constant += most > 1 ? most * weights_of(c) : 0;
+    if (is_tiled(device))
+        return clvi_conv_tiled_backward_workspace(device, c);
+    const clvi_wide wide = clvi_wide_of(device);
+    const int64_t most = most_chunks(&wide, c), packed = backward_packed(&wide, c);
+    clvi_amount a = flat_amount(&wide, c);
+    a.constant += most > 1 ? most * clvi_conv_weights(c) : 0;
     a.constant = a.constant > packed ? a.constant : packed;
     return a;
 }
@@ -481,6 +557,8 @@ clvi_amount clvi_conv_backward_workspace(const clvi_wide *wide, const clvi_conv 
 clv_status clvi_conv_backward(clvi_device *device, const clvi_conv *conv,
                               const clvi_conv_grads *grads, clv_error *error)
 {
+    if (is_tiled(device))
+        return clvi_conv_tiled_backward(device, conv, grads, error);
     const clvi_wide wide = clvi_wide_of(device);
     if (grads->dweights.buf)
         CLV_TRY(backward_param(device, &wide, conv, grads, error));

@@ -7,9 +7,6 @@
 
 #include <stddef.h>
 
-/* Elements; devices ask for 512 bytes at most. */
-enum { ALIGN = 128 };
-
 typedef struct attributes {
     int64_t activation;
 } attributes;
@@ -99,7 +96,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     rest = with_product(rest, device, &dw, true);
     /* dz, and so that what follows it keeps the alignment that CLBlast asks for. */
     rest.per_sample += dz_elements(node, units);
-    rest.constant += ALIGN;
+    rest.constant += CLVI_GEMM_ALIGN;
     out->backward_workspace = rest;
 }
 
@@ -123,7 +120,8 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     const int64_t units = clvi_out_shape(run->graph, run->node, 0)->dims[1];
     const int64_t own = dz_elements(run->node, units) * run->n;
     clvi_view rest = run->workspace;
-    rest.offset = (rest.offset + (uint64_t)own + ALIGN - 1) / ALIGN * ALIGN;
+    rest.offset =
+        (rest.offset + (uint64_t)own + CLVI_GEMM_ALIGN - 1) / CLVI_GEMM_ALIGN * CLVI_GEMM_ALIGN;
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
     const clvi_act_grads act = {.dy = run->grad_out[0],
                                 .value =

@@ -1,6 +1,7 @@
 /* Matrix products: the native kernels, and the choice between them and CLBlast. */
 #include "runtime/gemm.h"
 #include "runtime/clblast.h"
+#include "runtime/gemm_tiled.h"
 #include "runtime/wide.h"
 
 #include <stdio.h>
@@ -31,6 +32,12 @@ clvi_wide clvi_wide_of(const clvi_device *device)
     w.columns = nv * w.vector;
     snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d", w.rows, nv,
              w.param_rows);
+    if (clvi_device_is_gpu_like(device)) {
+        const int side = clvi_tuning_int(device, "tile_side");
+        const int block = clvi_tuning_int(device, "tile_block");
+        w.tile = side * block;
+        snprintf(w.tile_options, sizeof(w.tile_options), "-DCLV_TS=%d -DCLV_TR=%d", side, block);
+    }
     return w;
 }
 
@@ -120,14 +127,15 @@ static clvi_view at(clvi_view view, int64_t elements)
     return view;
 }
 
-static clv_status reduce(clvi_device *device, const clvi_wide *wide, const clvi_gemm *g,
-                         clvi_view part, int64_t parts, clv_error *error)
+clv_status clvi_gemm_reduce(clvi_device *device, const clvi_gemm *g, clvi_view part, int64_t parts,
+                            clv_error *error)
 {
+    const clvi_wide wide = clvi_wide_of(device);
     int64_t share = clvi_div_up(PACK_ELEMENTS, g->n * (parts > 0 ? parts : 1));
     if (clvi_div_up(g->m, share) > MOST_GROUPS)
         share = clvi_div_up(g->m, MOST_GROUPS);
     clvi_launch l;
-    clvi_launch_begin(&l, device, "gemm", "gemm_reduce", wide->options);
+    clvi_launch_begin(&l, device, "gemm", "gemm_reduce", wide.options);
     clvi_arg_view(&l, g->c);
     clvi_arg_view(&l, part);
     clvi_arg_view(&l, g->bias);
@@ -195,6 +203,8 @@ static clv_status transpose_a(clvi_device *device, const clvi_wide *wide, const 
 static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error *error)
 {
     const clvi_wide wide = clvi_wide_of(device);
+    if (wide.tile > 0)
+        return clvi_gemm_tiled_run(device, &wide, g, error);
     const cut c = cut_product(&wide, g);
     const int64_t lda = g->transpose_a ? g->k : g->lda > 0 ? g->lda : g->k;
     const int64_t ldb = g->ldb > 0 ? g->ldb : g->n;
@@ -227,7 +237,7 @@ static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error 
     clvi_arg_int(&l, (int32_t)c.rows);
     CLV_TRY(
         clvi_launch_run(&l, (size_t)c.block_groups, (size_t)c.row_groups, (size_t)c.parts, error));
-    return whole ? CLV_OK : reduce(device, &wide, g, part, c.parts, error);
+    return whole ? CLV_OK : clvi_gemm_reduce(device, g, part, c.parts, error);
 }
 
 /* ---- Either ---- */
@@ -237,6 +247,8 @@ uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm)
     if (clvi_device_uses_clblast(device))
         return clvi_clblast_workspace(device, gemm);
     const clvi_wide wide = clvi_wide_of(device);
+    if (wide.tile > 0)
+        return clvi_gemm_tiled_workspace(&wide, gemm);
     const cut c = cut_product(&wide, gemm);
     return (uint64_t)(c.packed + c.transposed + (c.parts > 1 ? c.parts * gemm->m * gemm->n : 0));
 }
@@ -257,6 +269,8 @@ clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_
     if (clvi_device_uses_clblast(device))
         return clblast_bound(gemm, k_varies);
     const clvi_wide wide = clvi_wide_of(device);
+    if (wide.tile > 0)
+        return clvi_gemm_tiled_bound(&wide, gemm, k_varies);
     clvi_gemm g = *gemm;
     if (k_varies) { /* the longer the sum, the more parts */
         g.k = (int64_t)MOST_PARTS * LEAST_SPAN;
@@ -280,8 +294,7 @@ clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm, clv_error *
     if (!gemm->bias.buf)
         return CLV_OK;
     /* No parts: c = bias + c. */
-    const clvi_wide wide = clvi_wide_of(device);
     clvi_gemm add = *gemm;
     add.accumulate = true;
-    return reduce(device, &wide, &add, add.c, 0, error);
+    return clvi_gemm_reduce(device, &add, add.c, 0, error);
 }

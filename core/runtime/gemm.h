@@ -26,6 +26,9 @@ typedef struct clvi_gemm_bound {
 } clvi_gemm_bound;
 clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_gemm *gemm,
                                           bool k_varies);
+/* Elements to which the workspace of a product must be aligned: devices ask for 512 bytes at most.
+ */
+enum { CLVI_GEMM_ALIGN = 128 };
 /* Enqueues. Errors: CLV_E_CL with CLBlast's or OpenCL's code. */
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm,
                          clv_error *error) CLV_MUST_CHECK;

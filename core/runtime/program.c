@@ -290,6 +290,9 @@ static clv_status inspect_kernel(clvi_device *device, clvi_kernel *kernel, clv_e
                                            sizeof(most), &most, NULL));
     CLV_CL(error, clGetKernelInfo(kernel->kernel, CL_KERNEL_NUM_ARGS, sizeof(kernel->arg_count),
                                   &kernel->arg_count, NULL));
+    /* rusticl 22.3 answers 32, the width it prefers, whatever the kernel and the device. */
+    if (device->found->rusticl)
+        most = device->found->info.max_group;
     const size_t items = kernel->local[0] * kernel->local[1] * kernel->local[2];
     if (items == 0)
         CLV_FAIL(error, CLV_E_INTERNAL, "kernel %s:%s has no reqd_work_group_size", program,

@@ -1,5 +1,5 @@
-/* Block sizes of the wide kernels (kernels/wide.clh) on a device, from its tuning record, and the
- * packing that GEMM and convolution share. */
+/* Which form products and convolutions have on a device and its block sizes, from the tuning record
+ * (kernels/wide.clh, kernels/tiled.clh), and the packing that GEMM and convolution share. */
 #ifndef CLVI_WIDE_H
 #define CLVI_WIDE_H
 
@@ -13,6 +13,8 @@ typedef struct clvi_wide {
     int32_t group_work; /* multiply-adds of a work-group and block of columns of a convolution */
     int32_t cached_weights; /* elements of weights over which one work-group goes for its pixels */
     char options[64];       /* the kernels' -D options */
+    int32_t tile;           /* rows and columns of a tile; 0: the form is wide */
+    char tile_options[32];  /* the tiled kernels' */
 } clvi_wide;
 
 clvi_wide clvi_wide_of(const clvi_device *device);

@@ -144,8 +144,8 @@ ACTIVATIONS = {'none': lambda x: x, 'relu': F.relu, 'silu': F.silu}
 
 
 def convolve(x, weight, bias, stride, pads, groups=1):
-    """x NHWC; weight [kh, kw, in, out], or [kh, kw, C] with groups = C. pads: top, left, bottom, right."""
-    if groups > 1:
+    """x NHWC; weight [kh, kw, in / groups, out], or [kh, kw, C] with groups = C. pads: top, left, bottom, right."""
+    if weight.dim() == 3:
         weight = weight.unsqueeze(2)
     x = F.pad(nchw(x), (pads[1], pads[3], pads[0], pads[2]))
     return nhwc(F.conv2d(x, weight.permute(3, 2, 0, 1), bias, stride, groups=groups))
@@ -163,17 +163,22 @@ def geometry(stride, pads, activation):
 
 
 def convolutions():
-    def one(name, n, h, w, c, f, k, stride, pads, activation='none', bias=True):
+    def one(name, n, h, w, c, f, k, stride, pads, activation='none', bias=True, groups=1):
+        more = {'groups': groups} if groups > 1 else {}
         case(name, 'conv2d',
-             [INPUT(n, h, w, c), PARAMETER(k, k, c, f, scale=0.3), PARAMETER(f) if bias else None],
-             lambda t, train: ACTIVATIONS[activation](convolve(t[0], t[1], t[2], stride, pads)),
-             **geometry(stride, pads, activation))
+             [INPUT(n, h, w, c), PARAMETER(k, k, c // groups, f, scale=0.3),
+              PARAMETER(f) if bias else None],
+             lambda t, train: ACTIVATIONS[activation](
+                 convolve(t[0], t[1], t[2], stride, pads, groups)),
+             **geometry(stride, pads, activation), **more)
 
     one('conv2d-1x1', 3, 3, 5, 31, 33, 1, 1, (0, 0, 0, 0))
     one('conv2d-3x3', 3, 7, 8, 5, 19, 3, 1, (1, 1, 1, 1))
     one('conv2d-3x3-stride-2', 2, 9, 8, 7, 33, 3, 2, (1, 1, 1, 1), 'silu')
     one('conv2d-5x5-stride-2', 2, 11, 10, 3, 18, 5, 2, (2, 2, 2, 2), 'relu')
     one('conv2d-no-padding', 2, 6, 7, 17, 8, 3, 1, (0, 0, 0, 0), bias=False)
+    one('conv2d-groups', 2, 6, 7, 15, 33, 3, 1, (1, 1, 1, 1), 'silu', groups=3)
+    one('conv2d-groups-stride-2', 2, 9, 8, 8, 12, 3, 2, (0, 1, 1, 1), groups=4)
     one('conv2d-padding-apart', 3, 8, 8, 7, 16, 3, 2, (0, 0, 1, 1))
 
     def depthwise(name, n, h, w, c, k, stride, pads, activation='none', bias=True):
@@ -194,16 +199,19 @@ def normalisations():
     def norm(c):
         return [PARAMETER(c, fill='positive'), PARAMETER(c), STATE(c), STATE(c, fill='positive')]
 
-    def conv_bn(name, n, h, w, c, f, k, stride, pad, activation):
+    def conv_bn(name, n, h, w, c, f, k, stride, pad, activation, groups=1):
         pads = (pad,) * 4
-        case(name, 'conv2d_bn', [INPUT(n, h, w, c), PARAMETER(k, k, c, f, scale=0.3)] + norm(f),
+        more = {'groups': groups} if groups > 1 else {}
+        case(name, 'conv2d_bn',
+             [INPUT(n, h, w, c), PARAMETER(k, k, c // groups, f, scale=0.3)] + norm(f),
              lambda t, train: ACTIVATIONS[activation](
-                 normalise(convolve(t[0], t[1], None, stride, pads), *t[2:], train)),
-             modes=True, **geometry(stride, pads, activation))
+                 normalise(convolve(t[0], t[1], None, stride, pads, groups), *t[2:], train)),
+             modes=True, **geometry(stride, pads, activation), **more)
 
     conv_bn('conv2d_bn', 3, 5, 7, 5, 17, 3, 1, 1, 'none')
     conv_bn('conv2d_bn-relu', 4, 5, 4, 3, 32, 3, 1, 1, 'relu')
     conv_bn('conv2d_bn-silu', 3, 5, 6, 9, 33, 3, 2, 1, 'silu')
+    conv_bn('conv2d_bn-groups', 3, 5, 6, 12, 34, 3, 1, 1, 'silu', groups=2)
     conv_bn('conv2d_bn-1x1-silu', 5, 3, 4, 31, 18, 1, 1, 0, 'silu')
 
     def batch_norm(name, dims, activation='none', eps=1e-5, momentum=0.1):

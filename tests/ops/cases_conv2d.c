@@ -28,6 +28,16 @@ ref_function conv2d_ref;
         .attrs = {STRIDES(s, s), PADS(p, p, p, p), OP_TEXT("activation", act)}, .flags = (flag)    \
     }
 
+/* The same in g groups of channels. */
+#define GROUPS(title, batch, h, w, c, f, g, k, s, p, act, flag)                                    \
+    {                                                                                              \
+        .name = (title), .n = (batch),                                                             \
+        .inputs = {PICTURE(h, w, c), WEIGHT(k, k, (c) / (g), f), BIAS(f)},                         \
+        .attrs = {STRIDES(s, s), PADS(p, p, p, p), OP_INT("groups", g),                            \
+                  OP_TEXT("activation", act)},                                                     \
+        .flags = (flag)                                                                            \
+    }
+
 static const op_case cases[] = {
     CONV("1 pixel", 1, 1, 1, 1, 1, 1, 1, 0, "none", 0),
     CONV("1 by 1", 3, 5, 7, 31, 33, 1, 1, 0, "none", 0),
@@ -49,6 +59,13 @@ static const op_case cases[] = {
     CONV("many weights", 2, 4, 5, 130, 129, 3, 1, 1, "none", 0),
     CONV("several chunks of pixels", 3, 20, 21, 8, 5, 3, 1, 1, "none", 0),
     CONV("one filter", 3, 6, 6, 9, 1, 3, 1, 1, "none", 0),
+    GROUPS("2 groups of 17", 2, 5, 6, 34, 36, 2, 3, 1, 1, "none", 0),
+    GROUPS("3 groups, stride 2, silu", 2, 7, 8, 15, 33, 3, 3, 2, 1, "silu", OP_AWKWARD),
+    GROUPS("groups of 1 by 1", 3, 4, 5, 12, 64, 4, 1, 1, 0, "none", 0),
+    GROUPS("4 groups of 16 to 33", 1, 6, 5, 64, 132, 4, 3, 1, 1, "none", 0),
+    GROUPS("a group for every channel", 2, 6, 7, 5, 10, 5, 3, 1, 1, "relu", OP_KINKS),
+    GROUPS("13 groups of one filter, 5 by 5, stride 2", 1, 9, 8, 26, 13, 13, 5, 2, 2, "none", 0),
+    GROUPS("groups, several chunks", 3, 20, 21, 8, 6, 2, 3, 1, 1, "none", 0),
     {.name = "oblong kernel, strides and padding apart",
      .n = 2,
      .inputs = {PICTURE(8, 9, 5), WEIGHT(2, 3, 5, 18), BIAS(18)},

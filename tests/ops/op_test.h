@@ -50,7 +50,7 @@ enum {
     OP_AWKWARD = 8,        /* for slow implementations: small, and nothing divides */
 };
 
-enum { OP_MAX_ATTRS = 10 };
+enum { OP_MAX_ATTRS = 12 };
 
 typedef struct op_case {
     const char *name;

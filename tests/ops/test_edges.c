@@ -70,6 +70,11 @@ static void test_refusals(void **state)
         refuse(pools[i], &picture, 1, large, 1, "does not fit");
         refuse(pools[i], &picture, 1, pads, 2, "more than half");
     }
+    const clv_shape filters = CLVI_SHAPE(CLV_F32, 3, 3, 1, 4);
+    const clv_attr two = attr_int("groups", 2), three = attr_int("groups", 3);
+    refuse("conv2d", (clv_shape[]){picture, filters}, 2, &two, 1, "3 channels do not fall into 2");
+    refuse("conv2d", (clv_shape[]){picture, filters}, 2, &three, 1, "4 filters do not fall into 3");
+    refuse("conv2d", (clv_shape[]){picture, filters}, 2, NULL, 0, "it has 3");
     const int64_t wrong[] = {7, 9}, nearly[] = {4, 5, 2}, six[] = {4, 5, 3, 1, 1, 1};
     clv_attr shape = {.struct_size = sizeof shape, .type = CLV_ATTR_INTS, .name = "shape"};
     shape.ints = wrong, shape.int_count = 2;

@@ -249,9 +249,11 @@ typedef struct clv_conv2d_desc {
     bool no_bias;    /* clv_conv2d_bn never has one */
     const char *activation; /* "none" (default), "relu", "silu": after bias or normalisation */
     double eps, momentum;   /* of the batch norm; defaults 1e-5, 0.1 (PyTorch's) */
+    int64_t groups;         /* of channels, each with filters / groups of its own; default 1; not
+                               for clv_depthwise_conv2d */
 } clv_conv2d_desc;
 
-enum { CLV_CONV2D_ATTRS = 9 };
+enum { CLV_CONV2D_ATTRS = 10 };
 /* Pixels before and after an axis of `size` pixels. */
 static inline void clv_conv2d_pads(const clv_conv2d_desc *d, int64_t size, int64_t *before,
                                    int64_t *after)
@@ -282,6 +284,8 @@ static inline uint32_t clv_conv2d_attrs(clv_builder *b, clv_tensor x, const clv_
     out[n++] = clv_attr_int("pad_bottom", bottom);
     out[n++] = clv_attr_int("pad_right", right);
     out[n++] = clv_attr_text("activation", d->activation ? d->activation : "none");
+    if (d->groups > 1)
+        out[n++] = clv_attr_int("groups", d->groups);
     if (bn) {
         out[n++] = clv_attr_real("eps", d->eps != 0 ? d->eps : 1e-5);
         out[n++] = clv_attr_real("momentum", d->momentum != 0 ? d->momentum : 0.1);
@@ -289,11 +293,12 @@ static inline uint32_t clv_conv2d_attrs(clv_builder *b, clv_tensor x, const clv_
     return n;
 }
 
-/* Weights [kernel, kernel, in, filters], He normal over the inputs of a unit (He et al. 2015). */
+/* Weights [kernel, kernel, in / groups, filters], He normal over the inputs of a unit (He et al.
+ * 2015). */
 static inline clv_tensor clv_conv2d_weight(clv_builder *b, clv_tensor x, const clv_conv2d_desc *d)
 {
     const clv_shape s = clv_shape_of(b, x);
-    const int64_t in = s.rank == 4 ? s.dims[3] : 1;
+    const int64_t in = (s.rank == 4 ? s.dims[3] : 1) / (d->groups > 1 ? d->groups : 1);
     const double fan_in = (double)(d->kernel * d->kernel * in);
     const clv_variable_desc w = clv_variable("weight", CLV_INIT_NORMAL, sqrt(2.0 / fan_in), 4,
                                              d->kernel, d->kernel, in, d->filters);
