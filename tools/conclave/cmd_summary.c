@@ -35,31 +35,6 @@ static const clvi_config *config_of(const job *j)
 
 /* ---- What is meant ---- */
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
-/* A name may be a configuration's and a run's: then the configuration is meant. */
-static bool means_run(const char *what, const char *output)
-{
-    if (clvi_is_dir(what) || strcmp(what, "last") == 0 || ends_with(what, ".safetensors"))
-        return true;
-    const char *const folders[] = {cli_config_dir()};
-    clv_error none = CLV_ERROR_INIT;
-    char *path = NULL;
-    if (clvi_config_find(what, folders, 1, &path, &none) == CLV_OK) {
-        clvi_free(path);
-        return false;
-    }
-    clvi_error_clear(&none);
-    if (clvi_run_find(output, what, &path, &none) != CLV_OK)
-        return false;
-    clvi_free(path);
-    return true;
-}
-
 static clv_status open_run(job *j, clv_error *error)
 {
     static const char *const fixed[] = {"set",        "data", "epochs", "lr",
@@ -258,8 +233,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     job j = {.args = args};
     CLV_TRY(cli_session_open(&j.session, args, error));
     const char *output = cli_option_value(args, "output");
-    const bool is_run =
-        cli_count(args) > 0 && means_run(cli_at(args, 0), output != NULL ? output : "runs");
+    const bool is_run = cli_count(args) > 0 && cli_means_run(cli_at(args, 0), output);
     clv_status status = is_run ? open_run(&j, error) : open_config(&j, error);
     if (status == CLV_OK)
         status = summarise(&j, error);

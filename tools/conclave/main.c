@@ -15,6 +15,7 @@ static const cli_command *const commands[] = {
     &cmd_predict,
     &cmd_profile,
     &cmd_inspect,
+    &cmd_verify,
     &cmd_bench,
     &cmd_check_plugin,
     &cmd_check_plugin_child,

@@ -44,8 +44,8 @@ clv_status cli_session_open(cli_session *out, const cli_args *args, clv_error *e
     return CLV_OK;
 }
 
-clv_status cli_session_open_device(cli_session *session, const clvi_config *config,
-                                   const char *select, clv_error *error)
+clv_status cli_session_open_another(cli_session *session, const clvi_config *config,
+                                    const char *select, clvi_device **out, clv_error *error)
 {
     const char *gemm = clvi_config_text(config, "device", "gemm");
     cli_choice choice = {0};
@@ -55,13 +55,19 @@ clv_status cli_session_open_device(cli_session *session, const clvi_config *conf
                                    .fast_math = clvi_config_bool(config, "device", "fast_math")};
     if (session->runtime == NULL)
         CLV_TRY(clvi_runtime_create(&session->runtime, error));
-    if (select == NULL)
-        select = clvi_config_text(config, "device", "select");
     CLV_TRY(cli_choose_device(session->runtime, select, &choice, error));
     options.select = choice.select;
-    CLV_TRY(clvi_device_open(session->runtime, &options, &session->device, error));
-    clvi_log(CLVI_LOG_INFO, "device: %s%s", clvi_device_banner(session->device), choice.note);
+    CLV_TRY(clvi_device_open(session->runtime, &options, out, error));
+    clvi_log(CLVI_LOG_INFO, "device: %s%s", clvi_device_banner(*out), choice.note);
     return CLV_OK;
+}
+
+clv_status cli_session_open_device(cli_session *session, const clvi_config *config,
+                                   const char *select, clv_error *error)
+{
+    if (select == NULL)
+        select = clvi_config_text(config, "device", "select");
+    return cli_session_open_another(session, config, select, &session->device, error);
 }
 
 /* Writes the lines of `early` to the log. */
@@ -109,6 +115,30 @@ void cli_session_close(cli_session *session)
 void cli_session_show(void *session, const clvi_progress *now)
 {
     cli_progress_show(((cli_session *)session)->progress, now);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+bool cli_means_run(const char *what, const char *output)
+{
+    if (clvi_is_dir(what) || strcmp(what, "last") == 0 || ends_with(what, ".safetensors"))
+        return true;
+    const char *const folders[] = {cli_config_dir()};
+    clv_error none = CLV_ERROR_INIT;
+    char *path = NULL;
+    if (clvi_config_find(what, folders, 1, &path, &none) == CLV_OK) {
+        clvi_free(path);
+        return false;
+    }
+    clvi_error_clear(&none);
+    if (clvi_run_find(output != NULL ? output : "runs", what, &path, &none) != CLV_OK)
+        return false;
+    clvi_free(path);
+    return true;
 }
 
 clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_model **out,

@@ -54,9 +54,16 @@ clv_status cli_session_log_to(cli_session *session, const char *path,
                               clv_error *error) CLV_MUST_CHECK;
 /* The file stays, the log no longer goes there. */
 void cli_session_log_end(cli_session *session);
+/* Opens one more device, `select`, as the other; the caller closes it before the session. */
+clv_status cli_session_open_another(cli_session *session, const clvi_config *config,
+                                    const char *select, clvi_device **out,
+                                    clv_error *error) CLV_MUST_CHECK;
 /* Closes what is open, in the right order. Mixtures must be gone. */
 void cli_session_close(cli_session *session);
 
+/* Whether `what` is a run (in the folder `output`, NULL: runs) and no configuration: a name may be
+ * both, then the configuration is meant. */
+bool cli_means_run(const char *what, const char *output);
 /* Opens the run that argument `index` names: a folder, a name, `last`, or a checkpoint's file; the
  * options are CLI_MODEL_OPTIONS. *run, which the caller frees, is its path. Errors: CLV_E_USAGE,
  * and those of clvi_run_find and clvi_model_open. The caller closes *out. */
