@@ -12,20 +12,25 @@ static void blame(const clvi_config *config, const char *section, clv_error *err
                  section);
 }
 
+clv_status clvi_initial_weights_open(const clvi_config *config, const char *section,
+                                     clvi_weights **out, clv_error *error)
+{
+    const clv_status status =
+        clvi_weights_open(clvi_config_text(config, section, "weights"), out, error);
+    if (status != CLV_OK)
+        blame(config, section, error);
+    return status;
+}
+
 clv_status clvi_initial_weights_check(const clvi_config *config, clv_error *error)
 {
     for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
         const char *section = clvi_config_expert_section(config, i);
-        const char *path = clvi_config_text(config, section, "weights");
         clvi_weights *file = NULL;
-        if (*path == '\0')
+        if (*clvi_config_text(config, section, "weights") == '\0')
             continue;
-        const clv_status status = clvi_weights_open(path, &file, error);
+        CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
         clvi_weights_close(file);
-        if (status != CLV_OK) {
-            blame(config, section, error);
-            return status;
-        }
     }
     return CLV_OK;
 }
@@ -36,7 +41,7 @@ static clv_status load(const clvi_config *config, const char *section, const clv
     char prefix[128];
     (void)snprintf(prefix, sizeof prefix, "%s.", section);
     clvi_weights *file;
-    CLV_TRY(clvi_weights_open(clvi_config_text(config, section, "weights"), &file, error));
+    CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
     const clvi_transfer_desc desc = {.file = file,
                                      .graph = graph,
                                      .prefix = prefix,
@@ -45,6 +50,8 @@ static clv_status load(const clvi_config *config, const char *section, const clv
     clv_status status = clvi_transfer_plan(&desc, &transfer, error);
     if (status == CLV_OK)
         status = clvi_transfer_run(transfer, store, error);
+    if (status != CLV_OK)
+        blame(config, section, error);
     clvi_transfer_destroy(transfer);
     clvi_weights_close(file);
     return status;
@@ -57,12 +64,8 @@ clv_status clvi_initial_weights_load(const clvi_config *config, clvi_mixture *mi
         const char *section = clvi_config_expert_section(config, i);
         if (*clvi_config_text(config, section, "weights") == '\0')
             continue;
-        const clv_status status = load(config, section, clvi_mixture_expert_graph(mixture, i),
-                                       clvi_mixture_store(mixture), error);
-        if (status != CLV_OK) {
-            blame(config, section, error);
-            return status;
-        }
+        CLV_TRY(load(config, section, clvi_mixture_expert_graph(mixture, i),
+                     clvi_mixture_store(mixture), error));
     }
     return CLV_OK;
 }

@@ -1,6 +1,9 @@
 /* See input_form.h. */
 #include "mixture/input_form.h"
 
+#include "mixture/initial_weights.h"
+#include "weights/origin.h"
+
 static const char key[] = "preprocess";
 
 /* What the weights that people have were trained on. */
@@ -33,21 +36,113 @@ clvi_input_form clvi_input_form_of_plugin(const clv_input_desc *desc)
     return form;
 }
 
+/* ---- Which one ---- */
+
+static const struct known *find(const char *name)
+{
+    for (size_t i = 0; i < KNOWNS; i++)
+        if (strcmp(name, knowns[i].name) == 0)
+            return &knowns[i];
+    return NULL;
+}
+
+/* timm's weights of one network were trained on different pixels; config.json tells, or the name.
+ */
+static clv_status timm_form(const clvi_config *config, const char *section,
+                            const clvi_weights *file, const char **out, clv_error *error)
+{
+    static const char *const inception[] = {"ra4_e3600", "ap_in1k"};
+    const char *said = clvi_config_text(config, section, "weights");
+    const char *name = "timm";
+    bool told;
+    double mean[3], std[3];
+    CLV_TRY(clvi_origin_timm_pixels(file, &told, mean, std, error));
+    for (size_t i = 0; i < sizeof inception / sizeof *inception && !told; i++)
+        if (strstr(said, inception[i]) || strstr(clvi_weights_path(file), inception[i]))
+            name = "inception";
+    for (size_t i = 0; i < KNOWNS && told; i++)
+        if (!knowns[i].bgr && memcmp(knowns[i].mean, mean, sizeof mean) == 0 &&
+            memcmp(knowns[i].std, std, sizeof std) == 0) {
+            *out = strcmp(knowns[i].name, "inception") == 0 ? "inception" : "timm";
+            return CLV_OK;
+        }
+    if (told)
+        return clvi_config_fail(config, section, key, error,
+                                "the config.json of %s says mean %g %g %g, std %g %g %g, which is "
+                                "none of the forms; say which one to take",
+                                clvi_weights_path(file), mean[0], mean[1], mean[2], std[0], std[1],
+                                std[2]);
+    *out = name;
+    return CLV_OK;
+}
+
+/* What the expert of that name had in a checkpoint. */
+static clv_status checkpoint_form(const clvi_weights *file, const char *section, const char **out,
+                                  clv_error *error)
+{
+    const char *text = clvi_weights_config(file);
+    const clvi_config_source source = {
+        .name = clvi_weights_path(file), .text = text, .text_bytes = strlen(text)};
+    clvi_config *config = NULL;
+    CLV_TRY(clvi_config_load(&source, &config, error));
+    for (size_t i = 0; i < clvi_config_expert_count(config); i++)
+        if (strcmp(clvi_config_expert_section(config, i), section) == 0) {
+            const struct known *k = find(clvi_config_text(config, section, key));
+            *out = k ? k->name : "plugin";
+        }
+    clvi_config_destroy(config);
+    return CLV_OK;
+}
+
+/* The name of the form that the weights were trained on; untouched where they do not tell. */
+static clv_status weights_form(const clvi_config *config, const char *section, const char **out,
+                               clv_error *error)
+{
+    static const char *const names[] = {[CLVI_ORIGIN_TORCHVISION] = "torchvision",
+                                        [CLVI_ORIGIN_KERAS_EFFICIENTNET] = "keras_efficientnet",
+                                        [CLVI_ORIGIN_KERAS_VGG] = "keras_vgg"};
+    clvi_weights *file;
+    CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
+    const clvi_origin origin = clvi_origin_of(file);
+    clv_status status = CLV_OK;
+    if (clvi_weights_config(file))
+        status = checkpoint_form(file, section, out, error);
+    else if (origin == CLVI_ORIGIN_TIMM)
+        status = timm_form(config, section, file, out, error);
+    else if (origin != CLVI_ORIGIN_UNKNOWN)
+        *out = names[origin];
+    clvi_weights_close(file);
+    return status;
+}
+
+/* "plugin" or the name of a known form. */
+static clv_status resolve(const clvi_config *config, const char *section, const char **out,
+                          clv_error *error)
+{
+    const char *name = clvi_config_text(config, section, key);
+    if (strcmp(name, "auto") == 0) {
+        name = "plugin";
+        if (*clvi_config_text(config, section, "weights") != '\0')
+            CLV_TRY(weights_form(config, section, &name, error));
+    }
+    *out = name;
+    return CLV_OK;
+}
+
 clv_status clvi_input_form_choose(const clvi_config *config, const char *section,
                                   const clv_input_desc *desc, clvi_input_form *out,
                                   clv_error *error)
 {
-    const char *name = clvi_config_text(config, section, key);
+    const char *name;
+    CLV_TRY(resolve(config, section, &name, error));
     clvi_input_form form = clvi_input_form_of_plugin(desc);
-    for (size_t i = 0; i < KNOWNS; i++) {
-        const struct known *k = &knowns[i];
-        if (strcmp(name, k->name) != 0)
-            continue;
-        if (desc->channels != 3)
-            return clvi_config_fail(config, section, key, error,
-                                    "'%s' is for networks that see colours; this one sees grey; "
-                                    "take `plugin`",
-                                    name);
+    const struct known *k = find(name);
+    if (k && desc->channels != 3)
+        return clvi_config_fail(config, section, key, error,
+                                "'%s' is for networks that see colours; this one sees grey; take "
+                                "`plugin`",
+                                name);
+    if (k) {
         form.bgr = k->bgr;
         form.range = k->range;
         memcpy(form.mean, k->mean, sizeof form.mean);
@@ -60,9 +155,11 @@ clv_status clvi_input_form_choose(const clvi_config *config, const char *section
 
 clv_status clvi_input_form_settle(clvi_config *config, const char *section, clv_error *error)
 {
-    if (strcmp(clvi_config_text(config, section, key), "auto") != 0)
+    const char *name;
+    CLV_TRY(resolve(config, section, &name, error));
+    if (strcmp(clvi_config_text(config, section, key), name) == 0)
         return CLV_OK;
-    return clvi_config_set(config, section, key, "plugin", error);
+    return clvi_config_set(config, section, key, name, error);
 }
 
 bool clvi_input_form_same(const clvi_input_form *a, const clvi_input_form *b)
@@ -78,8 +175,7 @@ static void append_list(const double *values, int count, clvi_text *out)
 {
     clvi_text_append(out, "[");
     for (int c = 0; c < count; c++) {
-        clvi_text_append(out, c ? " " : "");
-        clvi_text_append_real(out, values[c]);
+        clvi_text_printf(out, "%s%.6g", c ? " " : "", values[c]);
     }
     clvi_text_append(out, "]");
 }

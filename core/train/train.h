@@ -15,7 +15,8 @@
 typedef void (*clvi_progress_call)(void *user, const clvi_progress *progress);
 
 typedef struct clvi_train_desc {
-    const clvi_config *config;
+    /* What only weights tell (preprocess = auto) is written into it. */
+    clvi_config *config;
     clvi_dataset *data; /* opened as the configuration says; has training and validation images */
     clvi_plugins *plugins;
     clvi_device *device;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "mixture/initial_weights.h"
+#include "mixture/input_form.h"
 #include "train/average.h"
 #include "train/run_dir.h"
 
@@ -140,6 +141,9 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
 
 clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error)
 {
+    for (size_t i = 0; i < clvi_config_expert_count(t->config); i++)
+        CLV_TRY(clvi_input_form_settle(t->desc->config, clvi_config_expert_section(t->config, i),
+                                       error));
     clvi_config_dump(t->config, &t->dump);
     t->best_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_BEST);
     t->last_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_LAST);

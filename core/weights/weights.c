@@ -79,6 +79,13 @@ clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file)
     return format && strncmp(format, "conclave ", 9) == 0 ? CLVI_LAYOUT_OWN : CLVI_LAYOUT_TORCH;
 }
 
+const char *clvi_weights_config(const clvi_weights *file)
+{
+    return clvi_weights_layout_of(file) == CLVI_LAYOUT_OWN
+               ? clvi_safetensors_metadata(file->safetensors, "config")
+               : NULL;
+}
+
 const char *clvi_weights_place(const clvi_weights *file)
 {
     return file->pth ? clvi_pth_place(file->pth) : "";

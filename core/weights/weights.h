@@ -21,6 +21,8 @@ void clvi_weights_close(clvi_weights *file); /* NULL allowed */
 const char *clvi_weights_path(const clvi_weights *file);
 const char *clvi_weights_format(const clvi_weights *file); /* "safetensors", "PyTorch" */
 clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file);
+/* The configuration in a checkpoint of Conclave; NULL in other files. */
+const char *clvi_weights_config(const clvi_weights *file);
 /* Where in the file the tensors lie: "model_state_dict"; mostly "". */
 const char *clvi_weights_place(const clvi_weights *file);
 size_t clvi_weights_count(const clvi_weights *file);

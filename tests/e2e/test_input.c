@@ -80,16 +80,13 @@ static void test_grey(void **state)
     assert_non_null(strstr(said, "; the pictures are coloured: 0.299 R + 0.587 G + 0.114 B"));
 }
 
-/* A trained run knows how its pixels were scaled, in its configuration and when it is opened. */
-static void test_run_remembers(void **state)
+static void expect_remembered(const char *text, const char *run)
 {
-    (void)state;
-    training t = {.config = PREPROCESS("keras_vgg") "channels = 3\n[train]\nepochs = 1\n",
-                  .run = "vgg"};
+    training t = {.config = text, .run = run};
     if (training_run(&t) != CLV_OK)
         fail_msg("%s", t.error.message);
     clvi_model *model;
-    OK(clvi_model_open("vgg", CLVI_MODEL_BEST, &model, error));
+    OK(clvi_model_open(run, CLVI_MODEL_BEST, &model, error));
     assert_string_equal(clvi_config_text(clvi_model_config(model), "expert.small", "preprocess"),
                         "keras_vgg");
     const clvi_model_place place = {
@@ -97,6 +94,28 @@ static void test_run_remembers(void **state)
     OK(clvi_model_load(model, &place, error));
     assert_non_null(strstr(clvi_mixture_preprocessing(clvi_model_mixture(model), 0),
                            "BGR 8x8, x - [103.939 116.779 123.68]"));
+    clvi_model_close(model);
+}
+
+/* A trained run knows how its pixels were scaled, in its configuration and when it is opened; so
+ * does one that began with its weights, also when these are gone. */
+static void test_run_remembers(void **state)
+{
+    (void)state;
+    expect_remembered(PREPROCESS("keras_vgg") "channels = 3\n[train]\nepochs = 1\n", "vgg");
+    assert_int_equal(rename("vgg/best.safetensors", "start.safetensors"), 0);
+    expect_remembered(PREPROCESS("auto") "channels = 3\nweights = start.safetensors\n"
+                                         "[train]\nepochs = 1\n",
+                      "heir");
+    assert_int_equal(remove("start.safetensors"), 0);
+    training t = {.config = PREPROCESS("auto") "channels = 3\nweights = start.safetensors\n",
+                  .run = "orphan"};
+    assert_int_equal(training_run(&t), CLV_E_IO);
+    clvi_model *model;
+    OK(clvi_model_open("heir", CLVI_MODEL_LAST, &model, error));
+    const clvi_model_place place = {
+        .device = trainings_device(), .plugins = trainings_plugins(), .max_batch = 1};
+    OK(clvi_model_load(model, &place, error));
     clvi_model_close(model);
 }
 

@@ -1,11 +1,17 @@
 /* What is done to a pixel, by configuration, plugin and picture. */
+#include "base/files.h"
+#include "base/memory.h"
+#include "image_files.h"
 #include "mixture/input_form.h"
+#include "weights/safetensors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include <cmocka.h>
+
+static char *folder;
 
 /* What a plugin asks for when it says nothing of its own, and what one for ImageNet does. */
 static const clv_input_desc plain = {.struct_size = sizeof plain,
@@ -27,11 +33,12 @@ static const clv_input_desc grey = {.struct_size = sizeof grey,
                                     .mean = {0.25},
                                     .std = {1}};
 
-static clvi_config *load(const char *value)
+static clvi_config *load_weights(const char *value, const char *weights)
 {
-    char text[256];
+    char text[512];
     snprintf(text, sizeof text,
-             "[mixture]\nexperts = a\n[expert.a]\nplugin = cnn\npreprocess = %s\n", value);
+             "[mixture]\nexperts = a\n[expert.a]\nplugin = cnn\npreprocess = %s\nweights = %s\n",
+             value, weights);
     const clvi_config_source source = {
         .name = "test.ini", .text = text, .text_bytes = strlen(text)};
     clv_error error = CLV_ERROR_INIT;
@@ -39,6 +46,11 @@ static clvi_config *load(const char *value)
     if (clvi_config_load(&source, &config, &error) != CLV_OK)
         fail_msg("%s", error.message);
     return config;
+}
+
+static clvi_config *load(const char *value)
+{
+    return load_weights(value, "");
 }
 
 static clvi_input_form choose(const char *value, const clv_input_desc *desc)
@@ -163,6 +175,139 @@ static void test_settle(void **state)
     }
 }
 
+/* ---- What weights tell ---- */
+
+/* A safetensors file FOLDER/name with tensors of one number, and metadata; the names end at NULL.
+ */
+static char *file_with(const char *name, const char *const *tensors, const char *config)
+{
+    static const float one = 1;
+    clv_error error = CLV_ERROR_INIT;
+    clvi_tensor_writer *writer = NULL;
+    char *path = clvi_path_join(folder, name);
+    clv_status status = clvi_tensor_writer_create(path, &writer, &error);
+    if (status == CLV_OK && config)
+        status = clvi_tensor_writer_metadata(writer, "format", "conclave 1", &error);
+    if (status == CLV_OK && config)
+        status = clvi_tensor_writer_metadata(writer, "config", config, &error);
+    for (size_t i = 0; tensors[i] && status == CLV_OK; i++)
+        status = clvi_tensor_writer_declare(writer, tensors[i], CLVI_FILE_F32, 0, NULL, &error);
+    for (size_t i = 0; tensors[i] && status == CLV_OK; i++)
+        status = clvi_tensor_writer_append(writer, &one, 1, &error);
+    if (status == CLV_OK)
+        status = clvi_tensor_writer_commit(writer, &error);
+    clvi_tensor_writer_destroy(writer);
+    if (status != CLV_OK)
+        fail_msg("%s", error.message);
+    return path;
+}
+
+/* What `auto` is settled to with those weights; frees the path. */
+static void expect_auto(char *path, const char *wanted)
+{
+    clvi_config *config = load_weights("auto", path);
+    clv_error error = CLV_ERROR_INIT;
+    clvi_input_form direct;
+    if (clvi_input_form_choose(config, "expert.a", &plain, &direct, &error) != CLV_OK ||
+        clvi_input_form_settle(config, "expert.a", &error) != CLV_OK)
+        fail_msg("%s", error.message);
+    assert_string_equal(clvi_config_text(config, "expert.a", "preprocess"), wanted);
+    const clvi_input_form form = choose(wanted, &plain);
+    assert_true(clvi_input_form_same(&form, &direct));
+    clvi_config_destroy(config);
+    /* What is said counts, whatever the weights are. */
+    config = load_weights("keras_vgg", path);
+    assert_int_equal(clvi_input_form_settle(config, "expert.a", NULL), CLV_OK);
+    assert_string_equal(clvi_config_text(config, "expert.a", "preprocess"), "keras_vgg");
+    clvi_config_destroy(config);
+    clvi_free(path);
+}
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define TIMM       NAMES("conv_stem.weight", "blocks.0.0.conv_dw.weight")
+
+static void test_weights(void **state)
+{
+    (void)state;
+    expect_auto(file_with("1", NAMES("features.0.0.weight", "features.1.0.block.0.0.weight"), NULL),
+                "torchvision");
+    expect_auto(
+        file_with("2", NAMES("module.features.28.weight", "module.classifier.6.weight"), NULL),
+        "torchvision");
+    expect_auto(file_with("3", NAMES("features.40.weight", "classifier.6.weight"), NULL),
+                "torchvision");
+    expect_auto(file_with("4", NAMES("features.0.weight", "pre_logits.fc1.weight"), NULL), "timm");
+    expect_auto(file_with("5", TIMM, NULL), "timm");
+    expect_auto(file_with("efficientnet_b0.ra4_e3600_r224_in1k", TIMM, NULL), "inception");
+    expect_auto(file_with("tf_efficientnet_b0.ap_in1k", TIMM, NULL), "inception");
+    expect_auto(file_with("6", NAMES("stem_conv/kernel:0", "block1a_dwconv/kernel:0"), NULL),
+                "keras_efficientnet");
+    expect_auto(
+        file_with("7", NAMES("block1_conv1/block1_conv1_W_1:0", "block5_conv3/block5_conv3_W_1:0"),
+                  NULL),
+        "keras_vgg");
+    /* Nobody's: the plugin's. One of two names is not enough, nor is a part of a name. */
+    expect_auto(file_with("8", NAMES("features.0.0.weight", "classifier.weight"), NULL), "plugin");
+    expect_auto(file_with("9", NAMES("my_conv_stem.weight", "blocks.0.0.conv_dw.weight"), NULL),
+                "plugin");
+}
+
+#define CONFIG(preprocess)                                                                         \
+    "[mixture]\nexperts = a, b\n[gate]\nplugin = average\n[expert.b]\nplugin = cnn\n"              \
+    "[expert.a]\nplugin = cnn\npreprocess = " preprocess "\n"
+
+static void test_checkpoint(void **state)
+{
+    (void)state;
+    expect_auto(file_with("c1", NAMES("expert.a.x"), CONFIG("keras_vgg")), "keras_vgg");
+    expect_auto(file_with("c2", NAMES("expert.a.x"), CONFIG("auto")), "plugin");
+    /* A checkpoint says it itself, whatever its tensors are called. */
+    expect_auto(file_with("c3", TIMM, CONFIG("plugin")), "plugin");
+}
+
+static void put_beside(const char *text)
+{
+    char *path = clvi_path_join(folder, "config.json");
+    assert_int_equal(clvi_file_write(path, text, strlen(text), NULL), CLV_OK);
+    clvi_free(path);
+}
+
+static void test_timm_config(void **state)
+{
+    (void)state;
+    put_beside("{\"pretrained_cfg\": {\"mean\": [0.5, 0.5, 0.5], \"std\": [0.5, 0.5, 0.5]}}");
+    expect_auto(file_with("t1", TIMM, NULL), "inception");
+    put_beside("{\"pretrained_cfg\": {\"mean\": [0.485, 0.456, 0.406],"
+               " \"std\": [0.229, 0.224, 0.225]}}");
+    expect_auto(file_with("tf_efficientnet_b0.ap_in1k", TIMM, NULL), "timm");
+    put_beside("{\"pretrained_cfg\": {\"mean\": [0.5, 0.5], \"std\": 1}}");
+    expect_auto(file_with("t2", TIMM, NULL), "timm");
+    put_beside("not JSON");
+    expect_auto(file_with("t3", TIMM, NULL), "timm");
+    put_beside("{\"pretrained_cfg\": {\"mean\": [0, 0, 0], \"std\": [1, 1, 1]}}");
+    char *path = file_with("t4", TIMM, NULL);
+    clvi_config *config = load_weights("auto", path);
+    clv_error error = CLV_ERROR_INIT;
+    assert_int_equal(clvi_input_form_settle(config, "expert.a", &error), CLV_E_CONFIG);
+    assert_non_null(strstr(error.message, "test.ini:5: [expert.a] preprocess: the config.json of"));
+    assert_non_null(strstr(error.message, "mean 0 0 0, std 1 1 1"));
+    clvi_config_destroy(config);
+    clvi_free(path);
+}
+
+static void test_no_weights(void **state)
+{
+    (void)state;
+    clvi_config *config = load_weights("auto", "/nowhere/at-all.pth");
+    clv_error error = CLV_ERROR_INIT;
+    assert_int_equal(clvi_input_form_settle(config, "expert.a", &error), CLV_E_IO);
+    assert_non_null(strstr(error.message, "test.ini:6: [expert.a] weights: "));
+    assert_non_null(strstr(error.message, "/nowhere/at-all.pth"));
+    clvi_config_destroy(config);
+}
+
+/* ---- What is said ---- */
+
 static void expect_text(const clvi_input_form *form, const clvi_picture *picture,
                         const char *wanted)
 {
@@ -194,9 +339,14 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values), cmocka_unit_test(test_once),
-        cmocka_unit_test(test_same),   cmocka_unit_test(test_grey_network),
-        cmocka_unit_test(test_settle), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_once),
+        cmocka_unit_test(test_same),        cmocka_unit_test(test_grey_network),
+        cmocka_unit_test(test_weights),     cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_timm_config), cmocka_unit_test(test_no_weights),
+        cmocka_unit_test(test_settle),      cmocka_unit_test(test_text),
     };
-    return cmocka_run_group_tests_name("mixture_input_form", tests, NULL, NULL);
+    folder = folder_make();
+    const int failed = cmocka_run_group_tests_name("mixture_input_form", tests, NULL, NULL);
+    folder_remove(folder);
+    return failed;
 }

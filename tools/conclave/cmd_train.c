@@ -3,7 +3,6 @@
 #include "session.h"
 #include "show.h"
 
-#include "mixture/input_form.h"
 #include "train/resume.h"
 #include "train/run_dir.h"
 #include "train/train.h"
@@ -96,11 +95,9 @@ static clv_status freeze_section(job *j, clv_kind kind, const char *section, clv
 static clv_status freeze(job *j, clv_error *error)
 {
     const size_t experts = clvi_config_expert_count(j->config);
-    for (size_t i = 0; i < experts; i++) {
-        const char *section = clvi_config_expert_section(j->config, i);
-        CLV_TRY(freeze_section(j, CLV_KIND_EXPERT, section, error));
-        CLV_TRY(clvi_input_form_settle(j->config, section, error));
-    }
+    for (size_t i = 0; i < experts; i++)
+        CLV_TRY(
+            freeze_section(j, CLV_KIND_EXPERT, clvi_config_expert_section(j->config, i), error));
     if (experts > 1)
         CLV_TRY(freeze_section(j, CLV_KIND_GATE, "gate", error));
     return clvi_config_set(j->config, "run", "name", clvi_config_name(j->config), error);
