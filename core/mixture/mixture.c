@@ -720,8 +720,7 @@ const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *m, size_t index)
     return m->experts[index].graph;
 }
 
-/* Whether a variable of the store trains in an epoch. */
-static bool trains(const clvi_mixture *m, size_t segment, uint32_t epoch)
+bool clvi_mixture_trains(const clvi_mixture *m, size_t segment, uint32_t epoch)
 {
     if (!clvi_store_segment(m->store, segment)->trainable)
         return false;
@@ -743,7 +742,7 @@ const bool *clvi_mixture_active(clvi_mixture *m, uint32_t epoch)
         m->active[g] = true;
     for (size_t i = 0; i < clvi_store_count(m->store); i++) {
         const clvi_segment *s = clvi_store_segment(m->store, i);
-        if (s->trainable && !trains(m, i, epoch))
+        if (s->trainable && !clvi_mixture_trains(m, i, epoch))
             all = m->active[s->group] = false;
     }
     return all ? NULL : m->active;
@@ -753,7 +752,7 @@ int64_t clvi_mixture_training(const clvi_mixture *m, uint32_t epoch)
 {
     int64_t sum = 0;
     for (size_t i = 0; i < clvi_store_count(m->store); i++)
-        sum += trains(m, i, epoch) ? clvi_store_segment(m->store, i)->elements : 0;
+        sum += clvi_mixture_trains(m, i, epoch) ? clvi_store_segment(m->store, i)->elements : 0;
     return sum;
 }
 

@@ -97,6 +97,8 @@ clvi_store *clvi_mixture_store(clvi_mixture *mixture);
 /* Which groups of the store's variables step in an epoch, from 0; NULL: all. Valid until the next
  * call. */
 const bool *clvi_mixture_active(clvi_mixture *mixture, uint32_t epoch);
+/* Whether segment `segment` of the store trains in an epoch, from 0. */
+bool clvi_mixture_trains(const clvi_mixture *mixture, size_t segment, uint32_t epoch);
 /* Parameters that train in an epoch, from 0. */
 int64_t clvi_mixture_training(const clvi_mixture *mixture, uint32_t epoch);
 size_t clvi_mixture_expert_count(const clvi_mixture *mixture);

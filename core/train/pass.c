@@ -25,10 +25,22 @@ double clvi_pass_mean(const clvi_pass *p, double sum)
 
 /* ---- One step ---- */
 
+/* Says that more trains from this epoch on, if it does. */
+static void announce_more(const clvi_trainer *t)
+{
+    const uint32_t epoch = (uint32_t)t->state.epoch;
+    const int64_t now = clvi_mixture_training(t->mixture, epoch);
+    if (now > clvi_mixture_training(t->mixture, epoch - 1))
+        clvi_log(CLVI_LOG_INFO, "epoch %lld: from now on %lld parameters train",
+                 (long long)t->state.epoch + 1, (long long)now);
+}
+
 clv_status clvi_trainer_begin_epoch(clvi_trainer *t, clv_error *error)
 {
     const clvi_running_epoch *r = &t->state.running;
     t->scales[t->state.epoch] = t->state.plateau.scale;
+    if (t->state.epoch > 0 && r->steps == 0 && !t->look)
+        announce_more(t);
     CLV_TRY(clvi_sampler_order(t->desc->data, t->sampler, t->shuffle_key, (uint32_t)t->state.epoch,
                                t->order, error));
     CLV_TRY(

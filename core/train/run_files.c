@@ -10,7 +10,7 @@
 #include <time.h>
 
 static const char metrics_header[] =
-    "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second\n";
+    "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable\n";
 
 struct clvi_metrics_csv {
     FILE *stream;
@@ -102,7 +102,7 @@ clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *
     append_number(&line, row->lr, 9);
     append_number(&line, row->seconds, 6);
     append_number(&line, row->images_per_second, 6);
-    clvi_text_append(&line, "\n");
+    clvi_text_printf(&line, ",%" PRId64 "\n", row->trainable);
     const clv_status status =
         line.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", file->path)
                     : put(file, line.data, error);

@@ -16,6 +16,7 @@ typedef struct clvi_metrics_row {
     double lr;                /* of the epoch's last step */
     double seconds;           /* that this pass took */
     double images_per_second; /* in it */
+    int64_t trainable;        /* parameters that trained in this epoch */
 } clvi_metrics_row;
 
 typedef struct clvi_metrics_csv clvi_metrics_csv;

@@ -53,7 +53,8 @@ static clv_status write_row(clvi_trainer *t, const char *split, const clvi_pass 
         .top5 = five ? clvi_pass_mean(p, p->sums->top5_sum) : NAN,
         .lr = t->state.step > 0 ? clvi_trainer_rate(t, t->state.step - 1) : NAN,
         .seconds = p->seconds,
-        .images_per_second = p->seconds > 0 ? (double)p->timed / p->seconds : NAN};
+        .images_per_second = p->seconds > 0 ? (double)p->timed / p->seconds : NAN,
+        .trainable = clvi_mixture_training(t->mixture, (uint32_t)t->state.epoch)};
     return clvi_metrics_csv_add(t->csv, &row, error);
 }
 

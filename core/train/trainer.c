@@ -8,6 +8,8 @@
 #include "train/average.h"
 #include "train/run_dir.h"
 
+#include <stdio.h>
+
 /* ---- Making ---- */
 
 /* Images of each class among those of training; the caller frees. */
@@ -86,17 +88,25 @@ static clv_status plan_course(clvi_trainer *t, clv_error *error)
 static void announce(const clvi_trainer *t)
 {
     const clvi_config *c = t->config;
-    const int64_t parameters = clvi_store_parameters(clvi_mixture_store(t->mixture), false);
+    const clvi_store *store = clvi_mixture_store(t->mixture);
+    const int64_t first = clvi_mixture_training(t->mixture, 0),
+                  most = clvi_store_parameters(store, true),
+                  parameters = clvi_store_parameters(store, false);
+    char trains[96] = "";
+    if (first < parameters)
+        snprintf(trains, sizeof trains, "%lld of ", (long long)first);
+    if (first < most)
+        snprintf(trains, sizeof trains, "%lld, later %lld of ", (long long)first, (long long)most);
     for (size_t i = 0; i < clvi_mixture_expert_count(t->mixture); i++)
         clvi_log(CLVI_LOG_INFO, "expert %s: plugin %s, input %s", clvi_config_expert_name(c, i),
                  clvi_config_text(c, clvi_config_expert_section(c, i), "plugin"),
                  clvi_mixture_preprocessing(t->mixture, i));
-    const int64_t most = t->batch * t->accumulate, all = (int64_t)t->train_count;
+    const int64_t full = t->batch * t->accumulate, all = (int64_t)t->train_count;
     clvi_log(
         CLVI_LOG_INFO,
-        "training: %lld parameters; an epoch is %lld steps of %lld images; train.epochs = %lld",
-        (long long)parameters, (long long)t->steps_per_epoch, (long long)(most < all ? most : all),
-        (long long)t->epochs);
+        "training: %s%lld parameters; an epoch is %lld steps of %lld images; train.epochs = %lld",
+        trains, (long long)parameters, (long long)t->steps_per_epoch,
+        (long long)(full < all ? full : all), (long long)t->epochs);
     clvi_log(CLVI_LOG_DEBUG, "memory on the device: %llu bytes",
              (unsigned long long)clvi_trainer_bytes(t));
 }

@@ -88,6 +88,7 @@ static clv_status open_config(job *j, clv_error *error)
 /* Sums over what was printed. */
 typedef struct totals {
     int64_t parameters, trainable, macs;
+    int64_t last; /* trainable in the end */
 } totals;
 
 static const cli_column layer_columns[] = {
@@ -113,8 +114,10 @@ static void count_parameters(const job *j, size_t expert, const clvi_node *node,
         const int64_t segment = clvi_store_find(store, name);
         const int64_t elements = graph->variables[tensor->variable].elements;
         sum->parameters += elements;
-        if (segment >= 0 && clvi_store_segment(store, (size_t)segment)->trainable)
+        if (segment >= 0 && clvi_mixture_trains(j->mixture, (size_t)segment, 0))
             sum->trainable += elements;
+        if (segment >= 0 && clvi_store_segment(store, (size_t)segment)->trainable)
+            sum->last += elements;
     }
 }
 
@@ -135,10 +138,12 @@ static void add_layer(const job *j, size_t expert, const clvi_node *node, cli_ta
     cli_table_cell(table, "%s",
                    own.parameters == 0               ? ""
                    : own.trainable == own.parameters ? "yes"
+                   : own.trainable < own.last        ? "later"
                    : own.trainable == 0              ? "no"
                                                      : "partly");
     sum->parameters += own.parameters;
     sum->trainable += own.trainable;
+    sum->last += own.last;
     sum->macs += own.macs;
 }
 
@@ -164,7 +169,13 @@ static clv_status print_expert(const job *j, size_t index, clv_error *error)
     cli_table_cell(&table, "%s", cli_show_count(sum.macs, number));
     cli_table_cell(&table, "%s", cli_show_count(sum.trainable, number));
     CLV_TRY(cli_table_print(&table, stdout, error));
-    puts("");
+    printf("\ntrainable: %s of ", cli_show_count(sum.trainable, number));
+    printf("%s parameters", cli_show_count(sum.parameters, number));
+    if (sum.last > sum.trainable)
+        printf("; from epoch %lld on %s",
+               (long long)clvi_config_int(config, section, "unfreeze_at_epoch"),
+               cli_show_count(sum.last, number));
+    puts("\n");
     return CLV_OK;
 }
 
