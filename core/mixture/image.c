@@ -20,8 +20,10 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d,
 {
     const clvi_picture *p = &d->seen;
     CLV_TRY(check(d, p->channels, error));
-    /* A sample's changes are drawn by each group that has rows of it; here a few at most. */
-    const clvi_share share = clvi_share_of(d->n * p->height, (int64_t)p->width * p->channels, 1);
+    /* Each group draws the changes of its samples anew: a few rows are worth that, and give a
+     * device of many cores something to do. */
+    const int64_t work = augment->kind == CLVI_AUGMENT_NONE ? 1 : 8;
+    const clvi_share share = clvi_share_of(d->n * p->height, work * p->width * p->channels, 1);
     static const char *const kernels[] = {[CLVI_AUGMENT_NONE] = "image_middle",
                                           [CLVI_AUGMENT_CHARACTERS] = "image_characters",
                                           [CLVI_AUGMENT_STEPS] = "image_steps"};
@@ -82,7 +84,7 @@ clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
         return clvi_launch_run(&l, share.groups, 1, 1, error);
     }
     const clvi_share share =
-        clvi_share_of(d->n * to->height, (int64_t)to->width * to->channels * 2, 1);
+        clvi_share_of(d->n * to->height, (int64_t)to->width * to->channels * 8, 1);
     clvi_launch_begin(&l, device, "image", "image_resample", "");
     clvi_arg_view(&l, out);
     clvi_arg_view(&l, pictures);
