@@ -120,11 +120,13 @@ clv_status clvi_clblast_gemm(clvi_device *device, const clvi_gemm *gemm, clv_err
     CLV_TRY(clvi_device_check(device, error));
     CLV_TRY(open_workspace(device, gemm->workspace, &workspace, error));
     count_use(device->runtime);
+    cl_event event = NULL;
     clvi_build_lock();
     const int code = CLBlastSgemmWithTempBuffer(
         CLBlastLayoutRowMajor, p.a, p.b, p.m, p.n, p.k, 1.0f, gemm->a.buf->mem, gemm->a.offset,
         p.lda, gemm->b.buf->mem, gemm->b.offset, p.ldb, gemm->accumulate ? 1.0f : 0.0f,
-        gemm->c.buf->mem, gemm->c.offset, p.ldc, &queue, NULL, workspace);
+        gemm->c.buf->mem, gemm->c.offset, p.ldc, &queue, device->watch.on ? &event : NULL,
+        workspace);
     clvi_build_unlock();
     if (workspace != NULL)
         clReleaseMemObject(workspace); /* OpenCL keeps it until the kernels are done */
@@ -141,5 +143,9 @@ clv_status clvi_clblast_gemm(clvi_device *device, const clvi_gemm *gemm, clv_err
     if (code != CLBlastSuccess)
         return clvi_queue_fail(device, code, "CLBlastSgemm", what, error);
     device->counters.launches++;
+    if (event != NULL) {
+        const clvi_watched launch = {event, "CLBlast", "GEMM", &device->watch.clblast_reported};
+        CLV_TRY(clvi_watch_add(device, &launch, error));
+    }
     return device->sync ? clvi_queue_wait(device, what, error) : clvi_queue_advance(device, error);
 }

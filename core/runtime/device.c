@@ -71,6 +71,7 @@ static clv_status open_parts(clvi_device *device, const clvi_device_options *opt
     device->fast_math = options->fast_math;
     /* Desktop GPUs want short queues; on a CPU only the memory of PoCL's queue is at stake. */
     device->window = device->found->info.type == CLVI_DEVICE_GPU ? 32 : 256;
+    clvi_watch_init(device);
     describe(device);
     if (device->banner == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory");
@@ -108,6 +109,25 @@ static void release_leaks(clvi_device *device)
     }
 }
 
+/* OpenCL's part. A GPU that hangs would take the process with it: what belongs to it is left to the
+ * system. */
+static void release_queue(clvi_device *device)
+{
+    if (clvi_watch_hanging(device) != NULL) {
+        clvi_log(CLVI_LOG_WARN, "%s hangs and is left as it is", device->found->short_name);
+        return;
+    }
+    clvi_watch_fini(device);
+    for (int i = 0; i < 2; i++) {
+        if (device->marks[i] != NULL)
+            clReleaseEvent(device->marks[i]);
+    }
+    if (device->queue != NULL)
+        clReleaseCommandQueue(device->queue);
+    if (device->context != NULL)
+        clReleaseContext(device->context);
+}
+
 void clvi_device_close(clvi_device *device)
 {
     if (device == NULL)
@@ -120,14 +140,7 @@ void clvi_device_close(clvi_device *device)
     clvi_staging_fini(device);
     release_leaks(device);
     clvi_programs_fini(device);
-    for (int i = 0; i < 2; i++) {
-        if (device->marks[i] != NULL)
-            clReleaseEvent(device->marks[i]);
-    }
-    if (device->queue != NULL)
-        clReleaseCommandQueue(device->queue);
-    if (device->context != NULL)
-        clReleaseContext(device->context);
+    release_queue(device);
     clvi_free(device->tuning.items);
     clvi_arena_destroy(device->arena);
     device->runtime->open_devices--;

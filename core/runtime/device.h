@@ -101,6 +101,24 @@ typedef struct clvi_timer {
 
 typedef struct clvi_profile clvi_profile;
 
+/* A launch that may be under way. */
+typedef struct clvi_watched {
+    cl_event event;
+    const char *program, *kernel;
+    bool *reported; /* it was said already that it takes long */
+} clvi_watched;
+
+/* The newest launches of a GPU, see watch.c. As many as may be under way. */
+enum { CLVI_WATCHED = 64 };
+typedef struct clvi_watch {
+    bool on;               /* only GPUs are watched */
+    double wait_seconds;   /* a wait that takes longer fails */
+    double launch_seconds; /* a launch that takes longer is warned of */
+    clvi_watched ring[CLVI_WATCHED];
+    unsigned first, count;
+    bool clblast_reported;
+} clvi_watch;
+
 struct clvi_device {
     clvi_runtime *runtime;
     const clvi_found_device *found;
@@ -116,7 +134,8 @@ struct clvi_device {
     clvi_staging staging;
     clvi_programs programs;
     clvi_timer timer;
-    clvi_profile *profile;          /* NULL: never asked for */
+    clvi_profile *profile; /* NULL: never asked for */
+    clvi_watch watch;
     const clvi_kernel *last_kernel; /* newest launch, for messages */
     /* At most 2·window commands are under way; marks[0] is the older one. */
     cl_event marks[2];
@@ -159,6 +178,18 @@ void clvi_profile_fini(clvi_device *device);
  * is off. Used before the next call of any of these. */
 clv_status clvi_profile_slot(clvi_device *device, const clvi_kernel *kernel, cl_event **out,
                              clv_error *error) CLV_MUST_CHECK;
+
+/* watch.c */
+void clvi_watch_init(clvi_device *device);
+void clvi_watch_fini(clvi_device *device);
+/* After a launch, with device->watch.on: takes over its event. Errors: as of waits. */
+clv_status clvi_watch_add(clvi_device *device, const clvi_watched *launch,
+                          clv_error *error) CLV_MUST_CHECK;
+/* Until the event is finished or failed; false: it took too long. True at once where devices are
+ * not watched. */
+bool clvi_watch_wait(clvi_device *device, cl_event event);
+/* The oldest launch that is not finished, NULL: none is known. */
+const clvi_watched *clvi_watch_hanging(const clvi_device *device);
 
 /* timer.c */
 /* Probes once whether the driver's time stamps can be believed: device->timer.clock. */

@@ -98,6 +98,19 @@ static void count_compilation(clvi_device *device, clvi_kernel *kernel, const si
     device->counters.kernels_compiled++;
 }
 
+/* `owned`: the event is nobody else's. */
+static clv_status watch_launch(clvi_device *device, clvi_kernel *kernel, const cl_event *event,
+                               bool owned, clv_error *error)
+{
+    if (!owned)
+        clRetainEvent(*event);
+    const clvi_watched launch = {.event = *event,
+                                 .program = kernel->program->name,
+                                 .kernel = kernel->name,
+                                 .reported = &kernel->slow};
+    return clvi_watch_add(device, &launch, error);
+}
+
 clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz, clv_error *error)
 {
     if (launch->status != CLV_OK)
@@ -107,8 +120,10 @@ clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
     const size_t groups[3] = {gx, gy, gz};
     CLV_TRY(check_launch(launch, groups, error));
     const size_t global[3] = {gx * kernel->local[0], gy * kernel->local[1], gz * kernel->local[2]};
-    cl_event *event;
+    cl_event *event, own = NULL;
     CLV_TRY(clvi_profile_slot(device, kernel, &event, error));
+    if (event == NULL && device->watch.on)
+        event = &own;
     const cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernel, 3, NULL, global,
                                                kernel->local, 0, NULL, event);
     char what[160];
@@ -119,6 +134,8 @@ clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
     device->counters.launches++;
     device->last_kernel = kernel;
     count_compilation(device, kernel, global);
+    if (device->watch.on)
+        CLV_TRY(watch_launch(device, kernel, event, event == &own, error));
     if (device->sync)
         return clvi_queue_wait(device, what, error);
     return clvi_queue_advance(device, error);

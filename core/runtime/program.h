@@ -30,6 +30,7 @@ struct clvi_kernel {
     size_t local[3]; /* reqd_work_group_size */
     cl_uint arg_count;
     unsigned variants; /* compiled so far */
+    bool slow;         /* it was said that a launch takes long */
 };
 
 /* The kernel record, made on first use. Errors: CLV_E_BUILD, CLV_E_CL, CLV_E_DEVICE, CLV_E_MEMORY.

@@ -44,9 +44,25 @@ clv_status clvi_queue_fail(clvi_device *device, cl_int code, const char *call, c
     return clvi_error_copy(error, &cause);
 }
 
+/* The device has not finished in time: it is of no use any more. */
+static clv_status fail_late(clvi_device *device, const char *what, clv_error *error)
+{
+    const clvi_watched *launch = clvi_watch_hanging(device);
+    clv_error cause = CLV_ERROR_INIT;
+    clvi_fail(
+        &cause, CLV_E_DEVICE, CLV_HERE, "%s: %s is not done after %.0f s, and runs kernel %s:%s",
+        what, device->found->short_name, device->watch.wait_seconds,
+        launch != NULL ? launch->program : "unknown", launch != NULL ? launch->kernel : "unknown");
+    device->poison = cause;
+    clvi_log(CLVI_LOG_ERROR, "%s; the device is not used any more", cause.message);
+    return clvi_error_copy(error, &cause);
+}
+
 clv_status clvi_queue_wait_event(clvi_device *device, cl_event event, const char *what,
                                  clv_error *error)
 {
+    if (!clvi_watch_wait(device, event))
+        return fail_late(device, what, error);
     cl_int code = clWaitForEvents(1, &event);
     cl_int state = CL_COMPLETE;
     /* The event knows the cause; the wait itself says only that there is one. */

@@ -727,6 +727,71 @@ static void test_sync_names_the_kernel(void **state)
     unsetenv("CONCLAVE_SYNC");
 }
 
+/* ---- Watching, as on GPUs ---- */
+
+/* A launch of some tenths of a second. */
+static void launch_slow(bench *b, clvi_buf *x)
+{
+    clvi_launch l;
+    clvi_launch_begin(&l, b->device, "t", "slow", "");
+    clvi_arg_view(&l, (clvi_view){x, 0});
+    clvi_arg_int(&l, b->device->found->software ? 5000 : 200000000);
+    OK(clvi_launch_run(&l, b->device->found->software ? 60000 : 1, 1, 1, &b->error));
+}
+
+static void test_long_launch_is_said(void **state)
+{
+    static const char part[] = "kernel t:slow took ";
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    OK(clvi_buf_create(b->device, 65535 * 4, "x", &x, &b->error));
+    OK(clvi_fill(b->device, x, 0, 65535 * 4, 0, &b->error));
+    b->device->watch.on = true;
+    b->device->watch.launch_seconds = 0.02;
+    for (int i = 0; i < 2; i++) {
+        launch_slow(b, x);
+        for (int k = 0; k < CLVI_WATCHED + 3; k++)
+            launch_nothing(b);
+        OK(clvi_wait(b->device, &b->error));
+    }
+    OK(clvi_timer_find_clock(b->device, &b->error));
+    const char *said = strstr(log_text, part);
+    assert_int_equal(said != NULL, b->device->timer.clock == CLVI_CLOCK_DEVICE);
+    assert_true(said == NULL || strstr(said + 1, part) == NULL); /* once */
+    assert_null(strstr(log_text, "kernel t:nothing took"));
+    clvi_buf_destroy(x);
+}
+
+static void test_late_wait_fails(void **state)
+{
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    OK(clvi_buf_create(b->device, 65535 * 4, "x", &x, &b->error));
+    OK(clvi_fill(b->device, x, 0, 65535 * 4, 0, &b->error));
+    launch_nothing(b); /* compiled */
+    launch_slow(b, x);
+    OK(clvi_wait(b->device, &b->error));
+    b->device->watch.on = true;
+    b->device->watch.wait_seconds = 30;
+    launch_slow(b, x);
+    OK(clvi_wait(b->device, &b->error)); /* in time */
+    b->device->watch.wait_seconds = 0.01;
+    launch_nothing(b);
+    launch_slow(b, x);
+    launch_nothing(b); /* the newest, but not the one that hangs */
+    REFUSED(clvi_wait(b->device, &b->error), CLV_E_DEVICE, "runs kernel t:slow");
+    assert_non_null(strstr(b->error.message, clvi_device_get_info(b->device)->name));
+    REFUSED(clvi_fill(b->device, x, 0, 4, 0, &b->error), CLV_E_DEVICE, "runs kernel t:slow");
+    assert_non_null(strstr(log_text, "the device is not used any more"));
+    while (clvi_watch_hanging(b->device) != NULL)
+        usleep(1000);
+    clvi_buf_destroy(x);
+    reopen(b);
+    launch_nothing(b);
+    OK(clvi_wait(b->device, &b->error));
+    assert_null(strstr(log_text, "is left as it is"));
+}
+
 /* ---- Time ---- */
 
 static void test_timer(void **state)
@@ -808,6 +873,8 @@ int main(void)
         RUNTIME_TEST(test_cache_that_cannot_be_written),
         RUNTIME_TEST(test_poison),
         RUNTIME_TEST(test_sync_names_the_kernel),
+        RUNTIME_TEST(test_long_launch_is_said),
+        RUNTIME_TEST(test_late_wait_fails),
         RUNTIME_TEST(test_timer),
         RUNTIME_TEST(test_peak),
     };
