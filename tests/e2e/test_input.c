@@ -15,9 +15,15 @@
 
 enum { BATCH = 5, MOST = 64 * 64 * 3 };
 
-/* Logits of a network that was drawn by the seed, for a batch of noise; *said is what is done to
- * its pixels. */
-static void logits_of(const char *text, int side, int channels, float *out, char *said)
+/* Pixel (y, x) of a picture of noise. */
+static uint8_t noise(int picture, int y, int x, int channel)
+{
+    return (uint8_t)((unsigned)(picture * MOST + (y * 64 + x) * 3 + channel) * 2654435761u >> 24);
+}
+
+/* Logits of a network that was drawn by the seed, for a batch of noise from (first, first) on;
+ * *said is what is done to its pixels. */
+static void logits_from(int first, const char *text, int side, int channels, float *out, char *said)
 {
     clvi_config *config = trainings_config(text);
     static uint8_t pixels[BATCH * MOST];
@@ -30,8 +36,12 @@ static void logits_of(const char *text, int side, int channels, float *out, char
                                     .width = side,
                                     .channels = channels,
                                     .max_batch = BATCH};
-    for (unsigned i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)(i * 2654435761u >> 24);
+    uint8_t *at = pixels;
+    for (int i = 0; i < BATCH; i++)
+        for (int y = 0; y < side; y++)
+            for (int x = 0; x < side; x++)
+                for (int c = 0; c < channels; c++)
+                    *at++ = noise(i, first + y, first + x, c);
     OK(clvi_mixture_create(&desc, &m, error));
     OK(clvi_mixture_warm(m, error));
     const clvi_mixture_batch batch = {.n = BATCH, .pixels = pixels};
@@ -40,6 +50,11 @@ static void logits_of(const char *text, int side, int channels, float *out, char
     snprintf(said, 512, "%s", clvi_mixture_preprocessing(m, 0));
     clvi_mixture_destroy(m);
     clvi_config_destroy(config);
+}
+
+static void logits_of(const char *text, int side, int channels, float *out, char *said)
+{
+    logits_from(0, text, side, channels, out, said);
 }
 
 #define PREPROCESS(name) "[expert.small]\nplugin = cnn\npreprocess = " name "\n"
@@ -78,6 +93,35 @@ static void test_grey(void **state)
     assert_non_null(strstr(said, "; the pictures are grey: three times the same"));
     logits_of(PREPROCESS("auto") "channels = 1\n", TRAINING_SIDE, 3, out, said);
     assert_non_null(strstr(said, "; the pictures are coloured: 0.299 R + 0.587 G + 0.114 B"));
+}
+
+/* With data.crop_share networks see the middle of what they are given, bit for bit, whether they
+ * train or not; a training and the use of it agree about the size. */
+static void test_crop_share(void **state)
+{
+    (void)state;
+    float cut[BATCH * TRAINING_CLASSES], whole[BATCH * TRAINING_CLASSES];
+    char said[512];
+    logits_from(2, "", TRAINING_SIDE, 3, cut, said);
+    logits_from(0, "[data]\ncrop_share = 0.667\n", TRAINING_SIDE + 4, 3, whole, said);
+    assert_non_null(strstr(said, "RGB 8x8, "));
+    assert_non_null(strstr(said, "; the middle of 12x12"));
+    assert_memory_equal(cut, whole, sizeof cut);
+    logits_from(0, "", TRAINING_SIDE, 3, whole, said);
+    assert_memory_not_equal(cut, whole, sizeof cut);
+    training t = {.config = "[data]\ncrop_share = 0.667\naugment = photos\n"
+                            "[train]\nepochs = 1\n",
+                  .run = "cut"};
+    if (training_run(&t) != CLV_OK)
+        fail_msg("%s", t.error.message);
+    clvi_model *model;
+    int height, width, channels;
+    OK(clvi_model_open("cut", CLVI_MODEL_LAST, &model, error));
+    clvi_model_image(model, &height, &width, &channels);
+    assert_int_equal(height, TRAINING_SIDE + 4);
+    const clvi_data_options data = clvi_train_data_options(clvi_model_config(model));
+    assert_int_equal(data.width, width);
+    clvi_model_close(model);
 }
 
 static void expect_remembered(const char *text, const char *run)
@@ -145,9 +189,8 @@ static void test_comment(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once),
-        cmocka_unit_test(test_grey),
-        cmocka_unit_test(test_run_remembers),
+        cmocka_unit_test(test_once),       cmocka_unit_test(test_grey),
+        cmocka_unit_test(test_crop_share), cmocka_unit_test(test_run_remembers),
         cmocka_unit_test(test_comment),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
