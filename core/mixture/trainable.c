@@ -58,30 +58,36 @@ static bool same_block(const char *a, const char *b)
     return length == block_length(b) && strncmp(a, b, length) == 0;
 }
 
-/* Marks the parameters between features and logits. */
-static clv_status find_head(clvi_trainable *t, clv_error *error)
+/* Marks everything that an output needs. */
+static void mark_needed(const clv_graph *g, clv_tensor output, bool *needed)
 {
-    const clv_graph *g = t->graph;
-    const clv_tensor logits = clvi_graph_find_output(g, "logits");
-    const clv_tensor features = clvi_graph_root(g, clvi_graph_find_output(g, "features"));
-    bool *behind = clvi_calloc(g->tensor_count, sizeof *behind);
-    if (!behind)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to find the head of %s", g->label);
-    behind[logits] = true;
+    needed[output] = true;
     for (size_t k = g->node_count; k-- > 0;) {
         const clvi_node *node = &g->nodes[k];
         bool any = false;
         for (int o = 0; o < node->output_count; o++)
-            any |= behind[node->outputs[o]] && clvi_graph_root(g, node->outputs[o]) != features;
-        for (int i = 0; i < node->input_count && any; i++) {
-            if (node->inputs[i] == CLV_NO_TENSOR)
-                continue;
-            behind[node->inputs[i]] = true;
-            if (is_parameter(g, node->inputs[i]))
-                t->head[g->tensors[node->inputs[i]].variable] = true;
-        }
+            any |= needed[node->outputs[o]];
+        for (int i = 0; i < node->input_count && any; i++)
+            if (node->inputs[i] != CLV_NO_TENSOR)
+                needed[node->inputs[i]] = true;
     }
-    clvi_free(behind);
+}
+
+/* Marks the parameters that the logits need and the features do not. */
+static clv_status find_head(clvi_trainable *t, clv_error *error)
+{
+    const clv_graph *g = t->graph;
+    bool *needed = clvi_calloc(2, g->tensor_count * sizeof *needed);
+    if (!needed)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to find the head of %s", g->label);
+    bool *below = needed + g->tensor_count;
+    mark_needed(g, clvi_graph_find_output(g, "logits"), needed);
+    mark_needed(g, clvi_graph_find_output(g, "features"), below);
+    for (size_t v = 0; v < g->variable_count; v++) {
+        const clv_tensor at = g->variables[v].tensor;
+        t->head[v] = is_parameter(g, at) && needed[at] && !below[at];
+    }
+    clvi_free(needed);
     return CLV_OK;
 }
 

@@ -119,9 +119,9 @@ clv_option_spec clvi_plugin_option(const clv_plugin *plugin, size_t index)
 /* Keys of a section that are the host's own, now or by design (see plugins/README.md). */
 static bool is_reserved(const char *key)
 {
-    static const char *const reserved[] = {"plugin",    "mixture",           "weights",
-                                           "init",      "weights_strict",    "bn",
-                                           "trainable", "unfreeze_at_epoch", "seed"};
+    static const char *const reserved[] = {
+        "plugin",    "mixture",           "weights", "init",     "weights_strict", "bn",
+        "trainable", "unfreeze_at_epoch", "seed",    "unfreeze", "preprocess"};
     for (size_t i = 0; i < sizeof(reserved) / sizeof(*reserved); i++)
         if (strcmp(key, reserved[i]) == 0)
             return true;
