@@ -24,7 +24,7 @@ static const char adamw[] =
     "monitor = val_accuracy\nmin_delta = 0.9\n";
 /* Two batches to a step, the last step has two of 5 and 4 images; momentum, no second moment. */
 static const char sgd[] =
-    "[data]\naugment = characters\nsampler = balanced\n"
+    "[data]\naugment = photos\nsampler = balanced\n"
     "[expert.small]\nplugin = cnn\nbatch_norm = no\n"
     "[loss]\nlabel_smoothing = 0.1\nclass_weights = 1, 2, 3, 0.5\n"
     "[optimizer]\nname = sgd\nnesterov = yes\nlr = 0.05\n"
