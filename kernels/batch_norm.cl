@@ -6,6 +6,24 @@
  */
 #include "activation.clh"
 
+/* Vectors of channels that are passed together, pixel after pixel: a line or two of memory at a
+ * time, a column's stride apart, would wait for each. What belongs to the channels stays in arrays
+ * in the first cache; they are vectors, so that what was stored is loaded as it was stored. */
+#define NORM_SPAN 16
+
+/* The vectors of channel j and those behind it that are passed together. */
+static int span_of(int c, int j)
+{
+    return min(NORM_SPAN, (c - j + CLV_V - 1) / CLV_V);
+}
+
+/* to[k] = the k-th vector of p; zeros behind the last of `left` channels. */
+static void load_span(floatV *to, __global const float *p, int left)
+{
+    for (int k = 0; k < NORM_SPAN && k * CLV_V < left; k++)
+        to[k] = clv_load(p + k * CLV_V, left - k * CLV_V, 0);
+}
+
 /* Mean and sum of squared deviations of the pixels [g·share, (g + 1)·share), per channel:
  * stats[g][c] and stats[G + g][c] for the G groups. Summed about the group's first pixel, so that
  * nothing is lost where the mean is large. */
@@ -17,17 +35,25 @@ CLV_SINGLE __kernel void batch_norm_stats(__global float *restrict stats, ulong 
     const floatV count = (floatV)(end - begin);
     stats += stats_at + (size_t)get_group_id(0) * c;
     z += z_at;
-    for (int j = 0; j < c; j += CLV_V) {
-        const int left = c - j;
-        const floatV shift = clv_load(z + (size_t)begin * c + j, left, 0);
-        floatV sum = (floatV)(0), square = (floatV)(0);
-        for (int r = begin; r < end; r++) {
-            const floatV d = clv_load(z + (size_t)r * c + j, left, 0) - shift;
-            sum += d;
-            square = fma(d, d, square);
+    for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
+        const int span = span_of(c, j);
+        floatV shift[NORM_SPAN], sum[NORM_SPAN], square[NORM_SPAN];
+        load_span(shift, z + (size_t)begin * c + j, c - j);
+        for (int k = 0; k < span; k++)
+            sum[k] = square[k] = (floatV)(0);
+        for (int r = begin; r < end; r++)
+            for (int k = 0; k < span; k++) {
+                const int i = j + k * CLV_V;
+                const floatV d = clv_load(z + (size_t)r * c + i, c - i, 0) - shift[k];
+                sum[k] += d;
+                square[k] = fma(d, d, square[k]);
+            }
+        for (int k = 0; k < span; k++) {
+            const int i = j + k * CLV_V;
+            clv_store(shift[k] + sum[k] / count, stats + i, c - i);
+            clv_store(square[k] - sum[k] * sum[k] / count,
+                      stats + (size_t)get_num_groups(0) * c + i, c - i);
         }
-        clv_store(shift + sum / count, stats + j, left);
-        clv_store(square - sum * sum / count, stats + (size_t)get_num_groups(0) * c + j, left);
     }
 }
 
@@ -104,17 +130,22 @@ CLV_SINGLE __kernel void batch_norm_apply(__global float *y, ulong y_at, __globa
     y += y_at;
     z += z_at;
     saved += saved_at;
-    for (int j = 0; j < c; j += CLV_V) {
-        const int left = c - j;
-        const floatV mean = clv_load(saved + j, left, 0);
-        const floatV scale =
-            clv_load(saved + c + j, left, 0) * clv_load(gamma + gamma_at + j, left, 0);
-        const floatV shift = clv_load(beta + beta_at + j, left, 0);
-        for (int r = begin; r < end; r++) {
-            const size_t at = (size_t)r * c + j;
-            const floatV p = fma(clv_load(z + at, left, 0) - mean, scale, shift);
-            clv_store(clv_act(p, act), y + at, left);
-        }
+    for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
+        const int span = span_of(c, j);
+        floatV mean[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
+        load_span(mean, saved + j, c - j);
+        load_span(scale, saved + c + j, c - j);
+        load_span(shift, gamma + gamma_at + j, c - j);
+        for (int k = 0; k < span; k++)
+            scale[k] *= shift[k];
+        load_span(shift, beta + beta_at + j, c - j);
+        for (int r = begin; r < end; r++)
+            for (int k = 0; k < span; k++) {
+                const int i = j + k * CLV_V;
+                const size_t at = (size_t)r * c + i;
+                const floatV p = fma(clv_load(z + at, c - i, 0) - mean[k], scale[k], shift[k]);
+                clv_store(clv_act(p, act), y + at, c - i);
+            }
     }
 }
 
@@ -133,22 +164,31 @@ CLV_SINGLE __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulon
     z += z_at;
     dy += dy_at;
     saved += saved_at;
-    for (int j = 0; j < c; j += CLV_V) {
-        const int left = c - j;
-        const floatV mean = clv_load(saved + j, left, 0);
-        const floatV invstd = clv_load(saved + c + j, left, 0);
-        const floatV scale = clv_load(gamma + gamma_at + j, left, 0);
-        const floatV shift = clv_load(beta + beta_at + j, left, 0);
-        floatV sum = (floatV)(0), product = (floatV)(0);
-        for (int r = begin; r < end; r++) {
-            const size_t at = (size_t)r * c + j;
-            const floatV n = (clv_load(z + at, left, 0) - mean) * invstd;
-            const floatV dp = clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
-            sum += dp;
-            product = fma(dp, n, product);
+    for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
+        const int span = span_of(c, j);
+        floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
+        floatV sum[NORM_SPAN], product[NORM_SPAN];
+        load_span(mean, saved + j, c - j);
+        load_span(invstd, saved + c + j, c - j);
+        load_span(scale, gamma + gamma_at + j, c - j);
+        load_span(shift, beta + beta_at + j, c - j);
+        for (int k = 0; k < span; k++)
+            sum[k] = product[k] = (floatV)(0);
+        for (int r = begin; r < end; r++)
+            for (int k = 0; k < span; k++) {
+                const int i = j + k * CLV_V;
+                const size_t at = (size_t)r * c + i;
+                const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
+                const floatV dp =
+                    clv_load(dy + at, c - i, 0) * clv_act_grad(fma(n, scale[k], shift[k]), act);
+                sum[k] += dp;
+                product[k] = fma(dp, n, product[k]);
+            }
+        for (int k = 0; k < span; k++) {
+            const int i = j + k * CLV_V;
+            clv_store(sum[k], sums + i, c - i);
+            clv_store(product[k], sums + c + i, c - i);
         }
-        clv_store(sum, sums + j, left);
-        clv_store(product, sums + c + j, left);
     }
 }
 
@@ -194,23 +234,32 @@ CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
     saved += saved_at;
     if (total)
         total += total_at;
-    for (int j = 0; j < c; j += CLV_V) {
-        const int left = c - j;
-        const floatV mean = clv_load(saved + j, left, 0);
-        const floatV invstd = clv_load(saved + c + j, left, 0);
-        const floatV scale = clv_load(gamma + gamma_at + j, left, 0);
-        const floatV shift = clv_load(beta + beta_at + j, left, 0);
-        floatV sum = (floatV)(0), product = (floatV)(0);
+    for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
+        const int span = span_of(c, j);
+        floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
+        floatV sum[NORM_SPAN], product[NORM_SPAN];
+        load_span(mean, saved + j, c - j);
+        load_span(invstd, saved + c + j, c - j);
+        load_span(scale, gamma + gamma_at + j, c - j);
+        load_span(shift, beta + beta_at + j, c - j);
+        for (int k = 0; k < span; k++)
+            sum[k] = product[k] = (floatV)(0);
         if (total) {
-            sum = clv_load(total + j, left, 0) / (floatV)(pixels);
-            product = clv_load(total + c + j, left, 0) / (floatV)(pixels);
+            load_span(sum, total + j, c - j);
+            load_span(product, total + c + j, c - j);
+            for (int k = 0; k < span; k++) {
+                sum[k] /= (floatV)(pixels);
+                product[k] /= (floatV)(pixels);
+            }
         }
-        const floatV outer = scale * invstd;
-        for (int r = begin; r < end; r++) {
-            const size_t at = (size_t)r * c + j;
-            const floatV n = (clv_load(z + at, left, 0) - mean) * invstd;
-            const floatV dp = clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
-            clv_store(outer * (dp - fma(n, product, sum)), dz + at, left);
-        }
+        for (int r = begin; r < end; r++)
+            for (int k = 0; k < span; k++) {
+                const int i = j + k * CLV_V;
+                const size_t at = (size_t)r * c + i;
+                const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
+                const floatV dp =
+                    clv_load(dy + at, c - i, 0) * clv_act_grad(fma(n, scale[k], shift[k]), act);
+                clv_store(scale[k] * invstd[k] * (dp - fma(n, product[k], sum[k])), dz + at, c - i);
+            }
     }
 }

@@ -175,10 +175,13 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
                     CLV_UNROLL
                     for (int i = 0; i < CLV_MR; i++)
                         line[i] = offset[i] < 0 ? zeros : x + offset[i];
-                    for (int l = 0; l < run; l++, packed += CLV_NB) {
 #define CONV_SCALAR(i) line[i][l]
-                        CLV_WIDE_STEP(acc, CLV_MR, packed, CONV_SCALAR);
-                    }
+                    if (columns <= CLV_NARROW * CLV_V)
+                        for (int l = 0; l < run; l++, packed += CLV_NB)
+                            CLV_WIDE_STEP(acc, CLV_MR, CLV_NARROW, packed, CONV_SCALAR);
+                    else
+                        for (int l = 0; l < run; l++, packed += CLV_NB)
+                            CLV_WIDE_STEP(acc, CLV_MR, CLV_NV, packed, CONV_SCALAR);
                 }
             CLV_WIDE_SPILL(tile, acc, CLV_MR);
             if (flags & CONV_STATS) {
@@ -217,13 +220,18 @@ static void param_channels(__global float *part, __global const float *x, const 
         const int c = max(-before, min(c0, run - CLV_PR));
         floatV acc[CLV_PR][CLV_NV], tile[CLV_PR * CLV_NV];
         CLV_WIDE_ZERO(acc, CLV_PR);
-        for (int e = 0; e < count; e++) {
-            __global const float *in = x + from[e] + c;
-            const floatV *dz = panel + with[e] * CLV_NV;
 #define PARAM_SCALAR(r) in[r]
 #define PARAM_COLUMN(j) dz[j]
-            CLV_WIDE_STEP_(acc, CLV_PR, PARAM_COLUMN, PARAM_SCALAR);
-        }
+#define PARAM_PRODUCTS(nv)                                                                         \
+    for (int e = 0; e < count; e++) {                                                              \
+        __global const float *in = x + from[e] + c;                                                \
+        const floatV *dz = panel + with[e] * CLV_NV;                                               \
+        CLV_WIDE_STEP_(acc, CLV_PR, nv, PARAM_COLUMN, PARAM_SCALAR);                               \
+    }
+        if (columns <= CLV_NARROW * CLV_V)
+            PARAM_PRODUCTS(CLV_NARROW)
+        else
+            PARAM_PRODUCTS(CLV_NV)
         CLV_WIDE_SPILL(tile, acc, CLV_PR);
         for (int r = c0 - c; r < min(run - c, CLV_PR); r++)
             for (int j = 0; j * CLV_V < columns; j++) {

@@ -113,7 +113,7 @@ static void wide_rows(__global float *c, __global const float *a, __global const
 #define GEMM_SCALAR(i) line[i][l]
             CLV_PREFETCH(packed + 16 * b_row);
             CLV_PREFETCH(packed + 16 * b_row + 16);
-            CLV_WIDE_STEP(acc, CLV_MR, packed, GEMM_SCALAR);
+            CLV_WIDE_STEP(acc, CLV_MR, CLV_NV, packed, GEMM_SCALAR);
         }
         CLV_WIDE_SPILL(tile, acc, CLV_MR);
         for (int i = 0; i < rows; i++)
