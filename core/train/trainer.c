@@ -84,6 +84,26 @@ static clv_status plan_course(clvi_trainer *t, clv_error *error)
     return CLV_OK;
 }
 
+/* Warns of an expert that keeps random values to the end. */
+static void warn_of_random(const clvi_trainer *t, const char *section)
+{
+    const clvi_store *store = clvi_mixture_store(t->mixture);
+    const size_t length = strlen(section);
+    if (*clvi_config_text(t->config, section, "weights"))
+        return;
+    for (size_t i = 0; i < clvi_store_count(store); i++) {
+        const clvi_segment *s = clvi_store_segment(store, i);
+        if (s->is_state || s->trainable || strncmp(s->name, section, length) != 0 ||
+            s->name[length] != '.')
+            continue;
+        clvi_log(CLVI_LOG_WARN,
+                 "%s: %s and what else `trainable` leaves out keep random values: `weights` names "
+                 "no file to start from",
+                 section, s->name);
+        return;
+    }
+}
+
 /* Says in the log what will be trained and how long the way is. */
 static void announce(const clvi_trainer *t)
 {
@@ -97,10 +117,12 @@ static void announce(const clvi_trainer *t)
         snprintf(trains, sizeof trains, "%lld of ", (long long)first);
     if (first < most)
         snprintf(trains, sizeof trains, "%lld, later %lld of ", (long long)first, (long long)most);
-    for (size_t i = 0; i < clvi_mixture_expert_count(t->mixture); i++)
+    for (size_t i = 0; i < clvi_mixture_expert_count(t->mixture); i++) {
         clvi_log(CLVI_LOG_INFO, "expert %s: plugin %s, input %s", clvi_config_expert_name(c, i),
                  clvi_config_text(c, clvi_config_expert_section(c, i), "plugin"),
                  clvi_mixture_preprocessing(t->mixture, i));
+        warn_of_random(t, clvi_config_expert_section(c, i));
+    }
     const int64_t full = t->batch * t->accumulate, all = (int64_t)t->train_count;
     clvi_log(
         CLVI_LOG_INFO,
