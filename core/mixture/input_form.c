@@ -4,6 +4,8 @@
 #include "mixture/initial_weights.h"
 #include "weights/origin.h"
 
+#include <math.h>
+
 static const char key[] = "preprocess";
 
 /* What the weights that people have were trained on. */
@@ -16,6 +18,7 @@ static const struct known {
     {"timm", false, 255, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
     /* tf_efficientnet_b0.ap_in1k, efficientnet_b0.ra4_e3600_r224_in1k of timm */
     {"inception", false, 255, {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
+    {"unit", false, 255, {0, 0, 0}, {1, 1, 1}},
     {"keras_vgg", true, 1, {103.939, 116.779, 123.68}, {1, 1, 1}},
     /* Given 0 … 255; its first layers, which no plugin has, do this. */
     {"keras_efficientnet", false, 255, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
@@ -60,12 +63,16 @@ static clv_status timm_form(const clvi_config *config, const char *section,
     for (size_t i = 0; i < sizeof inception / sizeof *inception && !told; i++)
         if (strstr(said, inception[i]) || strstr(clvi_weights_path(file), inception[i]))
             name = "inception";
-    for (size_t i = 0; i < KNOWNS && told; i++)
-        if (!knowns[i].bgr && memcmp(knowns[i].mean, mean, sizeof mean) == 0 &&
-            memcmp(knowns[i].std, std, sizeof std) == 0) {
-            *out = strcmp(knowns[i].name, "inception") == 0 ? "inception" : "timm";
-            return CLV_OK;
-        }
+    const struct known *usual = find("timm");
+    for (size_t i = 0; i < KNOWNS && told; i++) {
+        const struct known *k = &knowns[i];
+        if (k->bgr || memcmp(k->mean, mean, sizeof mean) != 0 ||
+            memcmp(k->std, std, sizeof std) != 0)
+            continue;
+        const bool same = memcmp(k->mean, usual->mean, sizeof mean) == 0;
+        *out = same ? usual->name : k->name;
+        return CLV_OK;
+    }
     if (told)
         return clvi_config_fail(config, section, key, error,
                                 "the config.json of %s says mean %g %g %g, std %g %g %g, which is "
@@ -74,6 +81,39 @@ static clv_status timm_form(const clvi_config *config, const char *section,
                                 std[2]);
     *out = name;
     return CLV_OK;
+}
+
+/* Near in f32, of which the numbers in a file are. */
+static bool near(const float *numbers, const double *wanted)
+{
+    bool same = true;
+    for (int c = 0; c < 3 && same; c++)
+        same = fabs((double)numbers[c] - wanted[c]) <= 1e-5;
+    return same;
+}
+
+/* Keras' EfficientNet divides by 255, then by what its layer `normalization` holds: nothing where
+ * it began with random weights, and where it began with ImageNet's their mean and, as variance,
+ * their deviation, which a further layer without weights sets right. */
+static clv_status keras_form(const clvi_config *config, const char *section,
+                             const clvi_weights *file, const char **out, clv_error *error)
+{
+    const struct known *imagenet = find("keras_efficientnet"), *unit = find("unit");
+    bool told;
+    float mean[3], variance[3];
+    CLV_TRY(clvi_origin_keras_pixels(file, &told, mean, variance, error));
+    *out = imagenet->name;
+    if (!told || (near(mean, imagenet->mean) && near(variance, imagenet->std)))
+        return CLV_OK;
+    *out = unit->name;
+    if (near(mean, unit->mean) && near(variance, unit->std))
+        return CLV_OK;
+    return clvi_config_fail(config, section, key, error,
+                            "the layer normalization in %s has mean %g %g %g, variance %g %g %g, "
+                            "which is none of the forms; say which one to take",
+                            clvi_weights_path(file), (double)mean[0], (double)mean[1],
+                            (double)mean[2], (double)variance[0], (double)variance[1],
+                            (double)variance[2]);
 }
 
 /* What the expert of that name had in a checkpoint. */
@@ -98,9 +138,8 @@ static clv_status checkpoint_form(const clvi_weights *file, const char *section,
 static clv_status weights_form(const clvi_config *config, const char *section, const char **out,
                                clv_error *error)
 {
-    static const char *const names[] = {[CLVI_ORIGIN_TORCHVISION] = "torchvision",
-                                        [CLVI_ORIGIN_KERAS_EFFICIENTNET] = "keras_efficientnet",
-                                        [CLVI_ORIGIN_KERAS_VGG] = "keras_vgg"};
+    static const char *const names[] = {
+        [CLVI_ORIGIN_TORCHVISION] = "torchvision", [CLVI_ORIGIN_KERAS_VGG] = "keras_vgg"};
     clvi_weights *file;
     CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
     const clvi_origin origin = clvi_origin_of(file);
@@ -109,6 +148,8 @@ static clv_status weights_form(const clvi_config *config, const char *section, c
         status = checkpoint_form(file, section, out, error);
     else if (origin == CLVI_ORIGIN_TIMM)
         status = timm_form(config, section, file, out, error);
+    else if (origin == CLVI_ORIGIN_KERAS_EFFICIENTNET)
+        status = keras_form(config, section, file, out, error);
     else if (origin != CLVI_ORIGIN_UNKNOWN)
         *out = names[origin];
     clvi_weights_close(file);

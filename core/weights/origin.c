@@ -79,3 +79,34 @@ clv_status clvi_origin_timm_pixels(const clvi_weights *file, bool *known, double
     clvi_free(beside);
     return CLV_OK;
 }
+
+/* Index of the three numbers `name` (Keras 2 adds ":0") of the layer `normalization`; -1: none. */
+static int64_t normalization(const clvi_weights *file, const char *name)
+{
+    static const char layer[] = "normalization/";
+    for (size_t i = 0; i < clvi_weights_count(file); i++) {
+        const clvi_file_tensor *t = clvi_weights_at(file, i);
+        const char *last = strrchr(t->name, '/'), *at = strstr(t->name, layer);
+        const size_t length = strlen(name);
+        const bool begins = at && (at == t->name || at[-1] == '/');
+        if (begins && t->elements == 3 && strncmp(last + 1, name, length) == 0 &&
+            (last[1 + length] == '\0' || strcmp(last + 1 + length, ":0") == 0))
+            return (int64_t)i;
+    }
+    return -1;
+}
+
+clv_status clvi_origin_keras_pixels(const clvi_weights *file, bool *known, float mean[3],
+                                    float variance[3], clv_error *error)
+{
+    const int64_t m = normalization(file, "mean"), v = normalization(file, "variance");
+    float both[2][3];
+    if (m >= 0 && v >= 0) {
+        CLV_TRY(clvi_weights_read_f32(file, (size_t)m, both[0], error));
+        CLV_TRY(clvi_weights_read_f32(file, (size_t)v, both[1], error));
+        memcpy(mean, both[0], sizeof both[0]);
+        memcpy(variance, both[1], sizeof both[1]);
+    }
+    *known = m >= 0 && v >= 0;
+    return CLV_OK;
+}

@@ -22,4 +22,9 @@ clvi_origin clvi_origin_of(const clvi_weights *file);
 clv_status clvi_origin_timm_pixels(const clvi_weights *file, bool *known, double mean[3],
                                    double std[3], clv_error *error) CLV_MUST_CHECK;
 
+/* The numbers of the layer `normalization` of Keras' EfficientNet, three channels. *known: false
+ * where there is no such layer. Errors: those of the file. */
+clv_status clvi_origin_keras_pixels(const clvi_weights *file, bool *known, float mean[3],
+                                    float variance[3], clv_error *error) CLV_MUST_CHECK;
+
 #endif

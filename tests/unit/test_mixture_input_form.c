@@ -89,14 +89,13 @@ static void expect(const clvi_input_form *form, double first, double second, dou
 static void test_values(void **state)
 {
     (void)state;
-    static const char *const names[] = {"torchvision", "timm", "inception", "keras_vgg",
-                                        "keras_efficientnet"};
-    static const double wanted[][3] = {{-1.946656, -0.285014, 1.681394},
-                                       {-1.946656, -0.285014, 1.681394},
-                                       {-0.921569, -0.215686, 0.568627},
-                                       {96.061, -16.779, -113.68},
-                                       {-1.946656, -0.285014, 1.681394}};
-    for (int i = 0; i < 5; i++) {
+    static const char *const names[] = {"torchvision",        "timm", "inception", "keras_vgg",
+                                        "keras_efficientnet", "unit"};
+    static const double wanted[][3] = {
+        {-1.946656, -0.285014, 1.681394}, {-1.946656, -0.285014, 1.681394},
+        {-0.921569, -0.215686, 0.568627}, {96.061, -16.779, -113.68},
+        {-1.946656, -0.285014, 1.681394}, {0.039216, 0.392157, 0.784314}};
+    for (int i = 0; i < 6; i++) {
         const clvi_input_form form = choose(names[i], &plain);
         expect(&form, wanted[i][0], wanted[i][1], wanted[i][2]);
     }
@@ -177,11 +176,16 @@ static void test_settle(void **state)
 
 /* ---- What weights tell ---- */
 
-/* A safetensors file FOLDER/name with tensors of one number, and metadata; the names end at NULL.
- */
+/* What tensors called normalization hold, the first and the second of a file. */
+static float normalization[2][3];
+
+/* A safetensors file FOLDER/name with tensors of one number, those called normalization of three,
+ * and metadata. The names end at NULL. */
 static char *file_with(const char *name, const char *const *tensors, const char *config)
 {
     static const float one = 1;
+    static const int64_t three = 3;
+    size_t next = 0;
     clv_error error = CLV_ERROR_INIT;
     clvi_tensor_writer *writer = NULL;
     char *path = clvi_path_join(folder, name);
@@ -191,9 +195,13 @@ static char *file_with(const char *name, const char *const *tensors, const char 
     if (status == CLV_OK && config)
         status = clvi_tensor_writer_metadata(writer, "config", config, &error);
     for (size_t i = 0; tensors[i] && status == CLV_OK; i++)
-        status = clvi_tensor_writer_declare(writer, tensors[i], CLVI_FILE_F32, 0, NULL, &error);
+        status =
+            clvi_tensor_writer_declare(writer, tensors[i], CLVI_FILE_F32,
+                                       strstr(tensors[i], "normalization") != NULL, &three, &error);
     for (size_t i = 0; tensors[i] && status == CLV_OK; i++)
-        status = clvi_tensor_writer_append(writer, &one, 1, &error);
+        status = strstr(tensors[i], "normalization")
+                     ? clvi_tensor_writer_append(writer, normalization[next++], 3, &error)
+                     : clvi_tensor_writer_append(writer, &one, 1, &error);
     if (status == CLV_OK)
         status = clvi_tensor_writer_commit(writer, &error);
     clvi_tensor_writer_destroy(writer);
@@ -285,12 +293,43 @@ static void test_timm_config(void **state)
     put_beside("not JSON");
     expect_auto(file_with("t3", TIMM, NULL), "timm");
     put_beside("{\"pretrained_cfg\": {\"mean\": [0, 0, 0], \"std\": [1, 1, 1]}}");
+    expect_auto(file_with("t5", TIMM, NULL), "unit");
+    put_beside("{\"pretrained_cfg\": {\"mean\": [0, 0, 0.5], \"std\": [1, 1, 1]}}");
     char *path = file_with("t4", TIMM, NULL);
     clvi_config *config = load_weights("auto", path);
     clv_error error = CLV_ERROR_INIT;
     assert_int_equal(clvi_input_form_settle(config, "expert.a", &error), CLV_E_CONFIG);
     assert_non_null(strstr(error.message, "test.ini:5: [expert.a] preprocess: the config.json of"));
-    assert_non_null(strstr(error.message, "mean 0 0 0, std 1 1 1"));
+    assert_non_null(strstr(error.message, "mean 0 0 0.5, std 1 1 1"));
+    clvi_config_destroy(config);
+    clvi_free(path);
+}
+
+#define KERAS                                                                                      \
+    "stem_conv/kernel:0", "block1a_dwconv/depthwise_kernel:0",                                     \
+        "normalization/normalization/mean:0", "normalization/normalization/variance:0"
+
+static void test_keras_layer(void **state)
+{
+    (void)state;
+    static const float usual[2][3] = {{0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+    static const float nothing[2][3] = {{0, 0, 0}, {1, 1, 1}};
+    memcpy(normalization, usual, sizeof usual);
+    expect_auto(file_with("k1", NAMES(KERAS), NULL), "keras_efficientnet");
+    memcpy(normalization, nothing, sizeof nothing);
+    expect_auto(file_with("k2", NAMES(KERAS), NULL), "unit");
+    /* Another layer's. */
+    expect_auto(file_with("k3",
+                          NAMES("stem_conv/kernel", "block1a_dwconv/kernel",
+                                "batch_normalization/mean", "batch_normalization/variance"),
+                          NULL),
+                "keras_efficientnet");
+    normalization[0][1] = 0.5f;
+    char *path = file_with("k4", NAMES(KERAS), NULL);
+    clvi_config *config = load_weights("auto", path);
+    clv_error error = CLV_ERROR_INIT;
+    assert_int_equal(clvi_input_form_settle(config, "expert.a", &error), CLV_E_CONFIG);
+    assert_non_null(strstr(error.message, "mean 0 0.5 0, variance 1 1 1"));
     clvi_config_destroy(config);
     clvi_free(path);
 }
@@ -342,8 +381,9 @@ int main(void)
         cmocka_unit_test(test_values),      cmocka_unit_test(test_once),
         cmocka_unit_test(test_same),        cmocka_unit_test(test_grey_network),
         cmocka_unit_test(test_weights),     cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_timm_config), cmocka_unit_test(test_no_weights),
-        cmocka_unit_test(test_settle),      cmocka_unit_test(test_text),
+        cmocka_unit_test(test_timm_config), cmocka_unit_test(test_keras_layer),
+        cmocka_unit_test(test_no_weights),  cmocka_unit_test(test_settle),
+        cmocka_unit_test(test_text),
     };
     folder = folder_make();
     const int failed = cmocka_run_group_tests_name("mixture_input_form", tests, NULL, NULL);
