@@ -14,7 +14,8 @@ void clvi_csv_append(clvi_text *text, const char *field)
 {
     separate(text);
     /* Without its quotes an empty first field would be taken for the begin of the line. */
-    if (field[0] != '\0' && strpbrk(field, ",\"\r\n") == NULL) {
+    const bool first = text->length == 0 || text->data[text->length - 1] == '\n';
+    if ((field[0] != '\0' || !first) && strpbrk(field, ",\"\r\n") == NULL) {
         clvi_text_append(text, field);
         return;
     }

@@ -55,4 +55,9 @@ clv_status clvi_config_put(clvi_config *config, clvi_instance *instance,
                            clv_error *error) CLV_MUST_CHECK;
 clvi_slot *clvi_config_slot(const clvi_instance *instance, const char *key); /* NULL: no such key */
 
+/* As clvi_config_list, of the folder `below` in each of the folders; NULL: in themselves. */
+clv_status clvi_config_list_below(const char *below, const char *const *folders,
+                                  size_t folder_count, clvi_config_entry **out, size_t *count,
+                                  clv_error *error) CLV_MUST_CHECK;
+
 #endif

@@ -1,7 +1,7 @@
 /* Finding the configurations that are shipped, by name. */
 #include "base/files.h"
 #include "base/process.h"
-#include "config/config.h"
+#include "config/config_impl.h"
 
 enum { DESCRIPTION_BYTES = 160 };
 
@@ -32,6 +32,7 @@ static char *describe(const char *path)
 }
 
 typedef struct listing {
+    const char *below; /* folder in each of the folders; NULL: these themselves */
     clvi_config_entry *entries;
     size_t count, capacity;
 } listing;
@@ -70,22 +71,32 @@ static clv_status add_file(listing *list, const char *folder, const char *file, 
 
 static clv_status add_folder(listing *list, const char *folder, clv_error *error)
 {
-    char **names = NULL;
+    char **names = NULL, *inner = NULL;
     size_t count = 0;
-    if (!clvi_is_dir(folder))
+    if (list->below != NULL) {
+        folder = inner = clvi_path_join(folder, list->below);
+        if (inner == NULL)
+            return no_memory(error);
+    }
+    if (!clvi_is_dir(folder)) {
+        clvi_free(inner);
         return CLV_OK;
+    }
     clv_error cause = CLV_ERROR_INIT;
     clv_status status = clvi_dir_list(folder, &names, &count, &cause);
     if (status == CLV_E_MEMORY)
-        return no_memory(error);
-    if (status != CLV_OK) {
+        status = no_memory(error);
+    else if (status != CLV_OK)
         clvi_log(CLVI_LOG_WARN, "%s", cause.message);
-        return CLV_OK;
+    if (status != CLV_OK) {
+        clvi_free(inner);
+        return status == CLV_E_MEMORY ? status : CLV_OK;
     }
     for (size_t i = 0; status == CLV_OK && i < count; i++)
         if (has_suffix(names[i]))
             status = add_file(list, folder, names[i], error);
     clvi_names_free(names, count);
+    clvi_free(inner);
     return status;
 }
 
@@ -109,10 +120,11 @@ static clv_status add_environment(listing *list, clv_error *error)
     return status;
 }
 
-clv_status clvi_config_list(const char *const *folders, size_t folder_count,
-                            clvi_config_entry **out, size_t *count, clv_error *error)
+clv_status clvi_config_list_below(const char *below, const char *const *folders,
+                                  size_t folder_count, clvi_config_entry **out, size_t *count,
+                                  clv_error *error)
 {
-    listing list = {0};
+    listing list = {.below = below};
     clv_status status = add_environment(&list, error);
     for (size_t i = 0; status == CLV_OK && i < folder_count; i++)
         status = add_folder(&list, folders[i], error);
@@ -123,6 +135,12 @@ clv_status clvi_config_list(const char *const *folders, size_t folder_count,
     *out = list.entries;
     *count = list.count;
     return CLV_OK;
+}
+
+clv_status clvi_config_list(const char *const *folders, size_t folder_count,
+                            clvi_config_entry **out, size_t *count, clv_error *error)
+{
+    return clvi_config_list_below(NULL, folders, folder_count, out, count, error);
 }
 
 void clvi_config_list_free(clvi_config_entry *list, size_t count)

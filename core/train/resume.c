@@ -1,6 +1,7 @@
 /* See resume.h. */
 #include "train/resume.h"
 
+#include "config/differences.h"
 #include "train/run_dir.h"
 #include "train/trainer.h"
 
@@ -13,59 +14,6 @@
 enum { CONFIG_BYTES = 1 << 20, LOG_BYTES = 1 << 30 };
 
 /* ---- Comparing configurations ---- */
-
-/* One line of a dump, cut in place. */
-typedef struct dump_line {
-    const char *section, *key, *value;
-} dump_line;
-
-typedef struct dump {
-    clvi_text text;
-    dump_line *lines;
-    size_t count, capacity;
-} dump;
-
-static void dump_fini(dump *d)
-{
-    clvi_text_fini(&d->text);
-    clvi_free(d->lines);
-}
-
-/* Takes the dump of a configuration apart. */
-static clv_status dump_make(const clvi_config *config, dump *d, clv_error *error)
-{
-    clvi_config_dump(config, &d->text);
-    if (d->text.failed)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare configurations");
-    const char *section = "";
-    for (char *line = d->text.data; line && *line;) {
-        char *end = line + strcspn(line, "\n"), *next = *end ? end + 1 : end;
-        *end = '\0';
-        char *equals = strstr(line, " =");
-        if (*line == '[') {
-            end[-1] = '\0';
-            section = line + 1;
-        } else if (equals) {
-            *equals = '\0';
-            char *value = equals + 2;
-            value += *value == ' ';
-            void *lines = d->lines;
-            CLV_TRY(clvi_grow(&lines, &d->capacity, d->count + 1, sizeof *d->lines, error));
-            d->lines = lines;
-            d->lines[d->count++] = (dump_line){section, line, value};
-        }
-        line = next;
-    }
-    return CLV_OK;
-}
-
-static const char *dump_find(const dump *d, const char *section, const char *key)
-{
-    for (size_t i = 0; i < d->count; i++)
-        if (strcmp(d->lines[i].section, section) == 0 && strcmp(d->lines[i].key, key) == 0)
-            return d->lines[i].value;
-    return NULL;
-}
 
 /* Keys that change nothing of what is learnt. */
 static bool is_free(const char *section, const char *key)
@@ -105,47 +53,39 @@ static clv_status check_epochs(const clvi_config *before, const clvi_config *now
     return CLV_OK;
 }
 
-/* Refuses what differs and may not. */
-static clv_status compare(const clvi_config *before, const clvi_config *now, const dump *old,
-                          const dump *new, const clvi_train_state *state, clv_error *error)
+/* What is compared. */
+typedef struct course {
+    const clvi_config *before, *now;
+    const clvi_train_state *state;
+} course;
+
+/* Refuses what differs and may not; a clvi_config_difference. */
+static clv_status judge(void *user, const char *section, const char *key, const char *was,
+                        const char *is, clv_error *error)
 {
-    for (size_t i = 0; i < new->count; i++) {
-        const dump_line *l = &new->lines[i];
-        const char *was = dump_find(old, l->section, l->key);
-        if ((was && strcmp(was, l->value) == 0) || is_free(l->section, l->key))
-            continue;
-        if (strcmp(l->section, "train") == 0 && strcmp(l->key, "epochs") == 0)
-            CLV_TRY(check_epochs(before, now, state, error));
-        else if (was)
-            return clvi_config_fail(now, l->section, l->key, error,
-                                    "'%s' would change the course of the run, which was begun with "
-                                    "'%s'; leave it out, or begin a new run",
-                                    l->value, was);
-        else
-            return clvi_config_fail(now, l->section, l->key, error,
-                                    "the run was begun without it; leave it out, or begin a new "
-                                    "run");
-    }
-    for (size_t i = 0; i < old->count; i++)
-        if (!dump_find(new, old->lines[i].section, old->lines[i].key))
-            CLV_FAIL(error, CLV_E_CONFIG,
-                     "%s: [%s] %s is missing, which would change the course of the run",
-                     clvi_config_path(now), old->lines[i].section, old->lines[i].key);
-    return CLV_OK;
+    const course *c = user;
+    if (!is)
+        CLV_FAIL(error, CLV_E_CONFIG,
+                 "%s: [%s] %s is missing, which would change the course of the run",
+                 clvi_config_path(c->now), section, key);
+    if (is_free(section, key))
+        return CLV_OK;
+    if (strcmp(section, "train") == 0 && strcmp(key, "epochs") == 0)
+        return check_epochs(c->before, c->now, c->state, error);
+    if (was)
+        return clvi_config_fail(c->now, section, key, error,
+                                "'%s' would change the course of the run, which was begun with "
+                                "'%s'; leave it out, or begin a new run",
+                                is, was);
+    return clvi_config_fail(c->now, section, key, error,
+                            "the run was begun without it; leave it out, or begin a new run");
 }
 
 static clv_status check_changes(const clvi_config *before, const clvi_config *now,
                                 const clvi_train_state *state, clv_error *error)
 {
-    dump old = {0}, new = {0};
-    clv_status status = dump_make(before, &old, error);
-    if (status == CLV_OK)
-        status = dump_make(now, &new, error);
-    if (status == CLV_OK)
-        status = compare(before, now, &old, &new, state, error);
-    dump_fini(&old);
-    dump_fini(&new);
-    return status;
+    course c = {before, now, state};
+    return clvi_config_differences(before, now, judge, &c, error);
 }
 
 /* ---- Opening ---- */

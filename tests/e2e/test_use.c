@@ -3,6 +3,7 @@
  * Exit 77 where there is no OpenCL device. */
 #define _XOPEN_SOURCE 700
 #include "../unit/image_files.h"
+#include "calls.h"
 
 #include <limits.h>
 #include <math.h>
@@ -12,137 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
-enum { SIDE = 16, CLASSES = 4, TRAIN_IMAGES = 24, TEST_IMAGES = 6 };
-static const char *const class_names[CLASSES] = {"checks", "columns", "disc", "rows"};
-
-static char command[PATH_MAX];
-static char out[1 << 17], err[1 << 17]; /* of the last call */
-
-/* ---- Calling ---- */
-
-static void read_whole(const char *path, char *text, size_t size)
-{
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    text[fread(text, 1, size - 1, file)] = '\0';
-    fclose(file);
-}
-
-/* Runs "conclave ARGUMENTS" and fills out and err; returns the exit code. */
-static int conclave(const char *arguments)
-{
-    char line[2 * PATH_MAX];
-    snprintf(line, sizeof line, "'%s' %s >out.txt 2>err.txt", command, arguments);
-    const int status = system(line);
-    read_whole("out.txt", out, sizeof out);
-    read_whole("err.txt", err, sizeof err);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void expect(const char *arguments, int status)
-{
-    const int got = conclave(arguments);
-    if (got != status)
-        fail_msg("conclave %s: exit %d, not %d\n%s%s", arguments, got, status, out, err);
-}
-
-/* A failure: nothing but one sentence on stderr, which holds `part`. */
-static void expect_refusal(const char *arguments, int status, const char *part)
-{
-    expect(arguments, status);
-    const char *last = strstr(err, "conclave: ");
-    if (last == NULL || strstr(err, part) == NULL)
-        fail_msg("conclave %s: \"%s\" is not in: %s", arguments, part, err);
-}
-
-static void contains(const char *text, const char *part)
-{
-    if (strstr(text, part) == NULL)
-        fail_msg("\"%s\" is not in: %s", part, text);
-}
-
-static bool exists(const char *path)
-{
-    return access(path, F_OK) == 0;
-}
-
-static json_t *parse(const char *text)
-{
-    json_error_t problem;
-    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (value == NULL)
-        fail_msg("%s in: %s", problem.text, text);
-    return value;
-}
-
-static double number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_number(value))
-        fail_msg("no number %s", key);
-    return json_number_value(value);
-}
-
-static const char *word(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    assert_non_null(value);
-    return value;
-}
-
-/* ---- Pictures ---- */
-
-static unsigned random_state = 1;
-static int chance(int below)
-{
-    random_state = random_state * 1103515245u + 12345u;
-    return (int)(random_state >> 16) % below;
-}
-
-/* Whether (x, y) is bright in a picture of the class, moved by (dx, dy). */
-static bool bright(int label, int x, int y, int dx, int dy)
-{
-    const int u = x + dx, v = y + dy;
-    switch (label) {
-    case 0:
-        return (u / 4 + v / 4) % 2 == 0;
-    case 1:
-        return u / 3 % 2 == 0;
-    case 2:
-        return (u - 9) * (u - 9) + (v - 9) * (v - 9) < 25;
-    default:
-        return v / 3 % 2 == 0;
-    }
-}
-
-static void draw(const char *folder, int label, int index)
-{
-    uint8_t pixels[SIDE * SIDE];
-    char path[128];
-    const int dx = chance(6), dy = chance(6), light = 130 + chance(100), dark = chance(60);
-    for (int i = 0; i < SIDE * SIDE; i++)
-        pixels[i] =
-            (uint8_t)((bright(label, i % SIDE, i / SIDE, dx, dy) ? light : dark) + chance(25));
-    const png_form form = {.width = SIDE, .height = SIDE, .bits = 8};
-    blob png = png_make(&form, pixels);
-    snprintf(path, sizeof path, "%s/%s/%d.png", folder, class_names[label], index);
-    file_put(".", path, png.bytes, png.length);
-    blob_free(&png);
-}
-
-static void draw_set(const char *folder, int count)
-{
-    for (int label = 0; label < CLASSES; label++)
-        for (int i = 0; i < count; i++)
-            draw(folder, label, i);
-}
+enum { TRAIN_IMAGES = 24, TEST_IMAGES = 6 };
 
 static const char config[] = "# For the tests\n"
                              "[data]\nimage_size = 16\n"
@@ -182,17 +58,17 @@ static void test_training(void **state)
 {
     (void)state;
     char text[1 << 16];
-    contains(out, "best epoch ");
-    contains(out, " of 8, trained in ");
-    contains(out, "validation");
-    contains(out, "\nrun   runs/tiny\n");
-    contains(out, "conclave eval runs/tiny\n");
-    contains(out, "conclave predict runs/tiny IMAGE\n");
-    contains(err, "data: 4 classes; 88 train, 8 val (drawn from train), 24 test images");
-    contains(err, "device: ");
-    contains(err, "epoch 8/8");
-    assert_null(strchr(err, '\r'));
-    assert_null(strchr(err, '\033'));
+    contains(call_out, "best epoch ");
+    contains(call_out, " of 8, trained in ");
+    contains(call_out, "validation");
+    contains(call_out, "\nrun   runs/tiny\n");
+    contains(call_out, "conclave eval runs/tiny\n");
+    contains(call_out, "conclave predict runs/tiny IMAGE\n");
+    contains(call_err, "data: 4 classes; 88 train, 8 val (drawn from train), 24 test images");
+    contains(call_err, "device: ");
+    contains(call_err, "epoch 8/8");
+    assert_null(strchr(call_err, '\r'));
+    assert_null(strchr(call_err, '\033'));
 
     read_whole("runs/tiny/config.ini", text, sizeof text);
     contains(text, "\nwidths = 8, 16\n");
@@ -231,7 +107,7 @@ static void test_same_seed_same_bytes(void **state)
 {
     (void)state;
     expect("train tiny.ini --data data --quiet data.workers=3", 0);
-    assert_string_equal(err, "");
+    assert_string_equal(call_err, "");
     assert_true(exists("runs/tiny-2/best.safetensors"));
     expect("train tiny.ini --data data --quiet data.workers=3", 0);
     assert_true(same_bytes("runs/tiny-2/best.safetensors", "runs/tiny-3/best.safetensors"));
@@ -266,7 +142,7 @@ static void test_training_refused(void **state)
     expect_refusal("train tiny.ini --data broken -o new", 1, "disc/0.png");
     assert_int_equal(system("test \"$(ls -A new)\" = ''"), 0);
     expect("train tiny.ini --data broken --epochs 1 data.on_bad=skip -o new", 0);
-    contains(err, "disc/0.png");
+    contains(call_err, "disc/0.png");
 }
 
 /* ---- runs ---- */
@@ -277,11 +153,11 @@ static void test_runs(void **state)
     expect("train tiny.ini --data data --epochs 1 --quiet -o listed", 0);
     assert_int_equal(system("cp -r listed/tiny listed/cut && rm listed/cut/summary.json"), 0);
     expect("runs -o listed", 0);
-    contains(out, "run ");
-    contains(out, "unfinished\n");
-    contains(out, "1/1");
+    contains(call_out, "run ");
+    contains(call_out, "unfinished\n");
+    contains(call_out, "1/1");
     expect("runs -o listed --json", 0);
-    json_t *list = parse(out);
+    json_t *list = parse(call_out);
     assert_int_equal(json_array_size(list), 2);
     const json_t *cut = json_array_get(list, 0), *whole = json_array_get(list, 1);
     assert_string_equal(word(cut, "name"), "cut");
@@ -294,7 +170,7 @@ static void test_runs(void **state)
     assert_true(number(cut, "val_top1") >= 0 && number(cut, "epochs") == 1);
     json_decref(list);
     expect("runs -o nothing-here", 0);
-    assert_string_equal(out, "");
+    assert_string_equal(call_out, "");
     expect_refusal("runs tiny", 2, "takes no argument");
 }
 
@@ -304,8 +180,8 @@ static void test_eval(void **state)
 {
     (void)state;
     expect("eval runs/tiny --json --quiet", 0);
-    assert_string_equal(err, "");
-    json_t *result = parse(out);
+    assert_string_equal(call_err, "");
+    json_t *result = parse(call_out);
     assert_true(number(result, "count") == CLASSES * TEST_IMAGES);
     const double top1 = number(result, "top1");
     assert_true(top1 >= 0.9 && top1 <= 1);
@@ -320,16 +196,16 @@ static void test_eval(void **state)
     json_decref(result);
 
     expect("eval tiny --split TEST --per-class", 0);
-    contains(out, "images/s");
-    contains(out, "most often taken for");
-    contains(out, "columns");
+    contains(call_out, "images/s");
+    contains(call_out, "most often taken for");
+    contains(call_out, "columns");
     expect("eval tiny --split validation --json", 0);
-    result = parse(out);
+    result = parse(call_out);
     assert_true(number(result, "count") == 8);
     json_decref(result);
     expect("eval runs/tiny/last.safetensors --json", 0);
     expect("eval tiny --checkpoint last --json --split train", 0);
-    result = parse(out);
+    result = parse(call_out);
     assert_true(number(result, "epoch") == 8 && number(result, "count") == 88);
     json_decref(result);
 }
@@ -347,7 +223,7 @@ static void test_calibration(void **state)
     assert_true(number(summary, "multiply_adds") > 0);
 
     expect("eval runs/tiny --json --per-class", 0);
-    json_t *result = parse(out);
+    json_t *result = parse(call_out);
     static const char *const same[] = {"top1", "nll", "nll_calibrated", "ece_calibrated", "f1"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         assert_true(fabs(number(result, same[i]) - number(test, same[i])) < 1e-6);
@@ -382,14 +258,14 @@ static void test_calibration(void **state)
         expect(i == 0 ? "predict runs/tiny data/Test/disc/2.png --json"
                       : "predict moved.safetensors data/Test/disc/2.png --json",
                0);
-        json_t *line = parse(out);
+        json_t *line = parse(call_out);
         for (size_t k = 0; k < 2; k++)
             chances[i][k] =
                 number(json_array_get(json_object_get(line, "predictions"), k), "probability");
         json_decref(line);
         assert_int_equal(system("cp runs/tiny/best.safetensors moved.safetensors"), 0);
     }
-    contains(err, "not calibrated");
+    contains(call_err, "not calibrated");
     const double ratio = log(chances[1][0] / chances[1][1]) / log(chances[0][0] / chances[0][1]);
     assert_true(fabs(ratio / temperature - 1) < 1e-3);
 }
@@ -399,7 +275,7 @@ static void test_eval_other_data(void **state)
     (void)state;
     draw_set("flat", 3);
     expect("eval tiny --data flat --json", 0);
-    json_t *result = parse(out);
+    json_t *result = parse(call_out);
     assert_true(number(result, "count") == 3 * CLASSES);
     assert_string_equal(word(result, "split"), "all");
     json_decref(result);
@@ -425,15 +301,15 @@ static void test_predict(void **state)
 {
     (void)state;
     expect("predict last data/Test/rows/1.png data/Test/disc", 0);
-    contains(out, "data/Test/rows/1.png\n");
-    contains(out, " %  rows\n");
-    contains(out, "data/Test/disc/5.png\n");
+    contains(call_out, "data/Test/rows/1.png\n");
+    contains(call_out, " %  rows\n");
+    contains(call_out, "data/Test/disc/5.png\n");
     expect("predict runs/tiny data/Test/columns/0.png --top 1 --quiet", 0);
-    contains(out, " %  columns  data/Test/columns/0.png\n");
-    assert_string_equal(err, "");
+    contains(call_out, " %  columns  data/Test/columns/0.png\n");
+    assert_string_equal(call_err, "");
 
     expect("predict runs/tiny data/Test/columns/0.png --json --top 9", 0);
-    json_t *line = parse(out);
+    json_t *line = parse(call_out);
     const json_t *list = json_object_get(line, "predictions");
     double sum = 0, before = 1;
     assert_int_equal(json_array_size(list), CLASSES);
@@ -447,7 +323,7 @@ static void test_predict(void **state)
     json_decref(line);
 
     expect("predict last data/Test/rows/1.png --min-confidence 1", 0);
-    contains(out, "not sure; at best ");
+    contains(call_out, "not sure; at best ");
 }
 
 /* Probability of the best class of the picture, in JSON lines. */
@@ -479,12 +355,12 @@ static void test_predict_in_batches(void **state)
     double together[3];
     expect("predict runs/tiny data/Test --json", 0);
     for (int i = 0; i < 3; i++)
-        together[i] = best_chance(out, pictures[i]);
+        together[i] = best_chance(call_out, pictures[i]);
     for (int i = 0; i < 3; i++) {
         char arguments[128];
         snprintf(arguments, sizeof arguments, "predict runs/tiny %s --json", pictures[i]);
         expect(arguments, 0);
-        assert_true(fabs(best_chance(out, pictures[i]) - together[i]) < 1e-4);
+        assert_true(fabs(best_chance(call_out, pictures[i]) - together[i]) < 1e-4);
     }
 }
 
@@ -494,10 +370,10 @@ static void test_predict_goes_on(void **state)
     file_put(".", "bad.png", "rubbish", 7);
     expect_refusal("predict last bad.png data/Test/rows/1.png none.png", 1,
                    "2 of 3 pictures could not be read");
-    contains(err, "conclave: bad.png: ");
-    contains(err, "conclave: none.png: ");
-    contains(out, "data/Test/rows/1.png\n");
-    assert_null(strstr(out, "bad.png"));
+    contains(call_err, "conclave: bad.png: ");
+    contains(call_err, "conclave: none.png: ");
+    contains(call_out, "data/Test/rows/1.png\n");
+    assert_null(strstr(call_out, "bad.png"));
     expect_refusal("predict last", 2, "which pictures?");
     expect_refusal("predict last runs", 1, "no .png, .jpg or .jpeg");
     expect_refusal("predict last bad.png --top 0", 2, "--top");
@@ -511,19 +387,19 @@ static void test_summary(void **state)
 {
     (void)state;
     expect("summary tiny.ini data.channels=1 --classes 4", 0);
-    contains(out, "[N, 16, 16, 8]");
-    contains(out, "18,432"); /* 16·16·8·9 multiply-adds */
-    contains(out, "73,728"); /* 8·8·16·72 */
-    contains(out, "conv2d_bn");
-    contains(out, "1,340"); /* 72+16 + 1152+32 + 68 parameters */
-    contains(out, "training in batches of 10: ");
-    contains(out, "inference in batches of 10: ");
+    contains(call_out, "[N, 16, 16, 8]");
+    contains(call_out, "18,432"); /* 16·16·8·9 multiply-adds */
+    contains(call_out, "73,728"); /* 8·8·16·72 */
+    contains(call_out, "conv2d_bn");
+    contains(call_out, "1,340"); /* 72+16 + 1152+32 + 68 parameters */
+    contains(call_out, "training in batches of 10: ");
+    contains(call_out, "inference in batches of 10: ");
     expect("summary tiny.ini --data data", 0);
-    contains(out, "1,340");
+    contains(call_out, "1,340");
     expect("summary runs/tiny --batch 3", 0);
-    contains(out, "run    runs/tiny, epoch ");
-    contains(out, "1,340");
-    contains(out, "training in batches of 3: ");
+    contains(call_out, "run    runs/tiny, epoch ");
+    contains(call_out, "1,340");
+    contains(call_out, "training in batches of 3: ");
     expect_refusal("summary runs/tiny --epochs 3", 2, "cannot change");
     expect_refusal("summary", 2, "which configuration?");
 }
@@ -543,13 +419,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_same_seed_same_bytes),
         cmocka_unit_test(test_training_refused),
     };
-    if (argc != 2 || realpath(argv[1], command) == NULL) {
-        fprintf(stderr, "usage: test_use CONCLAVE\n");
-        return 2;
-    }
-    char line[PATH_MAX + 64];
-    snprintf(line, sizeof line, "'%s' devices --json | grep -q '\"auto\": true'", command);
-    if (system(line) != 0)
-        return 77;
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    const int status = calls_begin(argc, argv);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -65,20 +65,40 @@ static const char **make_arguments(const char *program, const char *const *argum
     return list;
 }
 
-/* Spawns with `to` as CLI_CHILD_REPORT. Returns an errno value. */
-static int spawn(const char *program, const char **arguments, const char **environment, int to,
-                 pid_t *child)
+/* Where a child's descriptors lead. Returns an errno value. */
+static int redirect(posix_spawn_file_actions_t *actions, bool errors, int to)
+{
+    int code;
+    if (errors) {
+        code = posix_spawn_file_actions_adddup2(actions, to, STDERR_FILENO);
+        if (code == 0)
+            code =
+                posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        return code;
+    }
+    code = posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
+    return code != 0 ? code : posix_spawn_file_actions_adddup2(actions, to, CLI_CHILD_REPORT);
+}
+
+/* Spawns with `to` as the way of its report. Returns an errno value. */
+static int spawn(const cli_child_desc *desc, const char *program, const char **arguments,
+                 const char **environment, int to, pid_t *child)
 {
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
     int code = posix_spawn_file_actions_init(&actions);
     if (code != 0)
         return code;
-    code = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    if (code == 0)
-        code = posix_spawn_file_actions_adddup2(&actions, to, CLI_CHILD_REPORT);
-    if (code == 0)
-        code = posix_spawn(child, program, &actions, NULL, (char *const *)arguments,
-                           (char *const *)environment);
+    code = posix_spawnattr_init(&attributes);
+    if (code == 0 && desc->stop != NULL)
+        code = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    if (code == 0) {
+        code = redirect(&actions, desc->errors, to);
+        if (code == 0)
+            code = posix_spawn(child, program, &actions, &attributes, (char *const *)arguments,
+                               (char *const *)environment);
+        posix_spawnattr_destroy(&attributes);
+    }
     posix_spawn_file_actions_destroy(&actions);
     return code;
 }
@@ -94,7 +114,7 @@ static clv_status start(const cli_child_desc *desc, int to, pid_t *child, clv_er
     const char **environment = make_environment(desc->environment);
     int code = ENOMEM;
     if (arguments != NULL && environment != NULL)
-        code = spawn(program, arguments, environment, to, child);
+        code = spawn(desc, program, arguments, environment, to, child);
     clvi_free(arguments);
     clvi_free(environment);
     if (code != 0)
@@ -118,16 +138,24 @@ static void take_lines(const cli_child_desc *desc, char *text, size_t *length)
 }
 
 /* Reads until the child closes its end, or is silent for too long (true). */
-static bool listen_to(const cli_child_desc *desc, int from)
+static bool listen_to(const cli_child_desc *desc, int from, pid_t child)
 {
+    enum { STOP_SECONDS = 1 };
     char text[4096];
     size_t length = 0;
     double last = now();
+    bool asked = false;
     for (;;) {
-        const double left = last + desc->silence_seconds - now();
+        double left = last + desc->silence_seconds - now();
         struct pollfd wait = {.fd = from, .events = POLLIN};
         if (left <= 0)
             return true;
+        if (desc->stop != NULL && *desc->stop != 0 && !asked) {
+            kill(child, SIGTERM);
+            asked = true;
+        }
+        if (desc->stop != NULL && left > STOP_SECONDS)
+            left = STOP_SECONDS;
         const int ready = poll(&wait, 1, left > 1e6 ? 1000000000 : (int)(left * 1000) + 1);
         if (ready <= 0)
             continue; /* a signal, or too early */
@@ -180,7 +208,7 @@ clv_status cli_child_run(const cli_child_desc *desc, cli_child_end *end, clv_err
         close(ends[0]);
         return status;
     }
-    bool silent = listen_to(desc, ends[0]);
+    bool silent = listen_to(desc, ends[0], child);
     close(ends[0]);
     if (silent)
         kill(child, SIGKILL);

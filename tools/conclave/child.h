@@ -6,6 +6,7 @@
 
 #include "command.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 /* The descriptor on which a child reports. Its standard output is the parent's standard error. */
@@ -17,6 +18,10 @@ typedef struct cli_child_desc {
     double silence_seconds;         /* killed when it reports nothing for so long */
     void (*line)(void *user, const char *line); /* each line that it reports */
     void *user;
+    bool errors; /* its standard error is the report, its standard output is dropped */
+    /* NULL, or not 0 as soon as it shall end: it gets SIGTERM once. It is in a group of its own
+     * then, so that the terminal's signals reach it only by this way. */
+    const volatile sig_atomic_t *stop;
 } cli_child_desc;
 
 typedef struct cli_child_end {

@@ -1,6 +1,8 @@
 /* conclave config: the shipped configurations, one of them resolved, or the reference of all keys.
  */
 #include "config_args.h"
+
+#include "config/suite.h"
 #include "session.h"
 
 #include "mixture/expert.h"
@@ -26,21 +28,33 @@ static clv_status print(clvi_text *text, clv_error *error)
     return CLV_OK;
 }
 
-static clv_status list_shipped(clv_error *error)
+static void print_list(const clvi_config_entry *list, size_t count)
 {
-    const char *const folders[] = {cli_config_dir()};
-    clvi_config_entry *list = NULL;
-    size_t count = 0;
-    CLV_TRY(clvi_config_list(folders, 1, &list, &count, error));
     int width = 0;
     for (size_t i = 0; i < count; i++)
         width = (int)strlen(list[i].name) > width ? (int)strlen(list[i].name) : width;
     for (size_t i = 0; i < count; i++)
         printf("%-*s  %s\n", width, list[i].name, list[i].description);
+}
+
+static clv_status list_shipped(clv_error *error)
+{
+    const char *const folders[] = {cli_config_dir()};
+    clvi_config_entry *list = NULL, *suites = NULL;
+    size_t count = 0, suite_count = 0;
+    CLV_TRY(clvi_config_list(folders, 1, &list, &count, error));
+    const clv_status status = clvi_suite_list(folders, 1, &suites, &suite_count, error);
+    if (status == CLV_OK) {
+        print_list(list, count);
+        if (suite_count > 0)
+            printf("\nsuites, for conclave compare:\n");
+        print_list(suites, suite_count);
+    }
     if (count == 0)
         fprintf(stderr, "no configurations in %s\n", folders[0]);
     clvi_config_list_free(list, count);
-    return CLV_OK;
+    clvi_config_list_free(suites, suite_count);
+    return status;
 }
 
 /* As comments behind a dump. */
@@ -86,7 +100,7 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 const cli_command cmd_config = {
     .name = "config",
-    .summary = "List configurations, show one resolved, explain all keys",
+    .summary = "List configurations and suites, show one resolved, explain all keys",
     .usage = "[CONFIG [SECTION.KEY=VALUE]... [--dump]] [--reference]",
     .example = "conclave config cnn-custom-only train.epochs=20 --dump",
     .options = options,

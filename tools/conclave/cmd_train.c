@@ -1,5 +1,6 @@
 /* conclave train: a configuration and a data set in, a run's folder out. */
 #include "config_args.h"
+#include "freeze.h"
 #include "session.h"
 #include "show.h"
 
@@ -54,53 +55,6 @@ static void catch_signals(void)
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)signal(SIGXFSZ, SIG_IGN);
-}
-
-/* ---- Completing the configuration ---- */
-
-static bool gives(const clvi_raw_option *raw, size_t count, const char *key)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(raw[i].key, key) == 0)
-            return true;
-    return false;
-}
-
-/* Checks the options of one section by its plugin, then writes the defaults of the others into it:
- * a run must mean the same when the plugin has got other defaults. */
-static clv_status freeze_section(job *j, clv_kind kind, const char *section, clv_error *error)
-{
-    const char *name = clvi_config_text(j->config, section, "plugin");
-    const clvi_plugin *plugin = NULL;
-    const clv_status found = clvi_plugins_find(j->session.plugins, kind, name, &plugin, error);
-    if (found != CLV_OK) {
-        clvi_prepend(error, "%s: [%s] plugin", clvi_config_origin(j->config, section, "plugin"),
-                     section);
-        return found;
-    }
-    size_t count = 0;
-    const clvi_raw_option *raw = clvi_config_options(j->config, section, &count);
-    clv_options *checked = NULL;
-    CLV_TRY(clvi_options_create(plugin->table, section, raw, count, &checked, error));
-    clvi_options_destroy(checked);
-    for (size_t i = 0; i < plugin->table->option_count; i++) {
-        const clv_option_spec spec = clvi_plugin_option(plugin->table, i);
-        raw = clvi_config_options(j->config, section, &count);
-        if (!gives(raw, count, spec.key))
-            CLV_TRY(clvi_config_set(j->config, section, spec.key, spec.default_value, error));
-    }
-    return CLV_OK;
-}
-
-static clv_status freeze(job *j, clv_error *error)
-{
-    const size_t experts = clvi_config_expert_count(j->config);
-    for (size_t i = 0; i < experts; i++)
-        CLV_TRY(
-            freeze_section(j, CLV_KIND_EXPERT, clvi_config_expert_section(j->config, i), error));
-    if (experts > 1)
-        CLV_TRY(freeze_section(j, CLV_KIND_GATE, "gate", error));
-    return clvi_config_set(j->config, "run", "name", clvi_config_name(j->config), error);
 }
 
 /* ---- The run's folder ---- */
@@ -164,43 +118,13 @@ static void remove_run(job *j)
 
 /* ---- The course ---- */
 
-/* "90s", "10m", "1h30m", "2.5h", or a number of seconds. */
-static clv_status parse_time(const char *text, double *out, clv_error *error)
-{
-    static const char units[] = "smhd";
-    static const double seconds[] = {1, 60, 3600, 86400};
-    double sum = 0, value = 0;
-    bool good = *text != '\0';
-    for (const char *at = text; good && *at != '\0';) {
-        char word[32];
-        const size_t length = strspn(at, "0123456789.");
-        const char *unit = at[length] != '\0' ? strchr(units, at[length]) : NULL;
-        good = length > 0 && length < sizeof word && (unit != NULL || at[length] == '\0');
-        if (!good)
-            break;
-        memcpy(word, at, length);
-        word[length] = '\0';
-        good = clvi_parse_real(word, &value);
-        sum += value * (unit != NULL ? seconds[unit - units] : 1);
-        at += length + (unit != NULL);
-    }
-    char shown[64];
-    if (!good || sum <= 0)
-        CLV_FAIL(error, CLV_E_USAGE, "--max-time is \"%s\", expected a time such as 90s, 10m or 2h",
-                 clvi_printable(text, shown, sizeof shown));
-    *out = sum;
-    return CLV_OK;
-}
-
 static clv_status set_max_time(job *j, const cli_args *args, clv_error *error)
 {
     const char *given = cli_option_value(args, "max-time");
-    double seconds = 0;
-    char text[64];
+    char text[CLI_SECONDS_BYTES];
     if (given == NULL)
         return CLV_OK;
-    CLV_TRY(parse_time(given, &seconds, error));
-    snprintf(text, sizeof text, "%.3f", seconds);
+    CLV_TRY(cli_parse_time(given, text, error));
     return clvi_config_set(j->config, "train", "max_seconds", text, error);
 }
 
@@ -246,7 +170,7 @@ static clv_status train(job *j, clv_error *error)
 /* What is quick to check comes first, what takes time last. */
 static clv_status prepare(job *j, clv_error *error)
 {
-    CLV_TRY(freeze(j, error));
+    CLV_TRY(cli_freeze_config(j->config, j->session.plugins, error));
     const clvi_data_options data = clvi_train_data_options(j->config);
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
     clvi_log(CLVI_LOG_INFO, "data: %s", clvi_dataset_summary(j->data));

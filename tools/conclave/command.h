@@ -48,8 +48,8 @@ bool cli_quiet(const cli_args *args);
 const char *cli_plugin_dir(void);
 const char *cli_config_dir(void);
 
-extern const cli_command cmd_bench, cmd_check_plugin, cmd_check_plugin_child, cmd_config,
-    cmd_devices, cmd_devices_child, cmd_eval, cmd_inspect, cmd_plugins, cmd_predict, cmd_profile,
-    cmd_runs, cmd_summary, cmd_train, cmd_verify;
+extern const cli_command cmd_bench, cmd_check_plugin, cmd_check_plugin_child, cmd_compare,
+    cmd_config, cmd_devices, cmd_devices_child, cmd_eval, cmd_inspect, cmd_plugins, cmd_predict,
+    cmd_profile, cmd_runs, cmd_summary, cmd_train, cmd_verify;
 
 #endif

@@ -89,3 +89,30 @@ clv_status cli_load_config(const cli_args *args, size_t first, clvi_config **out
     clvi_arena_destroy(arena);
     return status;
 }
+
+clv_status cli_parse_time(const char *text, char *out, clv_error *error)
+{
+    static const char units[] = "smhd";
+    static const double seconds[] = {1, 60, 3600, 86400};
+    double sum = 0, value = 0;
+    bool good = *text != '\0';
+    for (const char *at = text; good && *at != '\0';) {
+        char word[32];
+        const size_t length = strspn(at, "0123456789.");
+        const char *unit = at[length] != '\0' ? strchr(units, at[length]) : NULL;
+        good = length > 0 && length < sizeof word && (unit != NULL || at[length] == '\0');
+        if (!good)
+            break;
+        memcpy(word, at, length);
+        word[length] = '\0';
+        good = clvi_parse_real(word, &value);
+        sum += value * (unit != NULL ? seconds[unit - units] : 1);
+        at += length + (unit != NULL);
+    }
+    char shown[64];
+    if (!good || sum <= 0)
+        CLV_FAIL(error, CLV_E_USAGE, "--max-time is \"%s\", expected a time such as 90s, 10m or 2h",
+                 clvi_printable(text, shown, sizeof shown));
+    snprintf(out, CLI_SECONDS_BYTES, "%.3f", sum);
+    return CLV_OK;
+}

@@ -10,6 +10,7 @@ static const cli_command *const commands[] = {
     &cmd_config,
     &cmd_summary,
     &cmd_train,
+    &cmd_compare,
     &cmd_runs,
     &cmd_eval,
     &cmd_predict,

@@ -1,0 +1,228 @@
+/* Which model is the reference, and how the others stand against it; see comparison.h. */
+#include "report/comparison.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { ENOUGH_SEEDS = 3 };
+
+void clvi_contestant_fini(clvi_contestant *c)
+{
+    for (size_t i = 0; i < c->run_count; i++) {
+        clvi_run_record_fini(&c->runs[i].record);
+        clvi_free(c->runs[i].fault);
+    }
+    clvi_free(c->runs);
+    clvi_free(c->name);
+    *c = (clvi_contestant){0};
+}
+
+void clvi_comparison_fini(clvi_comparison *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        clvi_contestant_fini(&c->contestants[i]);
+    clvi_free(c->contestants);
+    clvi_free(c->tests);
+    *c = (clvi_comparison){0};
+}
+
+static bool has_ended(const clvi_contestant *c)
+{
+    for (size_t i = 0; i < c->run_count; i++)
+        if (c->runs[i].record.path)
+            return true;
+    return false;
+}
+
+/* ---- The reference ---- */
+
+/* By what validation says: test images choose nothing. */
+static bool better_on_validation(const clvi_contestant *a, const clvi_contestant *b)
+{
+    const double x = clvi_contestant_mean(a, "val_top1"), y = clvi_contestant_mean(b, "val_top1");
+    return x > y ||
+           (x == y && clvi_contestant_mean(a, "val_nll") < clvi_contestant_mean(b, "val_nll"));
+}
+
+static size_t best(const clvi_comparison *c, bool single)
+{
+    size_t found = c->count;
+    for (size_t i = 0; i < c->count; i++)
+        if (has_ended(&c->contestants[i]) && (!single || c->contestants[i].experts == 1) &&
+            (found == c->count || better_on_validation(&c->contestants[i], &c->contestants[found])))
+            found = i;
+    return found;
+}
+
+static clv_status find_reference(clvi_comparison *c, const char *name, clv_error *error)
+{
+    if (!name) {
+        c->reference = best(c, true);
+        if (c->reference == c->count)
+            c->reference = best(c, false);
+        return CLV_OK;
+    }
+    for (size_t i = 0; i < c->count; i++)
+        if (clvi_name_equal(c->contestants[i].name, name)) {
+            if (!has_ended(&c->contestants[i]))
+                CLV_FAIL(error, CLV_E_USAGE, "--reference %s: no run of it has ended", name);
+            c->reference = i;
+            return CLV_OK;
+        }
+    CLV_FAIL(error, CLV_E_USAGE, "--reference %s: it is none of the models that are compared",
+             name);
+}
+
+/* ---- Tests ---- */
+
+static const clvi_contest_run *run_of_seed(const clvi_contestant *c, int64_t seed)
+{
+    for (size_t i = 0; i < c->run_count; i++)
+        if (c->runs[i].seed == seed && c->runs[i].record.path)
+            return &c->runs[i];
+    return NULL;
+}
+
+/* Pairs the runs of equal seeds. pairings: [model->run_count], of which test->pairs are filled. */
+static clv_status make_pairs(const clvi_contestant *model, const clvi_contestant *reference,
+                             clvi_pairing *pairings, clvi_contest_test *test, clv_error *error)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < model->run_count; i++) {
+        const clvi_contest_run *own = &model->runs[i];
+        const clvi_contest_run *other = run_of_seed(reference, own->seed);
+        clv_error fault = CLV_ERROR_INIT;
+        clvi_pairing *p = &pairings[test->pairs];
+        if (!own->record.path || !other)
+            continue;
+        const clv_status status =
+            clvi_pairing_make(&own->record.predictions, &other->record.predictions, p, &fault);
+        if (status == CLV_E_MEMORY)
+            CLV_FAIL(error, status, "%s", fault.message);
+        if (status != CLV_OK)
+            snprintf(test->fault, sizeof test->fault, "%.*s", (int)sizeof test->fault - 1,
+                     fault.message);
+        if (status != CLV_OK)
+            continue;
+        if (length < sizeof test->counts)
+            length += (size_t)snprintf(test->counts + length, sizeof test->counts - length,
+                                       "%s%lld/%lld (p %.2g)", test->pairs ? ", " : "",
+                                       (long long)p->only_first, (long long)p->only_second,
+                                       clvi_mcnemar(p->only_first, p->only_second));
+        test->pairs++;
+    }
+    if (test->pairs == 0 && test->fault[0] == '\0')
+        snprintf(test->fault, sizeof test->fault, "no run from a seed that the reference has too");
+    return CLV_OK;
+}
+
+static clv_status test_pairs(const clvi_pairing *pairings, clvi_contest_test *test,
+                             clv_error *error)
+{
+    clvi_difference d;
+    const int8_t **differences = clvi_malloc(test->pairs * sizeof *differences);
+    if (!differences)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare runs");
+    size_t images = pairings[0].images;
+    for (size_t i = 0; i < test->pairs; i++)
+        differences[i] = pairings[i].differences;
+    const clv_status status =
+        images > 0 ? clvi_bootstrap(differences, test->pairs, images, &d, error)
+                   : clvi_fail(error, CLV_E_DATA, CLV_HERE, "there is no image to compare on");
+    clvi_free(differences);
+    CLV_TRY(status);
+    const bool enough = test->pairs >= ENOUGH_SEEDS;
+    test->difference = d.mean;
+    test->low = enough ? d.low : NAN;
+    test->high = enough ? d.high : NAN;
+    test->p = enough ? d.p : clvi_mcnemar(pairings[0].only_first, pairings[0].only_second);
+    return CLV_OK;
+}
+
+/* All pairs must have seen the same number of images, which equal test sets have. */
+static clv_status test_one(const clvi_contestant *model, const clvi_contestant *reference,
+                           clvi_contest_test *test, clv_error *error)
+{
+    clvi_pairing *pairings = clvi_calloc(model->run_count + 1, sizeof *pairings);
+    if (!pairings)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare runs");
+    clv_status status = make_pairs(model, reference, pairings, test, error);
+    for (size_t i = 1; i < test->pairs && status == CLV_OK; i++)
+        if (pairings[i].images != pairings[0].images) {
+            test->difference = NAN;
+            snprintf(test->fault, sizeof test->fault, "its runs were tested on different images");
+            goto out;
+        }
+    if (status == CLV_OK && test->pairs > 0)
+        status = test_pairs(pairings, test, error);
+out:
+    for (size_t i = 0; i < test->pairs; i++)
+        clvi_pairing_fini(&pairings[i]);
+    clvi_free(pairings);
+    return status;
+}
+
+static const char *verdict(const clvi_contest_test *t)
+{
+    if (!isfinite(t->difference))
+        return "not compared";
+    if (!(t->p < 0.05))
+        return "not distinguishable";
+    if (t->pairs < ENOUGH_SEEDS)
+        return t->pairs == 1 ? "one run: no claim" : "two runs: no claim";
+    return t->difference > 0 ? "better" : "worse";
+}
+
+static clv_status test_all(clvi_comparison *c, clv_error *error)
+{
+    double *p = clvi_malloc((c->count + 1) * sizeof *p);
+    clv_status status = CLV_OK;
+    if (!p)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare %zu models", c->count);
+    for (size_t i = 0; i < c->count && status == CLV_OK; i++) {
+        clvi_contest_test *t = &c->tests[i];
+        *t = (clvi_contest_test){.difference = NAN, .low = NAN, .high = NAN, .p = NAN};
+        if (i != c->reference && has_ended(&c->contestants[i]))
+            status = test_one(&c->contestants[i], &c->contestants[c->reference], t, error);
+        p[i] = t->p;
+    }
+    if (status == CLV_OK)
+        clvi_holm(p, c->count);
+    for (size_t i = 0; i < c->count && status == CLV_OK; i++) {
+        c->tests[i].p = p[i];
+        c->tests[i].verdict = i == c->reference                ? "reference"
+                              : !has_ended(&c->contestants[i]) ? "failed"
+                                                               : verdict(&c->tests[i]);
+    }
+    clvi_free(p);
+    return status;
+}
+
+/* ---- Equal conditions ---- */
+
+static void find_equal(clvi_comparison *c)
+{
+    c->equal_seconds = NAN;
+    c->equal_epochs = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (!has_ended(&c->contestants[i]))
+            continue;
+        const double seconds = clvi_contestant_mean(&c->contestants[i], "seconds");
+        const double epochs = clvi_contestant_mean(&c->contestants[i], "epochs");
+        if (!(c->equal_seconds <= seconds))
+            c->equal_seconds = seconds;
+        if (c->equal_epochs == 0 || epochs < (double)c->equal_epochs)
+            c->equal_epochs = (int64_t)epochs;
+    }
+}
+
+clv_status clvi_comparison_judge(clvi_comparison *c, const char *reference, clv_error *error)
+{
+    CLV_TRY(find_reference(c, reference, error));
+    clvi_free(c->tests);
+    c->tests = clvi_calloc(c->count + 1, sizeof *c->tests);
+    if (!c->tests)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare %zu models", c->count);
+    find_equal(c);
+    return test_all(c, error);
+}

@@ -1,0 +1,345 @@
+/* The tables of a comparison, as cells, CSV and Markdown; see comparison.h. */
+#include "base/csv.h"
+#include "report/comparison.h"
+
+#include <math.h>
+
+/* Runs that ended. */
+static size_t ended(const clvi_contestant *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->run_count; i++)
+        count += c->runs[i].record.path != NULL;
+    return count;
+}
+
+static double deviation(const clvi_contestant *c, const char *figure)
+{
+    double mean = 0, squares = 0;
+    const size_t count = ended(c);
+    if (count < 2)
+        return NAN;
+    mean = clvi_contestant_mean(c, figure);
+    for (size_t i = 0; i < c->run_count; i++)
+        if (c->runs[i].record.path) {
+            const double d = clvi_figure(&c->runs[i].record, figure) - mean;
+            squares += d * d;
+        }
+    return sqrt(squares / (double)(count - 1));
+}
+
+/* ---- Accuracy ---- */
+
+static const clvi_report_column accuracy_columns[] = {
+    {"model", false, false},       {"runs", true, true},      {"test", true, false},
+    {"95 % or ±sd", true, false},  {"top-5", true, true},     {"NLL", true, false},
+    {"ECE", true, false},          {"macro F1", true, false}, {"precision", true, true},
+    {"recall", true, true},        {"Brier", true, true},     {"NLL calibrated", true, true},
+    {"ECE calibrated", true, true}};
+
+static void accuracy_row(const clvi_contestant *c, clvi_report_table *t)
+{
+    const size_t runs = ended(c);
+    clvi_report_cell(t, "%s", c->name);
+    clvi_report_cell(t, "%zu/%zu", runs, c->run_count);
+    if (runs == 0)
+        clvi_report_cell(t, "failed");
+    else
+        clvi_report_percent(t, clvi_contestant_mean(c, "test_top1"));
+    const double low = clvi_contestant_mean(c, "test_top1_low");
+    if (runs > 1)
+        clvi_report_cell(t, "± %.2f", 100 * deviation(c, "test_top1"));
+    else if (isfinite(low))
+        clvi_report_cell(t, "%.2f-%.2f", 100 * low,
+                         100 * clvi_contestant_mean(c, "test_top1_high"));
+    else
+        clvi_report_cell(t, "–");
+    clvi_report_percent(t, clvi_contestant_mean(c, "test_top5"));
+    clvi_report_figure(t, clvi_contestant_mean(c, "test_nll"));
+    clvi_report_figure(t, clvi_contestant_mean(c, "test_ece"));
+    clvi_report_figure(t, clvi_contestant_mean(c, "test_f1"));
+    clvi_report_percent(t, clvi_contestant_mean(c, "test_precision"));
+    clvi_report_percent(t, clvi_contestant_mean(c, "test_recall"));
+    clvi_report_figure(t, clvi_contestant_mean(c, "test_brier"));
+    clvi_report_figure(t, clvi_contestant_mean(c, "test_nll_calibrated"));
+    clvi_report_figure(t, clvi_contestant_mean(c, "test_ece_calibrated"));
+}
+
+/* "NAME, seed 2: why. …" for every run that failed; NULL without any. */
+static const char *faults(const clvi_comparison *c, clvi_report_table *t)
+{
+    const char *all = NULL;
+    for (size_t i = 0; i < c->count; i++)
+        for (size_t k = 0; k < c->contestants[i].run_count; k++) {
+            const clvi_contest_run *run = &c->contestants[i].runs[k];
+            if (run->record.path)
+                continue;
+            all = clvi_arena_printf(t->arena, "%s%sFailed: %s, seed %lld: %s.", all ? all : "",
+                                    all ? " " : "", c->contestants[i].name, (long long)run->seed,
+                                    run->fault ? run->fault : "no reason is known");
+            t->failed = t->failed || !all;
+        }
+    return all;
+}
+
+static clv_status accuracy_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Accuracy on test images", accuracy_columns,
+                                   sizeof accuracy_columns / sizeof *accuracy_columns, error));
+    for (size_t i = 0; i < c->count; i++)
+        accuracy_row(&c->contestants[i], t);
+    t->note = faults(c, t);
+    return CLV_OK;
+}
+
+/* ---- Against the reference ---- */
+
+static const clvi_report_column test_columns[] = {
+    {"model", false, false},
+    {"difference", true, false},
+    {"95 % interval", true, false},
+    {"p", true, false},
+    {"", false, false},
+    {"pairs", true, true},
+    {"only it / only the reference right", false, true}};
+
+static void test_row(const clvi_comparison *c, size_t index, clvi_report_table *t)
+{
+    const clvi_contest_test *r = &c->tests[index];
+    clvi_report_cell(t, "%s", c->contestants[index].name);
+    if (isfinite(r->difference))
+        clvi_report_cell(t, "%+.2f %%", 100 * r->difference);
+    else
+        clvi_report_cell(t, "–");
+    if (isfinite(r->low))
+        clvi_report_cell(t, "%+.2f to %+.2f", 100 * r->low, 100 * r->high);
+    else
+        clvi_report_cell(t, "–");
+    if (isfinite(r->p))
+        clvi_report_cell(t, r->p < 0.001 ? "<0.001" : "%.3f", r->p);
+    else
+        clvi_report_cell(t, "–");
+    clvi_report_cell(t, "%s", r->verdict);
+    clvi_report_cell(t, "%zu", r->pairs);
+    clvi_report_cell(t, "%s", r->counts);
+}
+
+/* Why models were not compared, behind what the columns mean. */
+static const char *test_note(const clvi_comparison *c, clvi_report_table *t)
+{
+    bool few = false;
+    for (size_t i = 0; i < c->count; i++)
+        few = few || (i != c->reference && c->tests[i].pairs > 0 && c->tests[i].pairs < 3);
+    const char *note = clvi_arena_printf(
+        t->arena,
+        "Paired by seed and image. From three seeds on: interval and p by a bootstrap over seeds "
+        "and images, p corrected by Holm over this table.%s",
+        few ? " Below three seeds p is that of the exact McNemar test between the two runs, "
+              "corrected likewise, and there is no claim about the method."
+            : "");
+    for (size_t i = 0; i < c->count && note; i++)
+        if (i != c->reference && c->tests[i].pairs == 0 && c->tests[i].fault[0] != '\0')
+            note = clvi_arena_printf(t->arena, "%s %s is not compared: %s.", note,
+                                     c->contestants[i].name, c->tests[i].fault);
+    t->failed = t->failed || !note;
+    return note;
+}
+
+static clv_status test_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "", test_columns, sizeof test_columns / sizeof *test_columns,
+                                   error));
+    if (c->reference >= c->count || c->count < 2)
+        return CLV_OK;
+    t->title = clvi_arena_printf(t->arena, "Against %s", c->contestants[c->reference].name);
+    if (!t->title)
+        t->title = "", t->failed = true;
+    for (size_t i = 0; i < c->count; i++)
+        test_row(c, i, t);
+    t->note = test_note(c, t);
+    return CLV_OK;
+}
+
+/* ---- Training ---- */
+
+/* Mean over the runs of the best validation accuracy within a time or a number of epochs. */
+static double within(const clvi_contestant *c, double seconds, int64_t epochs)
+{
+    double sum = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < c->run_count; i++) {
+        const clvi_run_record *r = &c->runs[i].record;
+        if (!r->path)
+            continue;
+        sum += epochs > 0 ? clvi_run_record_within_epochs(r, epochs)
+                          : clvi_run_record_within_seconds(r, seconds);
+        count++;
+    }
+    return count > 0 ? sum / (double)count : NAN;
+}
+
+static const clvi_report_column training_columns[] = {
+    {"model", false, false},   {"train", true, false},  {"val", true, false},
+    {"epochs", true, false},   {"time", true, false},   {"best epoch", true, true},
+    {"train NLL", true, true}, {"val NLL", true, true}, {"temperature", true, true}};
+
+static clv_status training_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Training", training_columns,
+                                   sizeof training_columns / sizeof *training_columns, error));
+    t->note = "train: the training images without augmentation, by the best epoch's weights. time: "
+              "of training and validation.";
+    for (size_t i = 0; i < c->count; i++) {
+        const clvi_contestant *model = &c->contestants[i];
+        const double best = clvi_contestant_mean(model, "best_epoch");
+        clvi_report_cell(t, "%s", model->name);
+        clvi_report_percent(t, clvi_contestant_mean(model, "train_top1"));
+        clvi_report_percent(t, clvi_contestant_mean(model, "val_top1"));
+        clvi_report_count(t, clvi_contestant_mean(model, "epochs"));
+        clvi_report_seconds(t, clvi_contestant_mean(model, "seconds"));
+        if (isfinite(best))
+            clvi_report_cell(t, "%.4g", best);
+        else
+            clvi_report_cell(t, "–");
+        clvi_report_figure(t, clvi_contestant_mean(model, "train_nll"));
+        clvi_report_figure(t, clvi_contestant_mean(model, "val_nll"));
+        clvi_report_figure(t, clvi_contestant_mean(model, "temperature"));
+    }
+    return CLV_OK;
+}
+
+static const clvi_report_column equal_columns[] = {
+    {"model", false, false}, {"val, equal time", true, false}, {"val, equal epochs", true, false}};
+
+static clv_status equal_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Equal time, equal epochs", equal_columns,
+                                   sizeof equal_columns / sizeof *equal_columns, error));
+    if (!isfinite(c->equal_seconds) || c->count < 2)
+        return CLV_OK;
+    t->note = clvi_arena_printf(t->arena,
+                                "The best validation accuracy of the epochs that had ended after "
+                                "%.1f s, the time of the fastest model, and of the first %lld.",
+                                c->equal_seconds, (long long)c->equal_epochs);
+    t->failed = t->failed || !t->note;
+    for (size_t i = 0; i < c->count; i++) {
+        clvi_report_cell(t, "%s", c->contestants[i].name);
+        clvi_report_percent(t, within(&c->contestants[i], c->equal_seconds, 0));
+        clvi_report_percent(t, within(&c->contestants[i], 0, c->equal_epochs));
+    }
+    return CLV_OK;
+}
+
+/* ---- Cost ---- */
+
+static const clvi_report_column cost_columns[] = {
+    {"model", false, false},      {"params", true, false}, {"trained", true, false},
+    {"mult-adds", true, false},   {"img/s", true, false},  {"memory", true, false},
+    {"all mult-adds", true, true}};
+
+static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Cost", cost_columns,
+                                   sizeof cost_columns / sizeof *cost_columns, error));
+    t->note = "mult-adds: of an image, forward, in the parts that run for it. img/s: of training. "
+              "memory: the most that was in use on the device.";
+    for (size_t i = 0; i < c->count; i++) {
+        const clvi_contestant *model = &c->contestants[i];
+        clvi_report_cell(t, "%s", model->name);
+        clvi_report_short(t, clvi_contestant_mean(model, "parameters"));
+        clvi_report_short(t, clvi_contestant_mean(model, "trainable"));
+        clvi_report_short(t, clvi_contestant_mean(model, "active_multiply_adds"));
+        clvi_report_short(t, clvi_contestant_mean(model, "images_per_second"));
+        clvi_report_bytes(t, clvi_contestant_mean(model, "peak_device_bytes"));
+        clvi_report_short(t, clvi_contestant_mean(model, "multiply_adds"));
+    }
+    return CLV_OK;
+}
+
+/* ---- All ---- */
+
+clv_status clvi_comparison_tables(const clvi_comparison *c, clvi_report_table *tables,
+                                  clv_error *error)
+{
+    static clv_status (*const make[CLVI_COMPARISON_TABLES])(
+        const clvi_comparison *c, clvi_report_table *t,
+        clv_error *error) = {accuracy_table, test_table, training_table, equal_table, cost_table};
+    memset(tables, 0, CLVI_COMPARISON_TABLES * sizeof *tables);
+    clv_status status = CLV_OK;
+    for (size_t i = 0; i < CLVI_COMPARISON_TABLES && status == CLV_OK; i++) {
+        status = make[i](c, &tables[i], error);
+        if (status == CLV_OK && tables[i].failed)
+            status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the tables");
+    }
+    for (size_t i = 0; status != CLV_OK && i < CLVI_COMPARISON_TABLES; i++)
+        clvi_report_table_fini(&tables[i]);
+    return status;
+}
+
+/* ---- CSV ---- */
+
+void clvi_comparison_csv(const clvi_comparison *c, clvi_text *out)
+{
+    clvi_text_append(out, "model,runs,ended");
+    for (size_t f = 0; clvi_figure_name(f); f++)
+        clvi_csv_append(out, clvi_figure_name(f));
+    clvi_text_append(out, ",test_top1_deviation,val_top1_equal_seconds,val_top1_equal_epochs,"
+                          "reference,pairs,difference,difference_low,difference_high,p,verdict\n");
+    for (size_t i = 0; i < c->count; i++) {
+        const clvi_contestant *model = &c->contestants[i];
+        const clvi_contest_test *test = &c->tests[i];
+        clvi_csv_append(out, model->name);
+        clvi_csv_append_int(out, (int64_t)model->run_count);
+        clvi_csv_append_int(out, (int64_t)ended(model));
+        for (size_t f = 0; clvi_figure_name(f); f++)
+            clvi_csv_append_real(out, clvi_contestant_mean(model, clvi_figure_name(f)), 9);
+        clvi_csv_append_real(out, deviation(model, "test_top1"), 9);
+        clvi_csv_append_real(out, within(model, c->equal_seconds, 0), 9);
+        clvi_csv_append_real(out, within(model, 0, c->equal_epochs), 9);
+        clvi_csv_append(out, c->reference < c->count ? c->contestants[c->reference].name : "");
+        clvi_csv_append_int(out, (int64_t)test->pairs);
+        clvi_csv_append_real(out, test->difference, 9);
+        clvi_csv_append_real(out, test->low, 9);
+        clvi_csv_append_real(out, test->high, 9);
+        clvi_csv_append_real(out, test->p, 9);
+        clvi_csv_append(out, test->verdict);
+        clvi_csv_end_line(out);
+    }
+}
+
+void clvi_comparison_runs_csv(const clvi_comparison *c, clvi_text *out)
+{
+    clvi_text_append(out, "model,seed,run,fault");
+    for (size_t f = 0; clvi_figure_name(f); f++)
+        clvi_csv_append(out, clvi_figure_name(f));
+    clvi_csv_end_line(out);
+    for (size_t i = 0; i < c->count; i++)
+        for (size_t k = 0; k < c->contestants[i].run_count; k++) {
+            const clvi_contest_run *run = &c->contestants[i].runs[k];
+            clvi_csv_append(out, c->contestants[i].name);
+            clvi_csv_append_int(out, run->seed);
+            clvi_csv_append(out, run->record.path ? run->record.path : "");
+            clvi_csv_append(out, run->fault ? run->fault : "");
+            for (size_t f = 0; clvi_figure_name(f); f++)
+                clvi_csv_append_real(
+                    out, run->record.path ? clvi_figure(&run->record, clvi_figure_name(f)) : NAN,
+                    9);
+            clvi_csv_end_line(out);
+        }
+}
+
+/* ---- Markdown ---- */
+
+clv_status clvi_comparison_markdown(const clvi_comparison *c, clvi_text *out, clv_error *error)
+{
+    clvi_report_table tables[CLVI_COMPARISON_TABLES];
+    CLV_TRY(clvi_comparison_tables(c, tables, error));
+    clvi_text_printf(out, "# %s\n\n", c->title);
+    for (size_t i = 0; i < CLVI_COMPARISON_TABLES; i++) {
+        clvi_report_markdown(&tables[i], out);
+        clvi_report_table_fini(&tables[i]);
+    }
+    if (out->failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the tables");
+    return CLV_OK;
+}

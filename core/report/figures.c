@@ -1,0 +1,118 @@
+/* The figures of a run that a comparison shows; see comparison.h. */
+#include "report/comparison.h"
+
+#include <math.h>
+
+#define SCORE(split, name, field)                                                                  \
+    static double name(const clvi_run_record *r)                                                   \
+    {                                                                                              \
+        return r->scores[split].count > 0 ? r->scores[split].field : NAN;                          \
+    }
+SCORE(CLVI_TRAIN, train_top1, top1)
+SCORE(CLVI_TRAIN, train_nll, nll)
+SCORE(CLVI_VAL, val_top1, top1)
+SCORE(CLVI_VAL, val_nll, nll)
+SCORE(CLVI_TEST, test_top1, top1)
+SCORE(CLVI_TEST, test_low, top1_low)
+SCORE(CLVI_TEST, test_high, top1_high)
+SCORE(CLVI_TEST, test_top5, top5)
+SCORE(CLVI_TEST, test_nll, nll)
+SCORE(CLVI_TEST, test_nll_calibrated, nll_calibrated)
+SCORE(CLVI_TEST, test_brier, brier)
+SCORE(CLVI_TEST, test_ece, ece)
+SCORE(CLVI_TEST, test_ece_calibrated, ece_calibrated)
+SCORE(CLVI_TEST, test_precision, precision)
+SCORE(CLVI_TEST, test_recall, recall)
+SCORE(CLVI_TEST, test_f1, f1)
+#undef SCORE
+
+static double known(int64_t value)
+{
+    return value >= 0 ? (double)value : NAN;
+}
+
+#define INTEGER(name, field)                                                                       \
+    static double name(const clvi_run_record *r)                                                   \
+    {                                                                                              \
+        return known(r->field);                                                                    \
+    }
+INTEGER(parameters, parameters)
+INTEGER(trainable, trainable)
+INTEGER(multiply_adds, multiply_adds)
+INTEGER(active, active)
+INTEGER(epochs, epochs)
+INTEGER(best_epoch, best_epoch)
+INTEGER(peak_bytes, peak_bytes)
+#undef INTEGER
+
+static double seconds(const clvi_run_record *r)
+{
+    return r->seconds;
+}
+
+static double images_per_second(const clvi_run_record *r)
+{
+    return r->images_per_second;
+}
+
+static double temperature(const clvi_run_record *r)
+{
+    const json_t *value = json_object_get(r->summary, "temperature");
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static const struct {
+    const char *name;
+    double (*of)(const clvi_run_record *record);
+} figures[] = {
+    {"parameters", parameters},
+    {"trainable", trainable},
+    {"multiply_adds", multiply_adds},
+    {"active_multiply_adds", active},
+    {"epochs", epochs},
+    {"best_epoch", best_epoch},
+    {"seconds", seconds},
+    {"images_per_second", images_per_second},
+    {"peak_device_bytes", peak_bytes},
+    {"train_top1", train_top1},
+    {"train_nll", train_nll},
+    {"val_top1", val_top1},
+    {"val_nll", val_nll},
+    {"test_top1", test_top1},
+    {"test_top1_low", test_low},
+    {"test_top1_high", test_high},
+    {"test_top5", test_top5},
+    {"test_nll", test_nll},
+    {"test_nll_calibrated", test_nll_calibrated},
+    {"test_brier", test_brier},
+    {"test_ece", test_ece},
+    {"test_ece_calibrated", test_ece_calibrated},
+    {"test_precision", test_precision},
+    {"test_recall", test_recall},
+    {"test_f1", test_f1},
+    {"temperature", temperature},
+};
+
+const char *clvi_figure_name(size_t index)
+{
+    return index < sizeof figures / sizeof *figures ? figures[index].name : NULL;
+}
+
+double clvi_figure(const clvi_run_record *record, const char *name)
+{
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        if (strcmp(figures[i].name, name) == 0)
+            return figures[i].of(record);
+    CLV_ASSERT(false);
+    return NAN;
+}
+
+double clvi_contestant_mean(const clvi_contestant *c, const char *figure)
+{
+    double sum = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < c->run_count; i++)
+        if (c->runs[i].record.path)
+            sum += clvi_figure(&c->runs[i].record, figure), count++;
+    return count > 0 ? sum / (double)count : NAN;
+}

@@ -1,0 +1,180 @@
+/* See run_record.h. */
+#include "report/run_record.h"
+
+#include "base/csv.h"
+#include "train/run_dir.h"
+
+#include <math.h>
+
+enum { METRICS_BYTES = 256 << 20 };
+
+void clvi_run_record_fini(clvi_run_record *r)
+{
+    clvi_free(r->path);
+    json_decref(r->summary);
+    clvi_free(r->history);
+    clvi_predictions_fini(&r->predictions);
+    *r = (clvi_run_record){0};
+}
+
+/* ---- summary.json ---- */
+
+static double real_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static int64_t integer_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+static clvi_score_summary score_of(const json_t *o)
+{
+    const int64_t count = integer_of(o, "count");
+    return (clvi_score_summary){.count = count > 0 ? count : 0,
+                                .top1 = real_of(o, "top1"),
+                                .top1_low = real_of(o, "top1_low"),
+                                .top1_high = real_of(o, "top1_high"),
+                                .top5 = real_of(o, "top5"),
+                                .nll = real_of(o, "nll"),
+                                .brier = real_of(o, "brier"),
+                                .ece = real_of(o, "ece"),
+                                .nll_calibrated = real_of(o, "nll_calibrated"),
+                                .ece_calibrated = real_of(o, "ece_calibrated"),
+                                .precision = real_of(o, "precision"),
+                                .recall = real_of(o, "recall"),
+                                .f1 = real_of(o, "f1")};
+}
+
+static clv_status read_summary(const char *path, clvi_run_record *r, clv_error *error)
+{
+    json_error_t problem;
+    if (!clvi_is_file(path))
+        CLV_FAIL(error, CLV_E_DATA, "%s is missing: this run has not ended", path);
+    r->summary = json_load_file(path, 0, &problem);
+    if (!json_is_object(r->summary))
+        CLV_FAIL(error, CLV_E_FORMAT, "%s: %s", path, r->summary ? "not an object" : problem.text);
+    const json_t *s = r->summary;
+    r->epochs = integer_of(s, "epochs");
+    r->best_epoch = integer_of(s, "best_epoch");
+    r->parameters = integer_of(s, "parameters");
+    r->trainable = integer_of(s, "trainable");
+    r->multiply_adds = integer_of(s, "multiply_adds");
+    r->active = integer_of(s, "active_multiply_adds");
+    if (r->active < 0)
+        r->active = r->multiply_adds;
+    r->peak_bytes = integer_of(s, "peak_device_bytes");
+    for (int k = 0; k < CLVI_SPLIT_COUNT; k++)
+        r->scores[k] = score_of(json_object_get(s, clvi_split_name((clvi_split)k)));
+    r->judged = r->scores[CLVI_TEST].count > 0 ? CLVI_TEST : CLVI_VAL;
+    return CLV_OK;
+}
+
+/* ---- metrics.csv ---- */
+
+static double number(const char *text)
+{
+    double value;
+    return clvi_parse_real(text, &value) ? value : NAN;
+}
+
+static clv_status add_epoch(clvi_run_record *r, size_t *capacity, clvi_epoch_record epoch,
+                            clv_error *error)
+{
+    void *history = r->history;
+    CLV_TRY(clvi_grow(&history, capacity, r->history_count + 1, sizeof *r->history, error));
+    r->history = history;
+    r->history[r->history_count++] = epoch;
+    return CLV_OK;
+}
+
+/* Rows are epoch,step,split,loss,top1,top5,lr,seconds,images_per_second. */
+static clv_status take_rows(char *text, clvi_run_record *r, clv_error *error)
+{
+    enum { EPOCH, STEP, SPLIT, LOSS, TOP1, TOP5, LR, SECONDS, SPEED, FIELDS };
+    char *fields[FIELDS], *cursor = text;
+    size_t capacity = 0;
+    double images = 0, training = 0;
+    for (size_t count; (count = clvi_csv_next(&cursor, fields, FIELDS)) > 0;) {
+        int64_t epoch;
+        if (count < FIELDS || !clvi_parse_int(fields[EPOCH], &epoch))
+            continue; /* the header, or a row that was cut */
+        const double seconds = number(fields[SECONDS]), speed = number(fields[SPEED]);
+        r->seconds += isfinite(seconds) ? seconds : 0;
+        if (strcmp(fields[SPLIT], "train") == 0 && isfinite(seconds * speed)) {
+            images += seconds * speed;
+            training += seconds;
+        }
+        if (strcmp(fields[SPLIT], "val") == 0)
+            CLV_TRY(add_epoch(r, &capacity,
+                              (clvi_epoch_record){.epoch = epoch,
+                                                  .seconds = r->seconds,
+                                                  .val_loss = number(fields[LOSS]),
+                                                  .val_top1 = number(fields[TOP1])},
+                              error));
+    }
+    r->images_per_second = training > 0 ? images / training : NAN;
+    return CLV_OK;
+}
+
+static clv_status read_metrics(const char *path, clvi_run_record *r, clv_error *error)
+{
+    char *text = NULL;
+    size_t bytes;
+    CLV_TRY(clvi_file_read(path, METRICS_BYTES, &text, &bytes, error));
+    const clv_status status = take_rows(text, r, error);
+    clvi_free(text);
+    return status;
+}
+
+static clv_status read_predictions(const char *path, clvi_run_record *r, clv_error *error)
+{
+    return clvi_predictions_read(path, r->judged, &r->predictions, error);
+}
+
+clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error *error)
+{
+    static const struct {
+        const char *name;
+        clv_status (*read)(const char *path, clvi_run_record *r, clv_error *error);
+    } files[] = {{CLVI_RUN_SUMMARY, read_summary},
+                 {CLVI_RUN_METRICS, read_metrics},
+                 {CLVI_RUN_PREDICTIONS, read_predictions}};
+    clvi_run_record r = {.path = clvi_strdup(run)};
+    clv_status status = CLV_OK;
+    for (size_t i = 0; i < sizeof files / sizeof *files && status == CLV_OK; i++) {
+        char *path = r.path ? clvi_path_join(run, files[i].name) : NULL;
+        status = path ? files[i].read(path, &r, error)
+                      : clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to read %s", run);
+        clvi_free(path);
+    }
+    if (status != CLV_OK) {
+        clvi_run_record_fini(&r);
+        return status;
+    }
+    *out = r;
+    return CLV_OK;
+}
+
+/* ---- Equal conditions ---- */
+
+double clvi_run_record_within_seconds(const clvi_run_record *r, double seconds)
+{
+    double best = NAN;
+    for (size_t i = 0; i < r->history_count && r->history[i].seconds <= seconds; i++)
+        if (!(best >= r->history[i].val_top1))
+            best = r->history[i].val_top1;
+    return best;
+}
+
+double clvi_run_record_within_epochs(const clvi_run_record *r, int64_t epochs)
+{
+    double best = NAN;
+    for (size_t i = 0; i < r->history_count && r->history[i].epoch <= epochs; i++)
+        if (!(best >= r->history[i].val_top1))
+            best = r->history[i].val_top1;
+    return best;
+}

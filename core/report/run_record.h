@@ -1,0 +1,45 @@
+/* What a finished run left in its folder, read for a comparison. */
+#ifndef CLVI_RUN_RECORD_H
+#define CLVI_RUN_RECORD_H
+
+#include "train/predictions.h"
+#include "train/scores.h"
+
+#include <jansson.h>
+
+/* A line of metrics.csv of validation, with the time until then. */
+typedef struct clvi_epoch_record {
+    int64_t epoch;
+    double seconds; /* of training and validation since the begin of the run */
+    double val_loss, val_top1;
+} clvi_epoch_record;
+
+typedef struct clvi_run_record {
+    char *path;      /* of the folder */
+    json_t *summary; /* the whole of summary.json */
+    int64_t epochs, best_epoch;
+    int64_t parameters, trainable;
+    int64_t multiply_adds, active; /* of an image, forward; -1: not known */
+    int64_t peak_bytes;
+    double seconds;           /* of training and validation, as metrics.csv has them */
+    double images_per_second; /* of training; NAN: not known */
+    clvi_score_summary scores[CLVI_SPLIT_COUNT]; /* count 0: no such split */
+    clvi_epoch_record *history;
+    size_t history_count;
+    clvi_split judged;            /* the test images, or those of validation where there are none */
+    clvi_predictions predictions; /* of these */
+} clvi_run_record;
+
+/* Reads summary.json, metrics.csv and predictions.csv in the folder `run`. Errors: CLV_E_DATA when
+ * the run has not ended, CLV_E_FORMAT, CLV_E_IO, CLV_E_MEMORY. The caller frees with
+ * clvi_run_record_fini. */
+clv_status clvi_run_record_read(const char *run, clvi_run_record *out,
+                                clv_error *error) CLV_MUST_CHECK;
+void clvi_run_record_fini(clvi_run_record *record);
+
+/* The best validation accuracy of the epochs that had ended after `seconds`, and of the first
+ * `epochs`; NAN where there is none. */
+double clvi_run_record_within_seconds(const clvi_run_record *record, double seconds);
+double clvi_run_record_within_epochs(const clvi_run_record *record, int64_t epochs);
+
+#endif

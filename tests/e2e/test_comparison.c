@@ -1,0 +1,246 @@
+/* conclave compare: trains what is missing and nothing else, goes on with what was interrupted,
+ * shows a failed training as a row, pairs runs that were trained before. Argument: the command.
+ * Exit 77 where there is no OpenCL device. */
+#define _XOPEN_SOURCE 700
+#include "../unit/image_files.h"
+#include "calls.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char tiny[] = "# For the tests\n"
+                           "[data]\nimage_size = 16\n"
+                           "[mixture]\nexperts = small\n"
+                           "[expert.small]\nplugin = cnn\nwidths = 8, 16\n"
+                           "[optimizer]\nlr = 0.01\n"
+                           "[train]\nepochs = 2\nbatch = 10\n";
+static const char wide[] = "[run]\nbase = tiny.ini\n[expert.small]\nwidths = 8, 24\n";
+static const char broken[] = "[run]\nbase = tiny.ini\n[optimizer]\nname = sgd\nlr = 1000\n"
+                             "momentum = 0.99\n";
+static const char suite[] = "# A suite\n[suite]\nconfigs = tiny.ini, wide.ini\n";
+
+static char *home;
+
+static void put(const char *name, const char *text)
+{
+    file_put(".", name, text, strlen(text));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    home = folder_make();
+    if (chdir(home) != 0)
+        return -1;
+    draw_set("data/train", 16);
+    draw_set("data/test", 6);
+    put("tiny.ini", tiny);
+    put("wide.ini", wide);
+    put("broken.ini", broken);
+    put("both.ini", suite);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    if (chdir("/") != 0)
+        return -1;
+    folder_remove(home);
+    return 0;
+}
+
+static int count(const char *text, const char *part)
+{
+    int times = 0;
+    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
+        times++;
+    return times;
+}
+
+/* Columns of the longest line. */
+static int widest(const char *text)
+{
+    int most = 0, width = 0;
+    for (; *text != '\0'; text++) {
+        width = *text == '\n' ? 0 : width + (((unsigned char)*text & 0xC0) != 0x80);
+        most = width > most ? width : most;
+    }
+    return most;
+}
+
+static void test_suite(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    expect("compare both.ini --data data", 0);
+    assert_int_equal(count(call_err, ": training\n"), 2);
+    assert_true(widest(call_out) <= 100);
+    contains(call_out, "Accuracy on test images\n\nmodel ");
+    contains(call_out, "\ntiny ");
+    contains(call_out, "\nwide ");
+    contains(call_out, "\nAgainst ");
+    contains(call_out, "reference\n");
+    contains(call_out, "Equal time, equal epochs\n");
+    contains(call_out, "page   runs/both.html\n");
+    assert_true(exists("runs/tiny/summary.json") && exists("runs/wide/summary.json"));
+    read_whole("runs/both.html", text, sizeof text);
+    contains(text, "<!DOCTYPE html>");
+    contains(text, "prefers-color-scheme:dark");
+    contains(text, "name=\"viewport\"");
+    contains(text, "<svg ");
+    contains(text, "</html>\n");
+    assert_null(strstr(text, "http"));
+    assert_null(strstr(text, "nan"));
+    read_whole("runs/both.md", text, sizeof text);
+    contains(text, "\n## Cost\n\n| model | params |");
+    read_whole("runs/both.csv", text, sizeof text);
+    contains(text, "model,runs,ended,parameters,trainable,multiply_adds,");
+    contains(text, "\ntiny,1,1,");
+    read_whole("runs/both-runs.csv", text, sizeof text);
+    contains(text, "\nwide,1,runs/wide,,");
+
+    /* Once more: there is nothing to train, also where the images are named otherwise. */
+    expect("compare tiny.ini wide.ini --data ./data -q", 0);
+    assert_string_equal(call_err, "");
+    contains(call_out, "page   runs/comparison.html\n");
+    assert_false(exists("runs/tiny-2"));
+    expect("compare runs/tiny wide", 0);
+    assert_null(strstr(call_err, "training"));
+    expect("compare both.ini --data data --reference WIDE", 0);
+    contains(call_out, "\nAgainst wide\n");
+}
+
+/* The figures are those of the run, the test is of the same images. */
+static void test_figures(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    json_error_t problem;
+    expect("compare runs/wide runs/tiny --reference wide", 0);
+    read_whole("runs/comparison.csv", text, sizeof text);
+    json_t *summary = json_load_file("runs/tiny/summary.json", 0, &problem);
+    assert_non_null(summary);
+    const json_t *test = json_object_get(summary, "test");
+    char line[256];
+    snprintf(line, sizeof line, ",%.9g,%.9g,%.9g,,%.9g,", number(test, "top1"),
+             number(test, "top1_low"), number(test, "top1_high"), number(test, "nll"));
+    contains(strstr(text, "\ntiny,"), line);
+    json_decref(summary);
+    contains(strstr(text, "\nwide,"), ",reference\n");
+    contains(strstr(text, "\ntiny,"), ",wide,1,");
+}
+
+static void test_seeds(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    expect("compare tiny.ini --data data --epochs 1 --seeds 3 --grid optimizer.lr=0.01,0.003 "
+           "-o seeds",
+           0);
+    assert_int_equal(count(call_err, ": training\n"), 6);
+    assert_true(exists("seeds/tiny-lr=0.003-seed3/summary.json"));
+    contains(call_out, "\ntiny lr=0.01 ");
+    contains(call_out, "± ");
+    assert_true(widest(call_out) <= 100);
+    read_whole("seeds/comparison.csv", text, sizeof text);
+    contains(text, "\ntiny lr=0.003,3,3,");
+    contains(text, ",3,"); /* pairs */
+    /* A time limit changes nothing for what ended before it; another seed is another run. */
+    expect("compare tiny.ini --data data --epochs 1 --seed 2 optimizer.lr=0.003 -o seeds "
+           "--max-time 1h",
+           0);
+    assert_null(strstr(call_err, "training"));
+    expect("compare tiny.ini --data data --epochs 1 --seed 4 optimizer.lr=0.003 -o seeds", 0);
+    assert_int_equal(count(call_err, ": training\n"), 1);
+}
+
+static void test_failure(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    expect_refusal("compare broken.ini tiny.ini --data data", 1, "1 of 2 runs failed");
+    contains(call_err, "warning: broken, seed 1, failed: ");
+    contains(call_out, "\nbroken  ");
+    contains(call_out, "failed ");
+    contains(call_out, "\nFailed: broken, seed 1: ");
+    read_whole("runs/comparison-runs.csv", text, sizeof text);
+    contains(text, "\nbroken,1,,\"epoch 1");
+    assert_false(exists("runs/broken"));
+}
+
+/* A run that stopped before its end is taken up again, not begun anew. */
+static void test_interrupted(void **state)
+{
+    (void)state;
+    assert_int_equal(system("cp -r runs/tiny kept && rm runs/tiny/summary.json && "
+                            "rm runs/tiny/predictions.csv"),
+                     0);
+    expect("compare tiny.ini wide.ini --data data", 0);
+    contains(call_err, "seed 1: going on with runs/tiny\n");
+    assert_int_equal(count(call_err, ": training\n"), 0);
+    assert_int_equal(system("cmp runs/tiny/predictions.csv kept/predictions.csv"), 0);
+    assert_false(exists("runs/tiny-2"));
+    expect_refusal("compare runs/tiny tiny.ini both.ini nothing --data data", 2, "nothing");
+}
+
+/* SIGTERM reaches the training, which leaves a checkpoint. */
+static void test_signal(void **state)
+{
+    (void)state;
+    expect("compare tiny.ini --data data --epochs 4000 train.checkpoint_every=4000 -o cut "
+           "2>cut.txt & p=$!; for i in $(seq 600); do "
+           "[ -s cut/tiny/metrics.csv ] && [ $(wc -l <cut/tiny/metrics.csv) -ge 4 ] && break; "
+           "sleep 0.05; done; kill $p; wait $p",
+           1);
+    read_whole("cut.txt", call_err, sizeof call_err);
+    contains(call_err, "conclave: stopped; the same command goes on where it was\n");
+    assert_true(exists("cut/tiny/last.safetensors"));
+    assert_false(exists("cut/tiny/summary.json"));
+    assert_false(exists("cut/comparison.html"));
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    expect_refusal("compare", 2, "what is to be compared?");
+    expect_refusal("compare tiny.ini", 2, "which images?");
+    expect_refusal("compare no-such-model --data data", 2, "no-such-model");
+    expect_refusal("compare tiny.ini --data data --grid optimizer.lr", 2, "--grid optimizer.lr");
+    expect_refusal("compare tiny.ini --data data --grid optimizer.rl=1,2", 2, "rl");
+    expect_refusal("compare tiny.ini --data data --reference other", 2, "--reference other");
+    expect_refusal("compare tiny.ini --data data --seeds 0", 2, "--seeds");
+    expect_refusal("compare tiny.ini --data data --max-time soon", 2, "--max-time");
+    put("empty.ini", "[suite]\nconfigs = ,\n");
+    expect_refusal("compare empty.ini --data data", 2, "empty.ini");
+    put("odd.ini", "[suite]\nconfigs = tiny.ini\nmodels = a\n");
+    expect_refusal("compare odd.ini --data data", 2, "odd.ini:3: a suite has one key");
+    put("lost.ini", "[suite]\nconfigs = missing\n");
+    expect_refusal("compare lost.ini --data data", 2, "suite lost.ini: ");
+    /* Runs on other images are shown, and not tested against each other. */
+    assert_int_equal(system("cp -r data less && rm less/test/*/5.png"), 0);
+    expect("train wide.ini --data less --epochs 1 run.name=less", 0);
+    expect("compare runs/tiny runs/less", 0);
+    contains(call_out, "one was tested on 2");
+    contains(call_out, "not compared");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_suite),       cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_seeds),       cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_refused),
+    };
+    const int status = calls_begin(argc, argv);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,42 @@
+/* What `conclave compare` is to compare: models, each with runs from one seed or several, from
+ * names of configurations, suites and runs. */
+#ifndef CONCLAVE_COMPARE_PLAN_H
+#define CONCLAVE_COMPARE_PLAN_H
+
+#include "../config_args.h"
+#include "../session.h"
+
+#include "report/comparison.h"
+
+/* One run that is wanted. */
+typedef struct plan_run {
+    size_t contestant, run;       /* comparison->contestants[contestant].runs[run] */
+    clvi_config *config;          /* resolved and frozen, as it is or shall be trained */
+    const char *given;            /* folder of a run that was named; NULL: it is found or trained */
+    const char *source;           /* path of the configuration */
+    const char *const *overrides; /* "section.key=value", for `conclave train` */
+    size_t override_count;
+} plan_run;
+
+typedef struct plan {
+    clvi_arena *arena;
+    clvi_comparison *comparison; /* contestants and their runs, without records yet */
+    size_t capacity;             /* of its contestants */
+    plan_run *runs; /* the first seed of every model, then the second of every one, … */
+    size_t count, run_capacity;
+    const char *output; /* folder of the runs */
+    const char *label;  /* the only suite's name, or "comparison" */
+} plan;
+
+/* Makes the plan of a call. The caller frees with plan_fini, the comparison by itself. Errors:
+ * CLV_E_USAGE, those of configurations and runs. */
+clv_status plan_make(const cli_args *args, clvi_plugins *plugins, clvi_comparison *comparison,
+                     plan *out, clv_error *error) CLV_MUST_CHECK;
+void plan_fini(plan *plan);
+
+/* Whether two configurations mean the same training. seed: run.seed counts too. *seconds: they
+ * differ in train.max_seconds, and if so nowhere else. Errors: CLV_E_MEMORY. */
+clv_status plan_same(const clvi_config *a, const clvi_config *b, bool seed, bool *same,
+                     bool *seconds, clv_error *error) CLV_MUST_CHECK;
+
+#endif
