@@ -278,7 +278,7 @@ static clv_status plan_frozen(clvi_mixture *m, part *p, const clv_tensor *logits
 static clv_status plan_expert(clvi_mixture *m, part *p, clv_error *error)
 {
     const clv_tensor logits = clvi_graph_find_output(p->graph, "logits");
-    if (m->desc.train && clvi_config_bool(m->desc.config, "train", "cache_features"))
+    if (m->desc.train && m->desc.keep_features)
         CLV_TRY(plan_frozen(m, p, &logits, error));
     else
         CLV_TRY(plan_mode(m, p, TRAIN, &logits, 1, error));

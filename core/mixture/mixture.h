@@ -19,6 +19,7 @@ typedef struct clvi_mixture_desc {
     int height, width, channels; /* of the pixels that will be given, margins (picture.h) too */
     int64_t max_batch;
     bool train;           /* also plan backward; otherwise inference only */
+    bool keep_features;   /* training: from the features of train.cache_features, not from pixels */
     uint32_t store_kinds; /* training: what the store keeps; 0: CLVI_STORE_FOR_ADAM */
     /* [classes] images of each class, for loss.class_weights = balanced; NULL: not known, all count
      * alike. Read while creating. */

@@ -36,6 +36,8 @@ static clv_status create_mixture(clvi_trainer *t, clv_error *error)
                               .channels = clvi_dataset_channels(data),
                               .max_batch = t->batch,
                               .train = true,
+                              .keep_features =
+                                  clvi_config_bool(t->config, "train", "cache_features"),
                               .store_kinds = clvi_settings_store_kinds(t->config),
                               .class_counts = counts};
     clvi_dataset_size(data, &desc.height, &desc.width);

@@ -248,7 +248,9 @@ static cost measure(const char *keys)
                                     .width = TRAINING_SIDE,
                                     .channels = 1,
                                     .max_batch = BATCH,
-                                    .train = true};
+                                    .train = true,
+                                    .keep_features =
+                                        clvi_config_bool(config, "train", "cache_features")};
     for (int i = 0; i < BATCH; i++)
         labels[i] = i % TRAINING_CLASSES;
     for (size_t k = 0; k < sizeof pixels; k++)

@@ -190,6 +190,7 @@ static clv_status measure(const job *j, bool train, int64_t batch, uint64_t *byt
     clvi_mixture *mixture = NULL;
     clvi_optimizer *optimizer = NULL;
     desc.train = train;
+    desc.keep_features = clvi_config_bool(desc.config, "train", "cache_features");
     desc.max_batch = batch;
     desc.store_kinds = clvi_settings_store_kinds(desc.config);
     CLV_TRY(clvi_settings_optimizer(desc.config, &rule, error));
