@@ -37,12 +37,46 @@ static bool has(const clvi_weights *file, const char *wanted)
     return false;
 }
 
+/* The tensor whose name is `wanted` or ends with it behind a slash; NULL: none. */
+static const clvi_file_tensor *find(const clvi_weights *file, const char *wanted)
+{
+    const size_t tail = strlen(wanted);
+    for (size_t i = 0; i < clvi_weights_count(file); i++) {
+        const clvi_file_tensor *t = clvi_weights_at(file, i);
+        const size_t length = strlen(t->name);
+        if (length >= tail && strcmp(t->name + length - tail, wanted) == 0 &&
+            (length == tail || t->name[length - tail - 1] == '/'))
+            return t;
+    }
+    return NULL;
+}
+
+static bool has_elements(const clvi_weights *file, const char *wanted, int64_t elements)
+{
+    const clvi_file_tensor *t = find(file, wanted);
+    return t && t->elements == elements;
+}
+
+/* Keras 3 calls layers by their kind and number; VGG16 has 13 convolutions, EfficientNet-B0 16
+ * depthwise ones, of which the last has 3×3 for each of 1152 channels. */
+static clvi_origin counted_origin(const clvi_weights *file)
+{
+    if (has_elements(file, "layers/conv2d/vars/1", 64) &&
+        has_elements(file, "layers/conv2d_12/vars/1", 512) &&
+        !find(file, "layers/conv2d_13/vars/0"))
+        return CLVI_ORIGIN_KERAS_VGG;
+    if (has_elements(file, "layers/conv2d/vars/0", (int64_t)3 * 3 * 3 * 32) &&
+        has_elements(file, "layers/depthwise_conv2d_15/vars/0", (int64_t)3 * 3 * 1152))
+        return CLVI_ORIGIN_KERAS_EFFICIENTNET;
+    return CLVI_ORIGIN_UNKNOWN;
+}
+
 clvi_origin clvi_origin_of(const clvi_weights *file)
 {
     for (size_t i = 0; i < MARKS; i++)
         if (has(file, marks[i].first) && has(file, marks[i].second))
             return marks[i].origin;
-    return CLVI_ORIGIN_UNKNOWN;
+    return counted_origin(file);
 }
 
 static bool three(const json_t *list, double out[3])
@@ -80,17 +114,21 @@ clv_status clvi_origin_timm_pixels(const clvi_weights *file, bool *known, double
     return CLV_OK;
 }
 
-/* Index of the three numbers `name` (Keras 2 adds ":0") of the layer `normalization`; -1: none. */
-static int64_t normalization(const clvi_weights *file, const char *name)
+/* Index of the three numbers of the layer `normalization` that Keras 3 calls vars/NUMBER, and
+ * others `name` or `name`:0; -1: none. */
+static int64_t normalization(const clvi_weights *file, const char *name, const char *number)
 {
     static const char layer[] = "normalization/";
+    const size_t length = strlen(name);
     for (size_t i = 0; i < clvi_weights_count(file); i++) {
         const clvi_file_tensor *t = clvi_weights_at(file, i);
         const char *last = strrchr(t->name, '/'), *at = strstr(t->name, layer);
-        const size_t length = strlen(name);
-        const bool begins = at && (at == t->name || at[-1] == '/');
-        if (begins && t->elements == 3 && strncmp(last + 1, name, length) == 0 &&
-            (last[1 + length] == '\0' || strcmp(last + 1 + length, ":0") == 0))
+        if (!at || (at != t->name && at[-1] != '/') || t->elements != 3)
+            continue;
+        last++;
+        if (strcmp(at + strlen(layer), number) == 0 ||
+            (strncmp(last, name, length) == 0 &&
+             (last[length] == '\0' || strcmp(last + length, ":0") == 0)))
             return (int64_t)i;
     }
     return -1;
@@ -99,7 +137,8 @@ static int64_t normalization(const clvi_weights *file, const char *name)
 clv_status clvi_origin_keras_pixels(const clvi_weights *file, bool *known, float mean[3],
                                     float variance[3], clv_error *error)
 {
-    const int64_t m = normalization(file, "mean"), v = normalization(file, "variance");
+    const int64_t m = normalization(file, "mean", "vars/0"),
+                  v = normalization(file, "variance", "vars/1");
     float both[2][3];
     if (m >= 0 && v >= 0) {
         CLV_TRY(clvi_weights_read_f32(file, (size_t)m, both[0], error));

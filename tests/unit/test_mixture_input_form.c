@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -179,12 +180,18 @@ static void test_settle(void **state)
 /* What tensors called normalization hold, the first and the second of a file. */
 static float normalization[2][3];
 
-/* A safetensors file FOLDER/name with tensors of one number, those called normalization of three,
- * and metadata. The names end at NULL. */
+/* Numbers of a tensor: those behind a '#' in its name, else 1. */
+static int64_t numbers_of(const char *name)
+{
+    const char *mark = strchr(name, '#');
+    return strstr(name, "normalization") ? 3 : mark ? strtoll(mark + 1, NULL, 10) : 1;
+}
+
+/* A safetensors file FOLDER/name with tensors of one number, of as many as stand behind a '#' in
+ * the name, or of three where it is called normalization; and metadata. The names end at NULL. */
 static char *file_with(const char *name, const char *const *tensors, const char *config)
 {
-    static const float one = 1;
-    static const int64_t three = 3;
+    static const float zeros[3 * 3 * 1152];
     size_t next = 0;
     clv_error error = CLV_ERROR_INIT;
     clvi_tensor_writer *writer = NULL;
@@ -194,14 +201,16 @@ static char *file_with(const char *name, const char *const *tensors, const char 
         status = clvi_tensor_writer_metadata(writer, "format", "conclave 1", &error);
     if (status == CLV_OK && config)
         status = clvi_tensor_writer_metadata(writer, "config", config, &error);
+    for (size_t i = 0; tensors[i] && status == CLV_OK; i++) {
+        const int64_t numbers = numbers_of(tensors[i]);
+        char called[128];
+        snprintf(called, sizeof called, "%.*s", (int)strcspn(tensors[i], "#"), tensors[i]);
+        status = clvi_tensor_writer_declare(writer, called, CLVI_FILE_F32, 1, &numbers, &error);
+    }
     for (size_t i = 0; tensors[i] && status == CLV_OK; i++)
-        status =
-            clvi_tensor_writer_declare(writer, tensors[i], CLVI_FILE_F32,
-                                       strstr(tensors[i], "normalization") != NULL, &three, &error);
-    for (size_t i = 0; tensors[i] && status == CLV_OK; i++)
-        status = strstr(tensors[i], "normalization")
-                     ? clvi_tensor_writer_append(writer, normalization[next++], 3, &error)
-                     : clvi_tensor_writer_append(writer, &one, 1, &error);
+        status = clvi_tensor_writer_append(
+            writer, strstr(tensors[i], "normalization") ? normalization[next++] : zeros,
+            numbers_of(tensors[i]), &error);
     if (status == CLV_OK)
         status = clvi_tensor_writer_commit(writer, &error);
     clvi_tensor_writer_destroy(writer);
@@ -324,6 +333,27 @@ static void test_keras_layer(void **state)
                                 "batch_normalization/mean", "batch_normalization/variance"),
                           NULL),
                 "keras_efficientnet");
+    /* Keras 3: by number. */
+    const char *const three[] = {
+        "layers/conv2d/vars/0#864", "layers/depthwise_conv2d_15/vars/0#10368",
+        "layers/normalization/vars/0", "layers/normalization/vars/1", NULL};
+    expect_auto(file_with("k5", three, NULL), "unit");
+    memcpy(normalization, usual, sizeof usual);
+    expect_auto(file_with("k6", three, NULL), "keras_efficientnet");
+    expect_auto(file_with("k7",
+                          NAMES("layers/functional/layers/conv2d/vars/1#64",
+                                "layers/functional/layers/conv2d_12/vars/1#512"),
+                          NULL),
+                "keras_vgg");
+    expect_auto(file_with("k8",
+                          NAMES("layers/conv2d/vars/1#64", "layers/conv2d_12/vars/1#512",
+                                "layers/conv2d_13/vars/0"),
+                          NULL),
+                "plugin");
+    expect_auto(
+        file_with("k9", NAMES("layers/conv2d/vars/1#64", "layers/conv2d_12/vars/1#256"), NULL),
+        "plugin");
+    memcpy(normalization, nothing, sizeof nothing);
     normalization[0][1] = 0.5f;
     char *path = file_with("k4", NAMES(KERAS), NULL);
     clvi_config *config = load_weights("auto", path);
