@@ -45,6 +45,9 @@ static const op_bounds table[] = {
     {"scatter_samples", 2 * ULP, 2 * ULP, 0, 0, "adds up to 5 repetitions; the gradient copies"},
     {"topk_mask", 2 * ULP, 30 * ULP, 40 * ULP, 30 * ULP, "as softmax"},
     {"column_topk", 0, 0, 0, 0, "copies or zeros"},
+    {"fuse_scores", 10 * ULP, 60 * ULP, 80 * ULP, 80 * ULP,
+     "as softmax, then a log of a sum of exp; differences of saturated rows cancel"},
+    {"weigh_columns", 0, 4 * ULP, 20 * ULP, 8 * ULP, "two products; sums over a row of blocks"},
     {"add_noise", 4 * ULP, 4 * ULP, 4 * ULP, 20 * ULP,
      "log within 3 ulp, its root, cospi and sinpi within 4 ulp, log1p and exp"},
 };

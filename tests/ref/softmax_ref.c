@@ -1,4 +1,5 @@
-/* softmax over the last axis of [N, C]: y_c = exp(x_c) / Σ_k exp(x_k), with the largest taken off.
+/* softmax over the last axis of [N, …, C]: y_c = exp(x_c) / Σ_k exp(x_k), with the largest taken
+ * off.
  */
 #include "ref.h"
 
@@ -6,7 +7,7 @@
 
 void softmax_ref(ref_call *c)
 {
-    const int64_t n = c->in[0].dims[0], classes = c->in[0].dims[1];
+    const int64_t classes = c->in[0].dims[c->in[0].rank - 1], n = c->in[0].elements / classes;
     for (int64_t s = 0; s < n; s++) {
         const double *x = c->in[0].data + s * classes;
         double *y = c->out[0].data + s * classes;
@@ -23,7 +24,7 @@ void softmax_ref(ref_call *c)
 /* gx_c = y_c (gy_c - Σ_k gy_k y_k). */
 void softmax_ref_backward(ref_call *c)
 {
-    const int64_t n = c->in[0].dims[0], classes = c->in[0].dims[1];
+    const int64_t classes = c->in[0].dims[c->in[0].rank - 1], n = c->in[0].elements / classes;
     for (int64_t s = 0; s < n; s++) {
         const double *y = c->out[0].data + s * classes, *g = c->grad_out[0].data + s * classes;
         double dot = 0;
