@@ -389,7 +389,19 @@ static void write_line(const char *key, const char *value, const char *origin, c
     clvi_text_append(out, "\n");
 }
 
-static void write_instance(const clvi_instance *instance, bool explain, clvi_text *out)
+const char *const clvi_fusion_keys[CLVI_FUSION_KEYS] = {"fusion", "combine", "scores", "dropout"};
+
+/* Whether a key of [mixture] is about the experts' fusion. */
+static bool is_fusion_key(const clvi_instance *instance, const char *key)
+{
+    bool is = false;
+    for (size_t i = 0; i < CLVI_FUSION_KEYS; i++)
+        is |= strcmp(instance->name, "mixture") == 0 && strcmp(key, clvi_fusion_keys[i]) == 0;
+    return is;
+}
+
+static void write_instance(const clvi_config *config, const clvi_instance *instance, bool explain,
+                           clvi_text *out)
 {
     const clvi_schema_section section = clvi_schema_section_at(instance->schema);
     bool any = !explain || instance->option_count > 0;
@@ -400,13 +412,15 @@ static void write_instance(const clvi_instance *instance, bool explain, clvi_tex
     clvi_text_printf(out, "%s[%s]\n", out->length > 0 ? "\n" : "", instance->name);
     for (size_t i = 0; i < section.key_count; i++) {
         const clvi_slot *slot = &instance->slots[i];
+        const char *key = clvi_schema_key_at(section.first_key + i)->spec.key;
         if (explain && slot->origin == NULL)
+            continue;
+        if (config->expert_count < 2 && is_fusion_key(instance, key))
             continue;
         clvi_text value = {0};
         clvi_value_format(&slot->value, &value);
         out->failed = out->failed || value.failed;
-        write_line(clvi_schema_key_at(section.first_key + i)->spec.key, clvi_text_get(&value),
-                   explain ? slot->origin : NULL, out);
+        write_line(key, clvi_text_get(&value), explain ? slot->origin : NULL, out);
         clvi_text_fini(&value);
     }
     for (size_t i = 0; i < instance->option_count; i++) {
@@ -424,12 +438,12 @@ static void write_all(const clvi_config *config, bool explain, clvi_text *out)
             const size_t *list = data ? config->sources : config->experts;
             const size_t count = data ? config->source_count : config->expert_count;
             for (size_t k = 0; k < count; k++)
-                write_instance(&config->instances[list[k]], explain, out);
+                write_instance(config, &config->instances[list[k]], explain, out);
             continue;
         }
         /* A gate that a change on the command line left without work is not part of the whole. */
         if (strcmp(section.name, "gate") != 0 || config->expert_count > 1)
-            write_instance(clvi_config_instance(config, section.name), explain, out);
+            write_instance(config, clvi_config_instance(config, section.name), explain, out);
     }
 }
 

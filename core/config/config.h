@@ -105,8 +105,8 @@ clv_status clvi_config_list(const char *const *folders, size_t folder_count,
                             clv_error *error) CLV_MUST_CHECK;
 void clvi_config_list_free(clvi_config_entry *list, size_t count);
 /* The path that `name` means: itself when it has a '/' or ends in .ini, otherwise that of the
- * shipped configuration of that name (any case, '-' and '_' alike). The caller frees *path.
- * Errors: CLV_E_USAGE with the nearest name, CLV_E_MEMORY. */
+ * shipped configuration of that name (any case, '-' and '_' alike, efficient and efficent alike).
+ * The caller frees *path. Errors: CLV_E_USAGE with the nearest name, CLV_E_MEMORY. */
 clv_status clvi_config_find(const char *name, const char *const *folders, size_t folder_count,
                             char **path, clv_error *error) CLV_MUST_CHECK;
 

@@ -54,6 +54,9 @@ clv_status clvi_config_put(clvi_config *config, clvi_instance *instance,
                            const clvi_raw_option *option, bool once,
                            clv_error *error) CLV_MUST_CHECK;
 clvi_slot *clvi_config_slot(const clvi_instance *instance, const char *key); /* NULL: no such key */
+/* The keys of [mixture] that mean something with several experts only. */
+enum { CLVI_FUSION_KEYS = 4 };
+extern const char *const clvi_fusion_keys[CLVI_FUSION_KEYS];
 
 /* As clvi_config_list, of the folder `below` in each of the folders; NULL: in themselves. */
 clv_status clvi_config_list_below(const char *below, const char *const *folders,

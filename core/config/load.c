@@ -397,9 +397,18 @@ static void check_gate(loader *l, const clvi_slot *list)
     const clvi_instance *gate = clvi_config_instance(l->config, "gate");
     if (list->value.count == 1 && gate->origin != NULL && gate->layer >= list->layer)
         fault(l, "%s: [gate] has no meaning with one expert; leave the section out", gate->origin);
-    if (list->value.count > 1 && clvi_config_slot(gate, "plugin")->value.text[0] == '\0')
+    const clvi_instance *mixture = clvi_config_instance(l->config, "mixture");
+    const bool weighs = strcmp(clvi_config_slot(mixture, "fusion")->value.text, "score") == 0 &&
+                        strcmp(clvi_config_slot(mixture, "combine")->value.text, "weighted") == 0;
+    if (list->value.count > 1 && weighs && clvi_config_slot(gate, "plugin")->value.text[0] == '\0')
         fault(l, "%s: several experts need a gate; write [gate] and plugin = average",
               gate->origin != NULL ? gate->origin : origin_or_path(l->config, list));
+    for (size_t i = 0; list->value.count == 1 && i < CLVI_FUSION_KEYS; i++) {
+        const clvi_slot *slot = clvi_config_slot(mixture, clvi_fusion_keys[i]);
+        if (slot->origin != NULL && slot->layer >= list->layer)
+            fault(l, "%s: [mixture] %s has no meaning with one expert; leave it out", slot->origin,
+                  clvi_fusion_keys[i]);
+    }
 }
 
 /* Fills config->sources. A data.path of a later layer, such as --data on the command line, takes

@@ -3,7 +3,30 @@
 #include "base/process.h"
 #include "config/config_impl.h"
 
+#include <strings.h>
+
 enum { DESCRIPTION_BYTES = 160 };
+
+enum { NAME_BYTES = 256 };
+
+/* `name` without the second i of "efficient": names that people know are spelled so. */
+static void respell(const char *name, char out[NAME_BYTES])
+{
+    size_t at = 0;
+    for (; *name != '\0' && at + 1 < NAME_BYTES; name++)
+        if (strncasecmp(name, "ient", 4) != 0)
+            out[at++] = *name;
+    out[at] = '\0';
+}
+
+/* Equal names, in any case, '-' and '_' alike, efficient and efficent alike. */
+static bool same_name(const char *a, const char *b)
+{
+    char spelled[2][NAME_BYTES];
+    respell(a, spelled[0]);
+    respell(b, spelled[1]);
+    return clvi_name_equal(spelled[0], spelled[1]);
+}
 
 static bool has_suffix(const char *name)
 {
@@ -190,7 +213,7 @@ clv_status clvi_config_find(const char *name, const char *const *folders, size_t
     CLV_TRY(clvi_config_list(folders, folder_count, &list, &count, error));
     clv_status status = CLV_OK;
     size_t i = 0;
-    while (i < count && !clvi_name_equal(list[i].name, name))
+    while (i < count && !same_name(list[i].name, name))
         i++;
     if (i < count) {
         found = list[i].path;

@@ -203,8 +203,13 @@ clv_status clvi_graph_input_add(clv_graph *graph, const clv_input_desc *desc, cl
     char shown[SHOWN_BYTES];
     CLV_TRY(
         take_struct(&d, sizeof(d), desc, BYTES_TO(clv_input_desc, std), "clv_input_desc", error));
+    if (d.role != NULL && strcmp(d.role, "features") == 0) {
+        const clv_shape row = CLVI_SHAPE(CLV_F32, CLV_BATCH, d.width);
+        return add_input(graph, &d, &row, out, error);
+    }
     if (d.role == NULL || strcmp(d.role, "image") != 0)
-        CLV_FAIL(error, CLV_E_PLUGIN, "there is no input \"%s\" to be had, only \"image\"",
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "there is no input \"%s\" to be had, only \"image\" and, for a gate, \"features\"",
                  d.role != NULL ? clvi_printable(d.role, shown, sizeof(shown)) : "");
     if (d.channels != 1 && d.channels != 3)
         CLV_FAIL(error, CLV_E_SHAPE, "an image has 1 or 3 channels, not %d", d.channels);

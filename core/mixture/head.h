@@ -1,16 +1,33 @@
-/* The head: from the experts' outputs and the labels to the loss. A graph of the core's own. */
+/* The head: from what experts and gate give, and the labels, to the prediction and the losses. A
+ * graph of the core's own, which the core differentiates like any other. */
 #ifndef CLVI_HEAD_H
 #define CLVI_HEAD_H
 
 #include "graph/graph.h"
+#include "mixture/fusion.h"
 
-/* Inputs of the head's graph, in this order. */
-enum { CLVI_HEAD_LOGITS /* [N, C] f32 */, CLVI_HEAD_LABELS /* [N] i32 */ };
+typedef struct clvi_head_desc {
+    const clvi_fusion *fusion;
+    int classes;
+    const int64_t *feature_widths; /* [experts]; of fusion = feature */
+    bool sparse;                   /* an exact 0 in the route: the sample was not sent */
+} clvi_head_desc;
 
-/* Outputs "nll" [N]: the negative log-likelihood of every sample's class, which is reported; "loss"
- * [N]: the same against labels that are smoothed (0 … 1), which is learnt from; without smoothing
- * they are one tensor. */
-clv_status clvi_head_build(int classes, double smoothing, clv_graph **out,
+/* Inputs, each only where something reads it: "logits" [N, C] of one expert, [N, K, C] of several;
+ * "features" [N, ΣF]; the gate's "route", "gate_logits", "load_prob" [N, K]; "labels" [N] i32;
+ * "owner" i32, whose each column of the layer's input is (clvi_head_owners).
+ * Outputs: "prediction" [N, C], to be read as logits; "nll" [N], its negative log-likelihood, which
+ * is reported; "loss.NAME" of each term, [N], or [1] of a balance term. */
+clv_status clvi_head_build(const clvi_head_desc *desc, clv_graph **out,
                            clv_error *error) CLV_MUST_CHECK;
+
+/* Adds the output "loss.NAME" of each of the fusion's terms, when it is known which there are. */
+clv_status clvi_head_add_terms(const clvi_head_desc *desc, clv_graph *graph,
+                               clv_error *error) CLV_MUST_CHECK;
+
+/* Columns of the layer's input, 0 where there is no layer or no weighing; and, into
+ * owners[columns], the index of the expert that each belongs to. */
+int64_t clvi_head_columns(const clvi_head_desc *desc);
+void clvi_head_owners(const clvi_head_desc *desc, int32_t *owners);
 
 #endif

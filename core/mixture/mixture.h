@@ -1,6 +1,5 @@
 /* Experts, gate, fusion and loss as one trainable thing on one device: pixels and labels go in,
- * gradients of all parameters or fused logits come out. So far of one expert, whose logits are the
- * prediction. */
+ * gradients of all parameters or fused logits come out. */
 #ifndef CLVI_MIXTURE_H
 #define CLVI_MIXTURE_H
 
@@ -62,8 +61,17 @@ int64_t clvi_mixture_feature_elements(const clvi_mixture *mixture);
 /* The features of a batch of pixels, without augmentation. Waits. */
 clv_status clvi_mixture_features(clvi_mixture *mixture, const clvi_mixture_batch *batch, float *out,
                                  clv_error *error) CLV_MUST_CHECK;
-/* Logits of the last infer, [n, classes]. Waits. */
+/* The prediction of the last infer as logits, [n, classes]: of probabilities that were fused, their
+ * logs. Waits. */
 clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
+/* Whether a gate weighs the experts; and the weights of the last infer, [n, experts]. Waits. */
+bool clvi_mixture_has_gate(const clvi_mixture *mixture);
+clv_status clvi_mixture_route(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
+/* Whether every expert's own answer is computed (not where only features are fused); and the logits
+ * of the last infer, [n, experts, classes], where the expert was asked. Waits. */
+bool clvi_mixture_has_expert_logits(const clvi_mixture *mixture);
+clv_status clvi_mixture_expert_logits(clvi_mixture *mixture, float *out,
+                                      clv_error *error) CLV_MUST_CHECK;
 
 /* Sums over the batches since the last reset. */
 typedef struct clvi_mixture_metrics {
@@ -104,6 +112,15 @@ bool clvi_mixture_trains(const clvi_mixture *mixture, size_t segment, uint32_t e
 int64_t clvi_mixture_training(const clvi_mixture *mixture, uint32_t epoch);
 size_t clvi_mixture_expert_count(const clvi_mixture *mixture);
 const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *mixture, size_t index);
+/* Its networks: the experts in their order, the gate where there is one, the head (fusion and
+ * losses). Everything lives as long as the mixture. */
+typedef struct clvi_mixture_part {
+    const char *section; /* "expert.a", "gate", "head": what its variables' names begin with */
+    const clv_graph *graph;
+    const char *preprocessing; /* as clvi_mixture_preprocessing; NULL: it sees no image */
+} clvi_mixture_part;
+size_t clvi_mixture_part_count(const clvi_mixture *mixture);
+clvi_mixture_part clvi_mixture_part_at(const clvi_mixture *mixture, size_t index);
 /* Bytes of device memory: the store, activations, gradients, images. What is planned is what is
  * there. */
 uint64_t clvi_mixture_bytes(const clvi_mixture *mixture);

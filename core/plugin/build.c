@@ -49,17 +49,33 @@ static clv_status check_expert(const clv_graph *graph, const clv_build_input *in
     CLV_TRY(check_output(graph, "features", 0, false, error));
     if (graph->route.struct_size != 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "build describes a route, which only a gate has");
+    if (clvi_graph_find_input(graph, "features") != CLV_NO_TENSOR)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build asks for \"features\", which only a gate is given");
     return CLV_OK;
 }
 
 static clv_status check_gate(const clv_graph *graph, const clv_build_input *input, clv_error *error)
 {
-    static const char *const roles[] = {"route", "gate_logits"};
-    CLV_TRY(check_roles(graph, CLV_KIND_GATE, roles, 2, error));
+    static const char *const roles[] = {"route", "gate_logits", "load_prob"};
+    const clv_tensor features = clvi_graph_find_input(graph, "features");
+    const clv_tensor gate_logits = clvi_graph_find_output(graph, "gate_logits");
+    CLV_TRY(check_roles(graph, CLV_KIND_GATE, roles, 3, error));
     CLV_TRY(check_output(graph, "route", input->experts, true, error));
     CLV_TRY(check_output(graph, "gate_logits", input->experts, false, error));
+    CLV_TRY(check_output(graph, "load_prob", input->experts, false, error));
     if (graph->route.struct_size == 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "build does not describe its route (clv_host.route)");
+    if (features != CLV_NO_TENSOR && graph->tensors[features].shape.dims[1] != input->features)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build asks for \"features\" of width %lld, there are %d",
+                 (long long)graph->tensors[features].shape.dims[1], input->features);
+    if (features != CLV_NO_TENSOR && graph->route.sparse != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "build asks for \"features\", for which all experts have to run, and describes a "
+                 "sparse route");
+    if (gate_logits != CLV_NO_TENSOR &&
+        clvi_graph_root(graph, clvi_graph_find_output(graph, "route")) ==
+            clvi_graph_root(graph, gate_logits))
+        CLV_FAIL(error, CLV_E_PLUGIN, "the outputs \"route\" and \"gate_logits\" are one tensor");
     if (graph->route.max_per_sample > input->experts)
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "clv_route_desc.max_per_sample is %d, but there are %d experts",

@@ -54,8 +54,8 @@ const clv_host *clvi_host_table(void);
 
 /* Builds a plugin's graph, in which the ops of all plugins of its set can be, and checks what it
  * declared: an expert offers "logits" [N, classes] (and "features" [N, F]); a gate "route" [N,
- * experts] (and "gate_logits") and its route; one image input at most. Errors name plugin path and
- * what is wrong; error->file is "plugin" when build itself said so. */
+ * experts] (and "gate_logits", "load_prob") and its route; one image input at most. Errors name
+ * plugin path and what is wrong; error->file is "plugin" when build itself said so. */
 clv_status clvi_plugin_build(const clvi_plugin *plugin, const clv_options *options,
                              const clv_build_input *input, const char *label, clv_graph **out,
                              clv_error *error) CLV_MUST_CHECK;

@@ -125,6 +125,8 @@ static void announce(const clvi_trainer *t)
                  clvi_mixture_preprocessing(t->mixture, i));
         warn_of_random(t, clvi_config_expert_section(c, i));
     }
+    if (clvi_mixture_has_gate(t->mixture))
+        clvi_log(CLVI_LOG_INFO, "gate: plugin %s", clvi_config_text(c, "gate", "plugin"));
     const int64_t full = t->batch * t->accumulate, all = (int64_t)t->train_count;
     clvi_log(
         CLVI_LOG_INFO,

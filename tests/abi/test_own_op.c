@@ -31,7 +31,7 @@ static clv_status build(clvi_plugins *plugins, const char *name, clv_graph **gra
                         clv_error *error)
 {
     const clv_build_input input = {
-        (uint32_t)sizeof(input), CLV_MODE_TRAIN, CLASSES, 1, HEIGHT, WIDTH, 1};
+        (uint32_t)sizeof(input), CLV_MODE_TRAIN, CLASSES, 1, HEIGHT, WIDTH, 1, 0};
     const clvi_plugin *plugin = NULL;
     clv_options *options = NULL;
     CLV_TRY(clvi_plugins_find(plugins, CLV_KIND_EXPERT, name, &plugin, error));

@@ -22,7 +22,7 @@ typedef struct request {
 #define INPUT(classes, experts, height, width, channels)                                           \
     {                                                                                              \
         (uint32_t)sizeof(clv_build_input), CLV_MODE_TRAIN, classes, experts, height, width,        \
-            channels                                                                               \
+            channels, 0                                                                            \
     }
 
 /* The graph of a request; the caller destroys it. Nothing of it lies in the plugin. */

@@ -35,6 +35,7 @@ typedef struct job {
     uint8_t *pixels;      /* [batch, height, width, channels] */
     const char **pending; /* [batch] their paths */
     float *logits;        /* [batch, classes] */
+    float *gate;          /* [batch, experts]; NULL: there is no gate */
     double *chances;      /* [classes] */
     int *ranking;         /* [classes] */
     double temperature;   /* of the probabilities */
@@ -110,7 +111,19 @@ static void rank_classes(job *j, int classes)
     }
 }
 
-static clv_status print_json(const job *j, const char *path, int shown, clv_error *error)
+/* {"NAME": weight, …} */
+static json_t *gate_json(const job *j, const float *gate)
+{
+    json_t *json = json_object();
+    const clvi_config *config = clvi_model_config(j->model);
+    for (size_t i = 0; i < clvi_config_expert_count(config); i++)
+        json_object_set_new(json, clvi_config_expert_name(config, i),
+                            clvi_json_real((double)gate[i]));
+    return json;
+}
+
+static clv_status print_json(const job *j, const char *path, const float *gate, int shown,
+                             clv_error *error)
 {
     json_t *list = json_array();
     for (int k = 0; k < shown; k++)
@@ -127,6 +140,8 @@ static clv_status print_json(const job *j, const char *path, int shown, clv_erro
     else
         json_decref(list);
     clvi_free(shown_path);
+    if (json != NULL && gate != NULL)
+        json_object_set_new(json, "gate", gate_json(j, gate));
     return cli_show_json(json, 0, error);
 }
 
@@ -147,7 +162,18 @@ static void print_text(const job *j, const char *path, int shown)
                clvi_model_class_name(j->model, (size_t)best));
 }
 
-static clv_status print_one(job *j, const char *path, const float *logits, clv_error *error)
+static void print_gate(const job *j, const float *gate)
+{
+    const clvi_config *config = clvi_model_config(j->model);
+    printf("  gate:");
+    for (size_t i = 0; i < clvi_config_expert_count(config); i++)
+        printf("%s %s %.3f", i > 0 ? "," : "", clvi_config_expert_name(config, i), (double)gate[i]);
+    puts("");
+}
+
+/* gate: NULL where there is none. */
+static clv_status print_one(job *j, const char *path, const float *logits, const float *gate,
+                            clv_error *error)
 {
     const int classes = (int)clvi_model_class_count(j->model);
     clvi_softmax_row(logits, classes, j->temperature, j->chances);
@@ -160,8 +186,10 @@ static clv_status print_one(job *j, const char *path, const float *logits, clv_e
     while (shown < classes && shown < j->top && j->chances[j->ranking[shown]] >= j->least)
         shown++;
     if (j->json)
-        return print_json(j, path, shown, error);
+        return print_json(j, path, gate, shown, error);
     print_text(j, path, shown);
+    if (gate != NULL && j->top > 1)
+        print_gate(j, gate);
     return CLV_OK;
 }
 
@@ -173,9 +201,13 @@ static clv_status flush_batch(job *j, clv_error *error)
     const clvi_mixture_batch batch = {.n = j->filled, .pixels = j->pixels};
     CLV_TRY(clvi_mixture_infer(mixture, &batch, error));
     CLV_TRY(clvi_mixture_logits(mixture, j->logits, error));
+    const size_t experts = clvi_mixture_expert_count(mixture);
+    if (j->gate != NULL)
+        CLV_TRY(clvi_mixture_route(mixture, j->gate, error));
     for (int64_t i = 0; i < j->filled; i++)
         CLV_TRY(print_one(j, j->pending[i],
-                          j->logits + (size_t)i * clvi_model_class_count(j->model), error));
+                          j->logits + (size_t)i * clvi_model_class_count(j->model),
+                          j->gate != NULL ? j->gate + (size_t)i * experts : NULL, error));
     j->filled = 0;
     return CLV_OK;
 }
@@ -254,7 +286,14 @@ static clv_status prepare(job *j, clv_error *error)
         clvi_log(CLVI_LOG_INFO,
                  "the probabilities are not calibrated: that is done at the end of a "
                  "training, for its best epoch");
-    return clvi_model_load(j->model, &place, error);
+    CLV_TRY(clvi_model_load(j->model, &place, error));
+    const clvi_mixture *mixture = clvi_model_mixture(j->model);
+    if (!clvi_mixture_has_gate(mixture))
+        return CLV_OK;
+    j->gate = clvi_malloc((size_t)j->batch * clvi_mixture_expert_count(mixture) * sizeof *j->gate);
+    if (!j->gate)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the gate's weights");
+    return CLV_OK;
 }
 
 static clv_status predict(job *j, clv_error *error)
@@ -282,6 +321,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     clvi_free(j.pixels);
     clvi_free(j.pending);
     clvi_free(j.logits);
+    clvi_free(j.gate);
     clvi_free(j.chances);
     clvi_free(j.ranking);
     clvi_free(j.run);

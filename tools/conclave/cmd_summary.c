@@ -98,11 +98,11 @@ static const cli_column layer_columns[] = {
 enum { LAYER_COLUMNS = sizeof(layer_columns) / sizeof(layer_columns[0]) };
 
 /* Parameters of a node, and how many of them are trainable. */
-static void count_parameters(const job *j, size_t expert, const clvi_node *node, totals *sum)
+static void count_parameters(const job *j, const clvi_mixture_part *part, const clvi_node *node,
+                             totals *sum)
 {
     const clvi_store *store = clvi_mixture_store(j->mixture);
-    const clv_graph *graph = clvi_mixture_expert_graph(j->mixture, expert);
-    const char *section = clvi_config_expert_section(config_of(j), expert);
+    const clv_graph *graph = part->graph;
     for (int32_t i = 0; i < node->input_count; i++) {
         if (node->inputs[i] == CLV_NO_TENSOR)
             continue;
@@ -110,7 +110,7 @@ static void count_parameters(const job *j, size_t expert, const clvi_node *node,
         if (tensor->kind != CLVI_TENSOR_VARIABLE || graph->variables[tensor->variable].is_state)
             continue;
         char name[512];
-        snprintf(name, sizeof name, "%s.%s", section, tensor->name);
+        snprintf(name, sizeof name, "%s.%s", part->section, tensor->name);
         const int64_t segment = clvi_store_find(store, name);
         const int64_t elements = graph->variables[tensor->variable].elements;
         sum->parameters += elements;
@@ -121,13 +121,13 @@ static void count_parameters(const job *j, size_t expert, const clvi_node *node,
     }
 }
 
-static void add_layer(const job *j, size_t expert, const clvi_node *node, cli_table *table,
-                      totals *sum)
+static void add_layer(const job *j, const clvi_mixture_part *part, const clvi_node *node,
+                      cli_table *table, totals *sum)
 {
-    const clv_graph *graph = clvi_mixture_expert_graph(j->mixture, expert);
+    const clv_graph *graph = part->graph;
     char number[CLI_NUMBER_BYTES], shape[64];
     totals own = {0};
-    count_parameters(j, expert, node, &own);
+    count_parameters(j, part, node, &own);
     own.macs = node->op->macs != NULL ? node->op->macs(graph, node) : 0;
     cli_table_cell(table, "%s", node->name);
     cli_table_cell(table, "%s", node->op->name);
@@ -147,20 +147,32 @@ static void add_layer(const job *j, size_t expert, const clvi_node *node, cli_ta
     sum->macs += own.macs;
 }
 
-static clv_status print_expert(const job *j, size_t index, clv_error *error)
+/* "expert a, plugin cnn, 46 classes", "gate, plugin cnn, 2 experts", "head, feature fusion". */
+static void print_title(const job *j, size_t index, const clvi_mixture_part *part)
 {
     const clvi_config *config = config_of(j);
-    const clv_graph *graph = clvi_mixture_expert_graph(j->mixture, index);
-    const char *section = clvi_config_expert_section(config, index);
+    const size_t experts = clvi_mixture_expert_count(j->mixture);
+    if (index < experts)
+        printf("expert %s, plugin %s, %d classes\n", clvi_config_expert_name(config, index),
+               clvi_config_text(config, part->section, "plugin"), j->desc.classes);
+    else if (strcmp(part->section, "gate") == 0)
+        printf("gate, plugin %s, %zu experts\n", clvi_config_text(config, "gate", "plugin"),
+               experts);
+    else
+        printf("head, fusion %s\n", clvi_config_text(config, "mixture", "fusion"));
+    printf(part->preprocessing != NULL ? "input  %s\n\n" : "\n", part->preprocessing);
+}
+
+static clv_status print_part(const job *j, size_t index, totals *all, clv_error *error)
+{
+    const clvi_mixture_part part = clvi_mixture_part_at(j->mixture, index);
     char number[CLI_NUMBER_BYTES];
     totals sum = {0};
     cli_table table;
-    printf("expert %s, plugin %s, %d classes\ninput  %s\n\n",
-           clvi_config_expert_name(config, index), clvi_config_text(config, section, "plugin"),
-           j->desc.classes, clvi_mixture_preprocessing(j->mixture, index));
+    print_title(j, index, &part);
     CLV_TRY(cli_table_init(&table, layer_columns, LAYER_COLUMNS, error));
-    for (size_t i = 0; i < graph->node_count; i++)
-        add_layer(j, index, &graph->nodes[i], &table, &sum);
+    for (size_t i = 0; i < part.graph->node_count; i++)
+        add_layer(j, &part, &part.graph->nodes[i], &table, &sum);
     cli_table_rule(&table);
     cli_table_cell(&table, "total");
     cli_table_cell(&table, " ");
@@ -171,11 +183,30 @@ static clv_status print_expert(const job *j, size_t index, clv_error *error)
     CLV_TRY(cli_table_print(&table, stdout, error));
     printf("\ntrainable: %s of ", cli_show_count(sum.trainable, number));
     printf("%s parameters", cli_show_count(sum.parameters, number));
-    if (sum.last > sum.trainable)
+    if (sum.last > sum.trainable && index < clvi_mixture_expert_count(j->mixture))
         printf("; from epoch %lld on %s",
-               (long long)clvi_config_int(config, section, "unfreeze_at_epoch"),
+               (long long)clvi_config_int(config_of(j), part.section, "unfreeze_at_epoch"),
                cli_show_count(sum.last, number));
     puts("\n");
+    all->parameters += sum.parameters;
+    all->trainable += sum.trainable;
+    all->macs += sum.macs;
+    return CLV_OK;
+}
+
+/* Every network; of several experts also the gate, the head and the sums of all. */
+static clv_status print_parts(const job *j, clv_error *error)
+{
+    const size_t experts = clvi_mixture_expert_count(j->mixture);
+    const size_t count = experts > 1 ? clvi_mixture_part_count(j->mixture) : 1;
+    char numbers[3][CLI_NUMBER_BYTES];
+    totals all = {0};
+    for (size_t i = 0; i < count; i++)
+        CLV_TRY(print_part(j, i, &all, error));
+    if (experts > 1)
+        printf("mixture: %s parameters, %s of them trainable, %s multiply-adds for one image\n\n",
+               cli_show_count(all.parameters, numbers[0]),
+               cli_show_count(all.trainable, numbers[1]), cli_show_count(all.macs, numbers[2]));
     return CLV_OK;
 }
 
@@ -234,8 +265,7 @@ static clv_status summarise(job *j, clv_error *error)
     CLV_TRY(clvi_mixture_create(&j->desc, &j->mixture, error));
     if (j->model != NULL)
         printf("run    %s, epoch %lld\n", j->run, (long long)clvi_model_epoch(j->model));
-    for (size_t i = 0; i < clvi_mixture_expert_count(j->mixture); i++)
-        CLV_TRY(print_expert(j, i, error));
+    CLV_TRY(print_parts(j, error));
     CLV_TRY(print_memory(j, true, batch, error));
     return print_memory(j, false, batch, error);
 }

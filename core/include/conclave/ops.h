@@ -190,6 +190,21 @@ static inline clv_tensor clv_image_of_imagenet(clv_builder *b, const clv_build_i
                      channels == 3 ? mean : grey_mean, channels == 3 ? std : grey_std);
 }
 
+/* What the experts offer as features, side by side, [N, features]; for a gate. */
+static inline clv_tensor clv_features(clv_builder *b, const clv_build_input *input)
+{
+    clv_tensor out = CLV_NO_TENSOR;
+    clv_input_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = (uint32_t)sizeof d, d.role = "features";
+    d.height = 1, d.width = input->features, d.channels = 1;
+    if (input->features < 1)
+        CLV_BUILDER_FAIL(b, CLV_E_CONFIG, "the experts, or one of them, offer no features");
+    if (b->status == CLV_OK)
+        b->status = b->host->input(b->graph, &d, &out, b->error);
+    return out;
+}
+
 /* A parameter of up to four extents; a: see clv_init. */
 static inline clv_variable_desc clv_variable(const char *name, clv_init init, double a, int rank,
                                              int64_t d0, int64_t d1, int64_t d2, int64_t d3)

@@ -21,7 +21,7 @@ extern "C" {
 
 #define CLV_PLUGIN_MAGIC 0x50564C43u /* "CLVP" as little-endian bytes C L V P */
 #define CLV_ABI_MAJOR    0
-#define CLV_ABI_MINOR    2
+#define CLV_ABI_MINOR    3
 
 typedef enum clv_kind { CLV_KIND_EXPERT = 1, CLV_KIND_GATE = 2 } clv_kind;
 
@@ -92,11 +92,13 @@ typedef struct clv_variable_desc {
 } clv_variable_desc;
 
 /* What a graph wants to be given. Role "image": pixels [N, height, width, channels] f32, value
- * (pixel/255 - mean[c]) / std[c]. Preprocessing travels with the network that asks for it. */
+ * (pixel/255 - mean[c]) / std[c]. Preprocessing travels with the network that asks for it. Role
+ * "features", of a gate: [N, width], what the experts offer as features side by side; height and
+ * channels are 1; the gate then comes after the experts, and its route must be dense. */
 typedef struct clv_input_desc {
     uint32_t struct_size;
     int32_t height, width, channels; /* 1: grey, 3: RGB */
-    const char *role;                /* "image" */
+    const char *role;                /* "image", "features" */
     double mean[4], std[4];          /* per channel, of pixels scaled to 0 … 1 */
 } clv_input_desc;
 
@@ -136,6 +138,7 @@ typedef struct clv_build_input {
     int32_t classes;                                   /* C */
     int32_t experts;                                   /* K; 1 for an expert */
     int32_t image_height, image_width, image_channels; /* of the data set */
+    int32_t features; /* of a gate: of all experts together; 0: one of them offers none */
 } clv_build_input;
 
 /* ---- What the host offers ---- */
@@ -177,8 +180,8 @@ typedef struct clv_host {
                          const clv_tensor *inputs, uint32_t input_count, const clv_attr *attrs,
                          uint32_t attr_count, uint32_t attr_stride, clv_tensor *outputs,
                          uint32_t output_count, clv_error *error);
-    /* Declares an output: "features" [N, F], "logits" [N, C]; gates "gate_logits" [N, K], "route".
-     */
+    /* Declares an output: "features" [N, F], "logits" [N, C]; gates "gate_logits" [N, K], "route"
+     * [N, K], "load_prob" [N, K]: how probable it is that each expert is chosen. */
     clv_status (*output)(clv_graph *graph, const char *role, clv_tensor tensor, clv_error *error);
     clv_status (*route)(clv_graph *graph, const clv_route_desc *desc, clv_error *error);
     clv_status (*push_scope)(clv_graph *graph, const char *name, clv_error *error);

@@ -1,0 +1,32 @@
+/* What several experts give side by side, [n, width]: each expert has its columns. And the gradient
+ * of it. */
+#ifndef CLVI_BANK_H
+#define CLVI_BANK_H
+
+#include "runtime/runtime.h"
+
+typedef struct clvi_bank {
+    clvi_device *device;
+    clvi_buf *values, *grads; /* grads NULL: inference only */
+    int64_t width;            /* columns */
+} clvi_bank;
+
+/* The caller calls clvi_bank_fini, also after a failure. Errors: CLV_E_MEMORY. */
+clv_status clvi_bank_init(clvi_bank *bank, clvi_device *device, int64_t width, int64_t max_batch,
+                          bool with_grads, clv_error *error) CLV_MUST_CHECK;
+void clvi_bank_fini(clvi_bank *bank); /* of a zeroed one: nothing */
+
+/* An expert's columns. */
+typedef struct clvi_bank_part {
+    int64_t at, width;
+} clvi_bank_part;
+/* from [n, part.width] → the part's columns. Enqueues only. */
+clv_status clvi_bank_put(const clvi_bank *bank, clvi_bank_part part, clvi_view from, int64_t n,
+                         clv_error *error) CLV_MUST_CHECK;
+/* The gradient of the part's columns → to [n, part.width], overwritten, or added to. Enqueues only.
+ */
+clv_status clvi_bank_take(const clvi_bank *bank, clvi_bank_part part, clvi_view to, int64_t n,
+                          bool add, clv_error *error) CLV_MUST_CHECK;
+uint64_t clvi_bank_bytes(const clvi_bank *bank); /* of device memory */
+
+#endif

@@ -1,0 +1,73 @@
+/* Experts, gate and head together: what lies between the networks' inputs and the losses. */
+#ifndef CLVI_COUNCIL_H
+#define CLVI_COUNCIL_H
+
+#include "graph/finite.h"
+#include "mixture/head.h"
+#include "mixture/part.h"
+
+typedef struct clvi_council clvi_council;
+
+/* Builds all networks and enters their variables into the site's store, which is not committed yet.
+ * The site is copied; what it points to outlives the council. Errors: those of plugins;
+ * CLV_E_CONFIG for keys that do not go together. */
+clv_status clvi_council_create(const clvi_site *site, clvi_council **out,
+                               clv_error *error) CLV_MUST_CHECK;
+void clvi_council_destroy(clvi_council *council); /* NULL allowed */
+
+/* Makes plans and buffers, when store and forms are committed. Errors: CLV_E_MEMORY. */
+clv_status clvi_council_plan(clvi_council *council, clv_error *error) CLV_MUST_CHECK;
+
+/* Runs everything for n samples that were fed to the forms. labels [n] i32 on the device; buf NULL:
+ * there are none, and no losses. Enqueues only. */
+typedef struct clvi_council_run {
+    clvi_part_run part;
+    clvi_view labels;
+} clvi_council_run;
+clv_status clvi_council_forward(clvi_council *council, const clvi_council_run *run,
+                                clv_error *error) CLV_MUST_CHECK;
+
+/* What the losses count: each sample's `share`, times the weight of its class. */
+typedef struct clvi_council_seed {
+    double share;
+    double batch;            /* share times the sum of the classes' weights: of a balance term */
+    clvi_buf *class_weights; /* [classes]; NULL: all 1 */
+} clvi_council_seed;
+/* train.cache_features: elements of the features that are kept of one image, 0: none. What clvi_
+ * frozen_compute and clvi_frozen_put do, of the one expert. */
+int64_t clvi_council_feature_elements(const clvi_council *council);
+clv_status clvi_council_compute_features(clvi_council *council, int64_t n, float *out,
+                                         clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_council_put_features(clvi_council *council, int64_t n, const float *features,
+                                     clv_error *error) CLV_MUST_CHECK;
+
+/* Backward of the last forward in training: gradients of all terms, each times its weight, lie in
+ * the store. Enqueues only. */
+clv_status clvi_council_backward(clvi_council *council, const clvi_council_seed *seed,
+                                 clv_error *error) CLV_MUST_CHECK;
+
+/* Of the last forward: the prediction [n, C], as logits; its loss [n], where labels were given; the
+ * weights of the experts [n, K], buf NULL where there is no gate. */
+clvi_view clvi_council_prediction(const clvi_council *council);
+clvi_view clvi_council_nll(const clvi_council *council);
+clvi_view clvi_council_route(const clvi_council *council);
+/* Whether somebody reads the experts' logits, and so they are there; and they, [n, K, C]. */
+bool clvi_council_has_expert_logits(const clvi_council *council);
+clvi_view clvi_council_expert_logits(const clvi_council *council);
+
+/* See clvi_mixture_watch and clvi_mixture_watched. */
+clv_status clvi_council_watch(clvi_council *council, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_council_watched(const clvi_council *council, bool train, const char **graph,
+                                clvi_finding *out, clv_error *error) CLV_MUST_CHECK;
+
+/* Whether a variable of the store trains in an epoch. */
+bool clvi_council_trains(const clvi_council *council, size_t segment, uint32_t epoch);
+
+/* The parts: experts in their order, the gate where there is one, the head. */
+size_t clvi_council_part_count(const clvi_council *council);
+const clvi_part *clvi_council_part(const clvi_council *council, size_t index);
+size_t clvi_council_expert_count(const clvi_council *council);
+bool clvi_council_gated(const clvi_council *council);
+uint64_t clvi_council_bytes(const clvi_council *council); /* of device memory, but the store */
+
+#endif

@@ -1,0 +1,406 @@
+/* Mixtures of several experts, inside the test program: every fusion trains, resumes and is what it
+ * says; gradients through gate, fusion and experts; keys that do not go together. Argument: the
+ * folder of plugins. Exit 77 where there is no OpenCL device. */
+#include "trainings.h"
+
+#include "../unit/test_device.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* Two experts; [mixture] stands last, so that a test goes on with its keys. */
+#define TWO                                                                                        \
+    "[expert.a]\nplugin = cnn\nwidths = 4, 6\ndropout = 0.2\n"                                     \
+    "[expert.b]\nplugin = cnn\nwidths = 5\n"                                                       \
+    "[mixture]\nexperts = a, b\n"
+#define CNN_GATE "[gate]\nplugin = cnn\nwidths = 3, 4\n"
+
+/* ---- Every fusion ---- */
+
+typedef struct way {
+    const char *name, *config;
+} way;
+
+static const way ways[] = {
+    {"weighted", TWO CNN_GATE},
+    {"weighted-logits", TWO "scores = logits\n" CNN_GATE},
+    {"average", TWO "[gate]\nplugin = average\n"},
+    {"mean", TWO "combine = mean\n"},
+    {"concat", TWO "combine = concat\ndropout = 0.1\n" CNN_GATE},
+    {"concat-logits", TWO "combine = concat\nscores = logits\n"},
+    {"feature", TWO "fusion = feature\ndropout = 0.1\n" CNN_GATE},
+    {"feature-alone", TWO "fusion = feature\n"},
+    {"product", TWO "combine = product\n" CNN_GATE},
+    {"product-rule", TWO "combine = product_rule\n"},
+    {"max", TWO "combine = max\n[gate]\nplugin = average\n"},
+    {"linear", TWO "[gate]\nplugin = linear\ngrid = 4\n"},
+    {"linear-features", TWO "fusion = feature\n[gate]\nplugin = linear\ninput = features\n"},
+    {"jacobs", TWO CNN_GATE "[loss]\nterms = jacobs_ce:1, importance:0.1\n"},
+    {"jacobs-mse", TWO CNN_GATE "[loss]\nterms = jacobs_mse:1, ce:0.5, z_loss:0.01, switch:0.1\n"
+                                "class_weights = 1, 2, 1, 1\n"},
+    {"nll", TWO CNN_GATE "[loss]\nterms = mixture_nll, entropy:0.1, kl_uniform:0.1\n"},
+    {"competitive", TWO CNN_GATE "[loss]\nterms = competitive_ce, competitive:0.5\n"},
+    {"cooperative", TWO "scores = logits\n" CNN_GATE
+                        "[loss]\nterms = cooperative\ntarget_space = logits\ndistance = mean\n"},
+    {"expert-ce", TWO "combine = concat\n" CNN_GATE "[loss]\nterms = ce, expert_ce:0.3\n"},
+};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+static clv_status train(const char *config, const char *run, int64_t stop_at, bool resume)
+{
+    char text[2048];
+    training t = {.run = run, .stop_at = stop_at, .resume = resume, .config = text};
+    snprintf(text, sizeof text, "%s[train]\nepochs = 4\nbatch = 7\n[optimizer]\nlr = 0.01\n",
+             config);
+    const clv_status status = training_run(&t);
+    if (status != CLV_OK && status != CLV_E_INTERRUPTED)
+        fail_msg("%s: %s", run, t.error.message);
+    return status;
+}
+
+/* Loss of training in metrics.csv, of the first and of the last epoch. */
+static void read_losses(const char *run, double *first, double *last)
+{
+    char path[256], *text;
+    size_t bytes, rows = 0;
+    snprintf(path, sizeof path, "%s/metrics.csv", run);
+    OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
+    for (const char *line = text; line && *line; line = strchr(line, '\n') + 1) {
+        double loss;
+        if (sscanf(line, "%*d,%*d,train,%lf", &loss) != 1)
+            continue;
+        *(rows++ == 0 ? first : last) = loss;
+    }
+    clvi_free(text);
+    assert_int_equal(rows, 4);
+}
+
+static void test_ways(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        double first = NAN, last = NAN;
+        assert_int_equal(train(ways[i].config, ways[i].name, 0, false), CLV_OK);
+        read_losses(ways[i].name, &first, &last);
+        if (!(last < first) && strncmp(ways[i].name, "c", 1) != 0)
+            fail_msg("%s: the loss goes from %g to %g", ways[i].name, first, last);
+    }
+}
+
+/* Stopped in the middle of an epoch and resumed: the same bits as an unbroken run. */
+static void test_resume(void **state)
+{
+    (void)state;
+    const char *config = ways[WAYS - 4].config;
+    assert_int_equal(train(config, "whole", 0, false), CLV_OK);
+    assert_int_equal(train(config, "broken", 7, false), CLV_E_INTERRUPTED);
+    assert_int_equal(train(config, "broken", 0, true), CLV_OK);
+    assert_true(same_file("whole/last.safetensors", "broken/last.safetensors"));
+    assert_true(same_metrics("whole", "broken"));
+}
+
+/* ---- What a fusion is ---- */
+
+enum { BATCH = 9, PIXELS = TRAINING_SIDE * TRAINING_SIDE, MOST = 64 };
+
+/* A mixture, and a batch of noise that it was given. */
+typedef struct rig {
+    clvi_config *config;
+    clvi_mixture *mixture;
+    uint8_t pixels[BATCH * PIXELS];
+    int32_t labels[BATCH];
+    uint32_t ids[BATCH];
+} rig;
+
+static clv_status rig_try(rig *r, const char *text, bool train, clv_error *error)
+{
+    *r = (rig){.config = trainings_config(text)};
+    const clvi_mixture_desc desc = {.config = r->config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 1,
+                                    .max_batch = BATCH,
+                                    .train = train};
+    for (int i = 0; i < BATCH; i++) {
+        r->labels[i] = i % TRAINING_CLASSES;
+        r->ids[i] = (uint32_t)(100 - i);
+        for (int k = 0; k < PIXELS; k++)
+            r->pixels[i * PIXELS + k] = (uint8_t)((unsigned)(i * PIXELS + k) * 2654435761u >> 24);
+    }
+    return clvi_mixture_create(&desc, &r->mixture, error);
+}
+
+static void rig_fini(rig *r)
+{
+    clvi_mixture_destroy(r->mixture);
+    clvi_config_destroy(r->config);
+}
+
+static void rig_init(rig *r, const char *text, bool train)
+{
+    OK(rig_try(r, text, train, error));
+    OK(clvi_mixture_warm(r->mixture, error));
+}
+
+static clvi_mixture_batch rig_batch(const rig *r)
+{
+    return (clvi_mixture_batch){
+        .n = BATCH, .pixels = r->pixels, .labels = r->labels, .ids = r->ids};
+}
+
+/* The prediction, as probabilities. */
+static void predict(rig *r, double *out)
+{
+    float logits[BATCH * TRAINING_CLASSES];
+    const clvi_mixture_batch batch = rig_batch(r);
+    OK(clvi_mixture_infer(r->mixture, &batch, error));
+    OK(clvi_mixture_logits(r->mixture, logits, error));
+    for (int i = 0; i < BATCH; i++)
+        clvi_softmax_row(logits + i * TRAINING_CLASSES, TRAINING_CLASSES, 1,
+                         out + i * TRAINING_CLASSES);
+}
+
+/* Of the mixture's own experts and gate, by the definition. */
+static void fuse(rig *r, const char *rule, double *out)
+{
+    float gate[BATCH * 2], logits[BATCH * 2 * TRAINING_CLASSES];
+    OK(clvi_mixture_route(r->mixture, gate, error));
+    assert_true(clvi_mixture_has_expert_logits(r->mixture));
+    OK(clvi_mixture_expert_logits(r->mixture, logits, error));
+    for (int i = 0; i < BATCH; i++) {
+        double p[2][TRAINING_CLASSES], sum = 0, *y = out + i * TRAINING_CLASSES;
+        const double g[2] = {(double)gate[2 * i], (double)gate[2 * i + 1]};
+        for (int e = 0; e < 2; e++)
+            clvi_softmax_row(logits + (2 * i + e) * TRAINING_CLASSES, TRAINING_CLASSES, 1, p[e]);
+        assert_true(fabs(g[0] + g[1] - 1) < 1e-6 && g[0] != 0.5);
+        for (int c = 0; c < TRAINING_CLASSES; c++) {
+            y[c] = strcmp(rule, "weighted") == 0       ? g[0] * p[0][c] + g[1] * p[1][c]
+                   : strcmp(rule, "product") == 0      ? pow(p[0][c], g[0]) * pow(p[1][c], g[1])
+                   : strcmp(rule, "product_rule") == 0 ? p[0][c] * p[1][c]
+                   : strcmp(rule, "max") == 0          ? fmax(p[0][c], p[1][c])
+                                                       : fmin(p[0][c], p[1][c]);
+            sum += y[c];
+        }
+        for (int c = 0; c < TRAINING_CLASSES; c++)
+            y[c] /= sum;
+    }
+}
+
+static void test_definitions(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {"weighted", "product", "product_rule", "max", "min"};
+    for (int k = 0; k < 5; k++) {
+        double got[BATCH * TRAINING_CLASSES], wanted[BATCH * TRAINING_CLASSES];
+        char text[1024];
+        rig r;
+        snprintf(text, sizeof text, TWO "combine = %s\n" CNN_GATE, rules[k]);
+        rig_init(&r, text, false);
+        predict(&r, got);
+        fuse(&r, rules[k], wanted);
+        for (int i = 0; i < BATCH * TRAINING_CLASSES; i++)
+            if (!(fabs(got[i] - wanted[i]) <= 2e-6))
+                fail_msg("%s, element %d: %g for %g", rules[k], i, got[i], wanted[i]);
+        rig_fini(&r);
+    }
+}
+
+/* The average gate is the mean. */
+static void test_average(void **state)
+{
+    (void)state;
+    assert_true(weights_apart("average/last.safetensors", "mean/last.safetensors") == 0);
+}
+
+/* ---- Gradients through everything ---- */
+
+static double mean_nll(rig *r)
+{
+    const clvi_mixture_batch batch = rig_batch(r);
+    clvi_mixture_metrics metrics;
+    OK(clvi_mixture_step(r->mixture, &batch, error));
+    OK(clvi_mixture_read_metrics(r->mixture, &metrics, error));
+    return metrics.loss;
+}
+
+/* The gradient of the reported loss (which `terms` teach) along itself, for each part of the
+ * network, against central differences. */
+static void expect_slopes(const char *config, const char *name)
+{
+    rig r;
+    rig_init(&r, config, true);
+    clvi_store *store = clvi_mixture_store(r.mixture);
+    static const char *const prefixes[] = {"expert.a.", "expert.b.", "gate.", "head."};
+    for (int part = 0; part < 4; part++) {
+        static float values[64][1024], grads[64][1024];
+        size_t segments[64], count = 0;
+        double square = 0, loss[2];
+        (void)mean_nll(&r);
+        for (size_t i = 0; i < clvi_store_count(store); i++) {
+            const clvi_segment *s = clvi_store_segment(store, i);
+            if (!s->trainable || strncmp(s->name, prefixes[part], strlen(prefixes[part])) != 0)
+                continue;
+            assert_true(count < 64 && s->elements <= 1024);
+            OK(clvi_store_read(store, i, CLVI_STORE_VALUE, values[count], error));
+            OK(clvi_store_read(store, i, CLVI_STORE_GRADIENT, grads[count], error));
+            for (int64_t k = 0; k < s->elements; k++)
+                square += pow((double)grads[count][k], 2);
+            segments[count++] = i;
+        }
+        if (count == 0)
+            continue;
+        assert_true(square > 0);
+        const double step = 2e-3 / sqrt(square);
+        for (int side = 0; side < 3; side++) { /* up, down, back */
+            for (size_t i = 0; i < count; i++) {
+                float moved[1024];
+                const double by = side == 2 ? 0 : side == 0 ? step : -step;
+                for (int64_t k = 0; k < clvi_store_segment(store, segments[i])->elements; k++)
+                    moved[k] = (float)((double)values[i][k] + by * (double)grads[i][k]);
+                OK(clvi_store_write(store, segments[i], CLVI_STORE_VALUE, moved, error));
+            }
+            if (side < 2)
+                loss[side] = mean_nll(&r);
+        }
+        const double slope = (loss[0] - loss[1]) / (2 * step);
+        if (!(fabs(slope - square) <= 0.02 * square))
+            fail_msg("%s, %s: the slope is %g, the gradient says %g", name, prefixes[part], slope,
+                     square);
+    }
+    rig_fini(&r);
+}
+
+/* Without normalisation, whose states a step moves, and without dropout. */
+#define SMOOTH                                                                                     \
+    "[expert.a]\nplugin = cnn\nwidths = 4, 6\nbatch_norm = no\nactivation = silu\npool = avg\n"    \
+    "[expert.b]\nplugin = cnn\nwidths = 5\nbatch_norm = no\nactivation = silu\n"                   \
+    "[mixture]\nexperts = a, b\n"
+#define SMOOTH_GATE "[gate]\nplugin = linear\ngrid = 4\n"
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    expect_slopes(SMOOTH SMOOTH_GATE, "weighted");
+    expect_slopes(SMOOTH SMOOTH_GATE "[loss]\nterms = mixture_nll\n", "mixture_nll");
+    expect_slopes(SMOOTH SMOOTH_GATE "[loss]\nterms = jacobs_ce\nbeta = 1\n", "jacobs_ce, beta 1");
+    expect_slopes(SMOOTH "scores = logits\n" SMOOTH_GATE, "weighted logits");
+    expect_slopes(SMOOTH "combine = concat\n" SMOOTH_GATE, "concat");
+    expect_slopes(SMOOTH "combine = product_rule\n", "product_rule");
+    expect_slopes(SMOOTH "fusion = feature\n" SMOOTH_GATE, "feature");
+    expect_slopes(SMOOTH "fusion = feature\n[gate]\nplugin = linear\ninput = features\n",
+                  "gate on features");
+    expect_slopes(SMOOTH "[gate]\nplugin = linear\ninput = features\n",
+                  "gate on features, fused scores");
+}
+
+/* ---- Waiting and memory ---- */
+
+static void test_no_wait(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        rig r;
+        rig_init(&r, ways[i].config, true);
+        const clvi_mixture_batch batch = rig_batch(&r);
+        clvi_device_counters before, after;
+        clvi_device_get_counters(trainings_device(), &before);
+        OK(clvi_mixture_step(r.mixture, &batch, error));
+        clvi_device_get_counters(trainings_device(), &after);
+        assert_int_equal(before.waits, after.waits);
+        rig_fini(&r);
+    }
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        clvi_config *config = trainings_config(ways[i].config);
+        clvi_dataset *data = trainings_data(config);
+        const clvi_train_desc desc = {.config = config,
+                                      .data = data,
+                                      .plugins = trainings_plugins(),
+                                      .device = trainings_device()};
+        clvi_trial trial;
+        OK(clvi_train_try(&desc, &trial, error));
+        assert_int_equal(trial.planned_bytes, trial.device_bytes);
+        clvi_dataset_close(data);
+        clvi_config_destroy(config);
+    }
+}
+
+/* ---- What is refused ---- */
+
+static const struct {
+    const char *config, *parts[3];
+} refused[] = {
+    {TWO CNN_GATE "[loss]\nterms = cross:1\n", {"test.ini:", "[loss] terms", "'cross'"}},
+    {TWO CNN_GATE "[loss]\nterms = jacobs_cee\n", {"did you mean jacobs_ce?", "[loss]", ""}},
+    {TWO CNN_GATE "[loss]\nterms = ce:0\n", {"'0' is no weight", "ce:1", ""}},
+    {TWO CNN_GATE "[loss]\nterms = ce, ce:2\n", {"ce stands there twice", "", ""}},
+    {TWO CNN_GATE "[loss]\nterms = importance:1\n",
+     {"[loss] terms", "mixture.combine = weighted", "needed is one of ce"}},
+    {TWO CNN_GATE "[loss]\nterms = ce, mixture_nll\n",
+     {"[loss] terms", "are the same", "mixture.combine = weighted"}},
+    {TWO "combine = concat\n" CNN_GATE "[loss]\nterms = jacobs_ce\n",
+     {"[loss] terms", "mixture.combine = concat", "needed is ce"}},
+    {TWO "fusion = feature\n" CNN_GATE "[loss]\nterms = ce, cooperative\n",
+     {"[loss] terms", "cooperative does not go with", "mixture.fusion = feature"}},
+    {TWO "combine = max\n" CNN_GATE "[loss]\nterms = ce, jacobs_ce\n",
+     {"[loss] terms", "jacobs_ce does not go with", "mixture.combine = max"}},
+    {TWO "scores = logits\n" CNN_GATE "[loss]\nterms = cooperative\n",
+     {"[loss] terms", "mixture.scores = logits", "loss.target_space = logits"}},
+    {TWO CNN_GATE "[loss]\nterms = cooperative\ntarget_space = logits\n",
+     {"[loss] terms", "mixture.scores = probabilities", "target_space = probabilities"}},
+    {TWO CNN_GATE "[loss]\nterms = ce\ntarget_space = logits\n",
+     {"[loss] target_space", "loss.terms (ce)", ""}},
+    {TWO "combine = median\n" CNN_GATE, {"[mixture] combine", "median", "trainable = none"}},
+    {TWO "combine = mean\n" CNN_GATE, {"[mixture] combine", "mean", "gate.plugin = cnn"}},
+    {TWO "fusion = feature\ncombine = concat\n" CNN_GATE,
+     {"[mixture] combine", "mixture.fusion = feature", ""}},
+    {TWO "dropout = 0.5\n" CNN_GATE, {"[mixture] dropout", "mixture.combine = weighted", ""}},
+    {TWO "[gate]\nplugin = average\n[loss]\nterms = ce, importance:0.1\n",
+     {"[loss] terms", "importance cannot teach", "gate.plugin = average"}},
+    {TWO "combine = mean\n[loss]\nterms = ce, importance:0.1\n",
+     {"[loss] terms", "importance", "no gate.plugin"}},
+    {TWO CNN_GATE "[loss]\nterms = ce, load:0.1\n", {"[loss] terms", "load", "gate.plugin = cnn"}},
+    {"[loss]\nterms = ce, expert_ce\n", {"[loss] terms", "expert_ce", "one expert"}},
+};
+
+static void test_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        clv_error error = CLV_ERROR_INIT;
+        rig r;
+        if (rig_try(&r, refused[i].config, true, &error) != CLV_E_CONFIG)
+            fail_msg("%s: status %d, %s", refused[i].config, error.status, error.message);
+        for (int k = 0; k < 3; k++)
+            if (strstr(error.message, refused[i].parts[k]) == NULL)
+                fail_msg("\"%s\" is not in: %s", refused[i].parts[k], error.message);
+        rig_fini(&r);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ways),        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_definitions), cmocka_unit_test(test_average),
+        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_no_wait),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_refused),
+    };
+    const int status = trainings_begin(argc > 1 ? argv[1] : "");
+    if (status != 0)
+        return status;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return trainings_end() != 0 || failed != 0;
+}
