@@ -82,6 +82,12 @@ const char *clvi_dataset_summary(const clvi_dataset *data);
  * archive of the same files give the same. */
 const char *clvi_dataset_fingerprint(const clvi_dataset *data);
 
+/* Mean seconds that reading and decoding one of the first `count` images of a split takes this
+ * thread; what is kept in memory is read and decoded all the same. Images that cannot be read are
+ * passed over; both 0 where none is left. Errors: CLV_E_MEMORY. */
+clv_status clvi_dataset_time_images(const clvi_dataset *data, clvi_split split, size_t count,
+                                    double *read, double *decode, clv_error *error) CLV_MUST_CHECK;
+
 /* Hands out batches in a given order, decoded by worker threads ahead of use. What is delivered
  * does not depend on their number. Thread: one caller at a time for each loader; several loaders
  * may share a data set. */

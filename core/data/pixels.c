@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "data/dataset_internal.h"
 
+#include "base/clock.h"
 #include "base/process.h"
 #include "data/image.h"
 
@@ -75,4 +76,34 @@ clv_status clvi_pixels_get(clvi_dataset *data, uint32_t id, clvi_scratch *scratc
     if (status == CLV_E_DATA && data->skip_bad)
         atomic_store_explicit(state, CLVI_PIXELS_BAD, memory_order_relaxed);
     return status;
+}
+
+clv_status clvi_dataset_time_images(const clvi_dataset *data, clvi_split split, size_t count,
+                                    double *read, double *decode, clv_error *error)
+{
+    clvi_scratch scratch = {0};
+    uint8_t *pixels = clvi_malloc(data->image_bytes);
+    double reading = 0, decoding = 0;
+    size_t done = 0;
+    if (!pixels)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for an image of %zu bytes", data->image_bytes);
+    for (size_t i = 0; i < count && i < clvi_dataset_count(data, split); i++) {
+        const uint8_t *bytes;
+        size_t length;
+        const uint32_t id = clvi_dataset_sample(data, split, i)->id;
+        const double begin = clvi_now();
+        if (clvi_sources_read(&data->sources, id, &scratch, &bytes, &length, NULL) != CLV_OK)
+            continue;
+        const double middle = clvi_now();
+        if (clvi_image_load(bytes, length, "", &data->form, pixels, NULL) != CLV_OK)
+            continue;
+        reading += middle - begin;
+        decoding += clvi_now() - middle;
+        done++;
+    }
+    clvi_free(scratch.data);
+    clvi_free(pixels);
+    *read = done > 0 ? reading / (double)done : 0;
+    *decode = done > 0 ? decoding / (double)done : 0;
+    return CLV_OK;
 }

@@ -63,7 +63,7 @@ const char *clvi_figure_name(size_t index);
 double clvi_contestant_mean(const clvi_contestant *contestant, const char *figure);
 
 /* The tables, in this order. */
-enum { CLVI_COMPARISON_TABLES = 5 };
+enum { CLVI_COMPARISON_TABLES = 6 };
 /* tables: [CLVI_COMPARISON_TABLES], each to be freed with clvi_report_table_fini. */
 clv_status clvi_comparison_tables(const clvi_comparison *comparison, clvi_report_table *tables,
                                   clv_error *error) CLV_MUST_CHECK;

@@ -3,6 +3,7 @@
 #include "report/comparison.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* Runs that ended. */
 static size_t ended(const clvi_contestant *c)
@@ -256,14 +257,74 @@ static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv
     return CLV_OK;
 }
 
+/* ---- Parts of a step ---- */
+
+static const clvi_report_column step_columns[] = {
+    {"model", false, false}, {"part", false, false}, {"ms", true, false}, {"share", true, false}};
+
+/* One part of the first of a model's runs that measured them. */
+static void step_row(clvi_report_table *t, const char *model, const char *part, double ms,
+                     double wall)
+{
+    clvi_report_cell(t, "%s", model);
+    clvi_report_cell(t, "%s", part);
+    clvi_report_cell(t, ms < 9.995 ? "%.2f" : "%.1f", ms);
+    if (wall > 0)
+        clvi_report_cell(t, "%.1f %%", 100 * ms / wall);
+    else
+        clvi_report_cell(t, " ");
+}
+
+static void step_rows(const clvi_contestant *model, clvi_report_table *t)
+{
+    static const struct {
+        const char *key, *name;
+    } host[] = {{"read", "reading, of one thread"},
+                {"decode", "decoding, of one thread"},
+                {"wait", "waiting for images"},
+                {"upload", "upload"}};
+    const json_t *times = NULL;
+    for (size_t i = 0; i < model->run_count && !times; i++)
+        times = json_object_get(model->runs[i].record.summary, "step_ms");
+    if (!times)
+        return;
+    const double wall = json_number_value(json_object_get(times, "wall"));
+    char head[64];
+    snprintf(head, sizeof head, "a step of %.0f images",
+             json_number_value(json_object_get(times, "images")));
+    step_row(t, model->name, head, wall, wall);
+    for (size_t i = 0; i < sizeof host / sizeof *host; i++)
+        step_row(t, "", host[i].name, json_number_value(json_object_get(times, host[i].key)),
+                 i < 2 ? 0 : wall);
+    const char *part;
+    json_t *ms, *parts = json_object_get(times, "device");
+    json_object_foreach(parts, part, ms)
+    {
+        step_row(t, "", part, json_number_value(ms), wall);
+    }
+}
+
+static clv_status step_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Parts of a training step", step_columns,
+                                   sizeof step_columns / sizeof *step_columns, error));
+    for (size_t i = 0; i < c->count; i++)
+        step_rows(&c->contestants[i], t);
+    t->note =
+        "Of five steps after the training. Reading and decoding go on in other threads, ahead "
+        "of the steps; what they do not hide is waiting. The parts below upload are times of "
+        "kernels on the device.";
+    return CLV_OK;
+}
+
 /* ---- All ---- */
 
 clv_status clvi_comparison_tables(const clvi_comparison *c, clvi_report_table *tables,
                                   clv_error *error)
 {
     static clv_status (*const make[CLVI_COMPARISON_TABLES])(
-        const clvi_comparison *c, clvi_report_table *t,
-        clv_error *error) = {accuracy_table, test_table, training_table, equal_table, cost_table};
+        const clvi_comparison *c, clvi_report_table *t, clv_error *error) = {
+        accuracy_table, test_table, training_table, equal_table, cost_table, step_table};
     memset(tables, 0, CLVI_COMPARISON_TABLES * sizeof *tables);
     clv_status status = CLV_OK;
     for (size_t i = 0; i < CLVI_COMPARISON_TABLES && status == CLV_OK; i++) {

@@ -183,6 +183,17 @@ static int64_t multiply_adds(const clvi_mixture *mixture)
     return sum;
 }
 
+/* Measured last: it changes the variables. */
+static clv_status add_step_times(clvi_trainer *t, json_t *summary, clv_error *error)
+{
+    json_t *times;
+    if (!t->desc->step_times || !summary)
+        return CLV_OK;
+    CLV_TRY(clvi_step_times(t, &times, error));
+    json_object_set_new(summary, "step_ms", times);
+    return CLV_OK;
+}
+
 static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv_error *error)
 {
     clvi_device_counters counters;
@@ -203,10 +214,10 @@ static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv
     if (json && r->has_test)
         json_object_set_new(json, "test", clvi_score_json(&r->test));
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);
-    clv_status status = CLV_OK;
-    if (!json || !path)
+    clv_status status = add_step_times(t, json, error);
+    if (status == CLV_OK && (!json || !path))
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the summary");
-    else
+    else if (status == CLV_OK)
         status = clvi_json_write(path, json, error);
     clvi_free(path);
     json_decref(json);

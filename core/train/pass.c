@@ -53,7 +53,9 @@ clv_status clvi_trainer_begin_epoch(clvi_trainer *t, clv_error *error)
 static clv_status batch(clvi_trainer *t, double share, double *weight, bool *done, clv_error *error)
 {
     clvi_batch b;
+    const double begin = clvi_now();
     CLV_TRY(clvi_loader_next(t->train_loader, &b, error));
+    t->waited += clvi_now() - begin;
     *done = b.count == 0;
     if (*done)
         return CLV_OK;

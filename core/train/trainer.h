@@ -39,6 +39,7 @@ typedef struct clvi_trainer {
     clvi_philox_key shuffle_key;
     clvi_sampler sampler;
     double began, deadline; /* clock; deadline 0: none */
+    double waited;          /* seconds for batches of training */
     bool validating;        /* a validation pass runs, or failed */
     /* Called after the backward pass of each batch, and after each batch of validation; NULL:
      * nobody looks. */
@@ -98,6 +99,14 @@ double clvi_pass_mean(const clvi_pass *pass, double sum);
  * every number. Records CLV_E_NUMERIC in `error`: the step and what wrote the first number that is
  * not finite, or `cause` where none is met. */
 clv_status clvi_replay(clvi_trainer *t, const clv_error *cause, clv_error *error) CLV_MUST_CHECK;
+
+/* ---- step_times.c ---- */
+
+/* Goes a few steps on from where the variables stand, which are of no use afterwards, and measures
+ * their parts: an object for summary.json, {"wall": …, "wait": …, "read": …, …, "device":
+ * {"expert.a forward": …}}, in milliseconds per step; where the device has no clock, without
+ * "device". The caller releases *out. */
+clv_status clvi_step_times(clvi_trainer *t, json_t **out, clv_error *error) CLV_MUST_CHECK;
 
 /* ---- finish.c ---- */
 

@@ -90,6 +90,8 @@ static void test_suite(void **state)
     contains(call_out, "\nAgainst ");
     contains(call_out, "reference\n");
     contains(call_out, "Equal time, equal epochs\n");
+    contains(call_out, "Parts of a training step\n");
+    contains(call_out, "expert.small backward ");
     contains(call_out, "page   runs/both.html\n");
     assert_true(exists("runs/tiny/summary.json") && exists("runs/wide/summary.json"));
     read_whole("runs/both.html", text, sizeof text);

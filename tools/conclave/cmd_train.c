@@ -15,6 +15,7 @@ static const cli_option options[] = {
     {"resume", NULL, "go on where RUN, or the last run, stands", 0, false},
     {"dry-run", NULL, "check images and memory and estimate the time; nothing is written", 0,
      false},
+    {"step-times", NULL, "at the end, measure the parts of a step for summary.json", 0, false},
     {"max-time", "TIME", "end after 90s, 10m, 2h, …: train.max_seconds", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,
@@ -29,6 +30,7 @@ typedef struct job {
     char *previous; /* what `last` was before; NULL: nothing */
     int lock;       /* on the run's folder; -1: none */
     bool resume;    /* the run was there before */
+    bool step_times;
 } job;
 
 /* ---- Signals ---- */
@@ -153,6 +155,7 @@ static clv_status train(job *j, clv_error *error)
                                   .plugins = j->session.plugins,
                                   .device = j->session.device,
                                   .run_dir = j->run,
+                                  .step_times = j->step_times,
                                   .resume = j->resume,
                                   .stop = &stop_asked,
                                   .progress = cli_session_show,
@@ -279,7 +282,7 @@ static clv_status go_on(job *j, const cli_args *args, clv_error *error)
 
 static clv_status run(const cli_args *args, clv_error *error)
 {
-    job j = {.lock = -1};
+    job j = {.lock = -1, .step_times = cli_flag(args, "step-times")};
     const clv_status status =
         cli_flag(args, "resume") ? go_on(&j, args, error) : begin(&j, args, error);
     clvi_run_unlock(j.lock);

@@ -155,6 +155,7 @@ static const char *const *child_words(const plan *p, const plan_run *run, const 
     if (words == NULL)
         return NULL;
     words[n++] = "train";
+    words[n++] = "--step-times";
     if (begun != NULL) {
         words[n++] = "--resume";
         words[n++] = begun;
