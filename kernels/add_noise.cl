@@ -3,6 +3,7 @@
  * and 1 give the first two normals of the four by Box and Muller, words 2 and 3 the others. Forward
  * and backward draw the same and nothing is stored. NDRange: group (g, s) of one work-item takes
  * g's share of sample s; 0 bytes of local memory. Outputs are overwritten. */
+#include "group.clh"
 #include "philox.clh"
 
 /* A word as a float in (0, 1), exact; see clv_philox_unit. */
@@ -34,15 +35,16 @@ static void normals(uint2 key, uint epoch, uint id, uint node, int e, float *out
 
 /* y = z + ε(softplus(s) + floor), softplus(s) = max(s, 0) + log(1 + exp(-|s|)). y, z, s [n, each],
  * ids [n]; share is a multiple of 4·CLV_V; y may be the very memory of z or s. */
-CLV_SINGLE __kernel void add_noise_fwd(__global float *y, ulong y_at, __global const float *z,
-                                       ulong z_at, __global const float *s, ulong s_at,
-                                       __global const uint *ids, ulong ids_at, int n, int each,
-                                       int share, uint key0, uint key1, uint epoch, uint node,
-                                       float floor)
+CLV_GROUP __kernel void add_noise_fwd(__global float *y, ulong y_at, __global const float *z,
+                                      ulong z_at, __global const float *s, ulong s_at,
+                                      __global const uint *ids, ulong ids_at, int n, int each,
+                                      int share, uint key0, uint key1, uint epoch, uint node,
+                                      float floor)
 {
     for (int r = (int)get_group_id(1); r < n; r += (int)get_num_groups(1)) {
         const size_t row = (size_t)r * each;
-        for (int e = CLV_BEGIN(share), end = CLV_END(each, share); e < end; e += 4 * CLV_V) {
+        for (int e = CLV_BEGIN(share) + 4 * CLV_FIRST, end = CLV_END(each, share); e < end;
+             e += 4 * CLV_STEP) {
             float noise[4 * CLV_V];
             normals((uint2)(key0, key1), epoch, ids[ids_at + (ulong)r], node, e, noise);
             for (int i = 0; i < 4 && e + i * CLV_V < end; i++) {
@@ -59,15 +61,16 @@ CLV_SINGLE __kernel void add_noise_fwd(__global float *y, ulong y_at, __global c
 
 /* gz = gy, gs = gy·ε·sigmoid(s); either may be NULL, and either may be the very memory of gy.
  * gz, gs, gy, s [n, each], the rest as above. */
-CLV_SINGLE __kernel void add_noise_bwd(__global float *gz, ulong gz_at, __global float *gs,
-                                       ulong gs_at, __global const float *gy, ulong gy_at,
-                                       __global const float *s, ulong s_at,
-                                       __global const uint *ids, ulong ids_at, int n, int each,
-                                       int share, uint key0, uint key1, uint epoch, uint node)
+CLV_GROUP __kernel void add_noise_bwd(__global float *gz, ulong gz_at, __global float *gs,
+                                      ulong gs_at, __global const float *gy, ulong gy_at,
+                                      __global const float *s, ulong s_at, __global const uint *ids,
+                                      ulong ids_at, int n, int each, int share, uint key0,
+                                      uint key1, uint epoch, uint node)
 {
     for (int r = (int)get_group_id(1); r < n; r += (int)get_num_groups(1)) {
         const size_t row = (size_t)r * each;
-        for (int e = CLV_BEGIN(share), end = CLV_END(each, share); e < end; e += 4 * CLV_V) {
+        for (int e = CLV_BEGIN(share) + 4 * CLV_FIRST, end = CLV_END(each, share); e < end;
+             e += 4 * CLV_STEP) {
             float noise[4 * CLV_V];
             if (gs)
                 normals((uint2)(key0, key1), epoch, ids[ids_at + (ulong)r], node, e, noise);

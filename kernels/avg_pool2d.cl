@@ -1,7 +1,7 @@
 /* avg_pool2d: mean over windows of kernel × kernel pixels, NHWC; padded pixels are not counted.
- * NDRange: groups of one work-item; forward: each a share of the n·oh output rows, backward: of the
- * n·h input rows; 0 bytes of local memory. Outputs are overwritten. */
-#include "vector.clh"
+ * NDRange: groups of CLV_ITEMS work-items; forward: each a share of the n·oh output rows, backward:
+ * of the n·h input rows; 0 bytes of local memory. Outputs are overwritten. */
+#include "group.clh"
 
 /* First and one past the last pixel of window o along an axis of `size` pixels. */
 static int2 window_of(int o, int kernel_size, int stride, int pad, int size)
@@ -11,20 +11,23 @@ static int2 window_of(int o, int kernel_size, int stride, int pad, int size)
 }
 
 /* y = mean of x over the window's pixels inside the picture. x [n, h, w, c], y [n, oh, ow, c]. */
-CLV_SINGLE __kernel void avg_pool2d_fwd(__global float *restrict y, ulong y_at,
-                                        __global const float *restrict x, ulong x_at, int n, int h,
-                                        int w, int c, int oh, int ow, int kernel_size, int stride,
-                                        int pad, int share)
+CLV_GROUP __kernel void avg_pool2d_fwd(__global float *restrict y, ulong y_at,
+                                       __global const float *restrict x, ulong x_at, int n, int h,
+                                       int w, int c, int oh, int ow, int kernel_size, int stride,
+                                       int pad, int share)
 {
     y += y_at;
     x += x_at;
+    const clv_span s = clv_span_for(c);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
         __global const float *in = x + (size_t)(r / oh) * h * w * c;
         const int2 rows = window_of(r % oh, kernel_size, stride, pad, h);
-        for (int ox = 0; ox < ow; ox++) {
+        CLV_ROWS(ox, s, 0, ow)
+        {
             const int2 columns = window_of(ox, kernel_size, stride, pad, w);
             const float scale = 1.0f / (float)((rows.y - rows.x) * (columns.y - columns.x));
-            for (int k = 0; k < c; k += CLV_V) {
+            CLV_COLUMNS(k, s, c)
+            {
                 floatV sum = (floatV)(0);
                 for (int iy = rows.x; iy < rows.y; iy++)
                     for (int ix = columns.x; ix < columns.y; ix++)
@@ -37,22 +40,25 @@ CLV_SINGLE __kernel void avg_pool2d_fwd(__global float *restrict y, ulong y_at,
 
 /* gx = the sum of gy/(pixels of the window) over the windows that hold the pixel: a gather.
  * gx [n, h, w, c], gy [n, oh, ow, c]. */
-CLV_SINGLE __kernel void avg_pool2d_bwd(__global float *restrict gx, ulong gx_at,
-                                        __global const float *restrict gy, ulong gy_at, int n,
-                                        int h, int w, int c, int oh, int ow, int kernel_size,
-                                        int stride, int pad, int share)
+CLV_GROUP __kernel void avg_pool2d_bwd(__global float *restrict gx, ulong gx_at,
+                                       __global const float *restrict gy, ulong gy_at, int n, int h,
+                                       int w, int c, int oh, int ow, int kernel_size, int stride,
+                                       int pad, int share)
 {
     gx += gx_at;
     gy += gy_at;
+    const clv_span s = clv_span_for(c);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
         const int ih = r % h;
         __global const float *from = gy + (size_t)(r / h) * oh * ow * c;
         const int y0 = max((ih + pad - kernel_size + stride) / stride, 0);
         const int y1 = min((ih + pad) / stride, oh - 1);
-        for (int iw = 0; iw < w; iw++) {
+        CLV_ROWS(iw, s, 0, w)
+        {
             const int x0 = max((iw + pad - kernel_size + stride) / stride, 0);
             const int x1 = min((iw + pad) / stride, ow - 1);
-            for (int k = 0; k < c; k += CLV_V) {
+            CLV_COLUMNS(k, s, c)
+            {
                 floatV sum = (floatV)(0);
                 for (int oy = y0; oy <= y1; oy++) {
                     const int2 rows = window_of(oy, kernel_size, stride, pad, h);

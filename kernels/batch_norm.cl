@@ -2,8 +2,9 @@
  *     y = act(p), p = (z - mean)·invstd·gamma + beta, invstd = 1/√(var + eps).
  * z [pixels, c]. Sums run over groups of pixels first and over the groups afterwards, in an order
  * that depends on the shapes only. Host side: core/ops/batch_norm_kernels.c. NDRange of every
- * kernel: groups of one work-item, 0 bytes of local memory. Outputs are overwritten.
+ * kernel but batch_norm_fold: groups of CLV_ITEMS work-items (group.clh). Outputs are overwritten.
  */
+#include "group.clh"
 #include "activation.clh"
 
 /* Vectors of channels that are passed together, pixel after pixel: a line or two of memory at a
@@ -27,14 +28,36 @@ static void load_span(floatV *to, __global const float *p, int left)
 /* Mean and sum of squared deviations of the pixels [g·share, (g + 1)·share), per channel:
  * stats[g][c] and stats[G + g][c] for the G groups. Summed about the group's first pixel, so that
  * nothing is lost where the mean is large. */
-CLV_SINGLE __kernel void batch_norm_stats(__global float *restrict stats, ulong stats_at,
-                                          __global const float *restrict z, ulong z_at, int pixels,
-                                          int c, int share)
+CLV_GROUP __kernel void batch_norm_stats(__global float *restrict stats, ulong stats_at,
+                                         __global const float *restrict z, ulong z_at, int pixels,
+                                         int c, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
     const floatV count = (floatV)(end - begin);
     stats += stats_at + (size_t)get_group_id(0) * c;
     z += z_at;
+#if CLV_ITEMS > 1
+    CLV_SCRATCH(scratch);
+    const clv_span s = clv_span_for(c);
+    CLV_COLUMNS_TOGETHER(j, s, c)
+    {
+        const int left = c - j;
+        const floatV shift = clv_load(z + (size_t)begin * c + j, left, 0);
+        floatV sum = (floatV)(0), square = (floatV)(0);
+        CLV_ROWS(r, s, begin, end)
+        {
+            const floatV d = clv_load(z + (size_t)r * c + j, left, 0) - shift;
+            sum += d;
+            square = fma(d, d, square);
+        }
+        sum = clv_down_sum(sum, s, scratch);
+        square = clv_down_sum(square, s, scratch);
+        if (s.lane == 0) {
+            clv_store(shift + sum / count, stats + j, left);
+            clv_store(square - sum * sum / count, stats + (size_t)get_num_groups(0) * c + j, left);
+        }
+    }
+#else
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV shift[NORM_SPAN], sum[NORM_SPAN], square[NORM_SPAN];
@@ -55,33 +78,40 @@ CLV_SINGLE __kernel void batch_norm_stats(__global float *restrict stats, ulong 
                       stats + (size_t)get_num_groups(0) * c + i, c - i);
         }
     }
+#endif
 }
 
 /* From the groups' statistics (`groups` of them, `share` pixels each, the last one what is left)
  * the batch's: saved[0][c] mean, saved[1][c] invstd. Running statistics take a share of `momentum`,
  * the variance with pixels - 1 as PyTorch; not at all where pixels is 1 (running_mean NULL).
  * NDRange: group g takes the channels [g·CLV_V, (g + 1)·CLV_V). */
-CLV_SINGLE __kernel void batch_norm_finish(__global float *restrict saved, ulong saved_at,
-                                           __global float *restrict running_mean, ulong mean_at,
-                                           __global float *restrict running_var, ulong var_at,
-                                           __global const float *restrict stats, ulong stats_at,
-                                           int pixels, int c, int groups, int share, float eps,
-                                           float momentum)
+CLV_GROUP __kernel void batch_norm_finish(__global float *restrict saved, ulong saved_at,
+                                          __global float *restrict running_mean, ulong mean_at,
+                                          __global float *restrict running_var, ulong var_at,
+                                          __global const float *restrict stats, ulong stats_at,
+                                          int pixels, int c, int groups, int share, float eps,
+                                          float momentum)
 {
+    CLV_SCRATCH(scratch);
+    const clv_span s = clv_span_of(1);
     const int j = (int)get_group_id(0) * CLV_V, left = c - j;
     __global const float *means = stats + stats_at + j, *squares = means + (size_t)groups * c;
     const floatV first = clv_load(means, left, 0);
     floatV sum = (floatV)(0), square = (floatV)(0);
-    for (int g = 0; g < groups; g++) {
+    for (int g = CLV_ITEM; g < groups; g += CLV_ITEMS) {
         const floatV count = (floatV)(min(share, pixels - g * share));
         sum = fma(count, clv_load(means + (size_t)g * c, left, 0) - first, sum);
     }
+    sum = clv_down_sum(sum, s, scratch);
     const floatV mean = first + sum / (floatV)(pixels);
-    for (int g = 0; g < groups; g++) {
+    for (int g = CLV_ITEM; g < groups; g += CLV_ITEMS) {
         const floatV count = (floatV)(min(share, pixels - g * share));
         const floatV d = clv_load(means + (size_t)g * c, left, 0) - mean;
         square += fma(count * d, d, clv_load(squares + (size_t)g * c, left, 0));
     }
+    square = clv_down_sum(square, s, scratch);
+    if (CLV_ITEM > 0)
+        return;
     /* A single pixel, or equal ones: rounding must not make it negative. */
     square = max(square, (floatV)(0));
     clv_store(mean, saved + saved_at + j, left);
@@ -120,16 +150,33 @@ CLV_SINGLE __kernel void batch_norm_fold(__global float *restrict fold, ulong fo
 
 /* y = act(p). saved: mean and invstd, [2][c]. z, y [pixels, c]; y may be the very memory of z.
  * NDRange: group g takes `share` pixels. */
-CLV_SINGLE __kernel void batch_norm_apply(__global float *y, ulong y_at, __global const float *z,
-                                          ulong z_at, __global const float *restrict saved,
-                                          ulong saved_at, __global const float *restrict gamma,
-                                          ulong gamma_at, __global const float *restrict beta,
-                                          ulong beta_at, int pixels, int c, int act, int share)
+CLV_GROUP __kernel void batch_norm_apply(__global float *y, ulong y_at, __global const float *z,
+                                         ulong z_at, __global const float *restrict saved,
+                                         ulong saved_at, __global const float *restrict gamma,
+                                         ulong gamma_at, __global const float *restrict beta,
+                                         ulong beta_at, int pixels, int c, int act, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
     y += y_at;
     z += z_at;
     saved += saved_at;
+#if CLV_ITEMS > 1
+    const clv_span s = clv_span_for(c);
+    CLV_COLUMNS(j, s, c)
+    {
+        const int left = c - j;
+        const floatV mean = clv_load(saved + j, left, 0);
+        const floatV scale =
+            clv_load(saved + c + j, left, 0) * clv_load(gamma + gamma_at + j, left, 0);
+        const floatV shift = clv_load(beta + beta_at + j, left, 0);
+        CLV_ROWS(r, s, begin, end)
+        {
+            const size_t at = (size_t)r * c + j;
+            const floatV p = fma(clv_load(z + at, left, 0) - mean, scale, shift);
+            clv_store(clv_act(p, act), y + at, left);
+        }
+    }
+#else
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
@@ -147,23 +194,51 @@ CLV_SINGLE __kernel void batch_norm_apply(__global float *y, ulong y_at, __globa
                 clv_store(clv_act(p, act), y + at, c - i);
             }
     }
+#endif
 }
 
 /* Per group of `share` pixels: sums[g][0][c] = Σ dp, sums[g][1][c] = Σ dp·n, where dp = dy·act'(p)
  * and n = (z - mean)·invstd: parts of the gradients to beta and gamma. */
-CLV_SINGLE __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulong sums_at,
-                                             __global const float *restrict z, ulong z_at,
-                                             __global const float *restrict dy, ulong dy_at,
-                                             __global const float *restrict saved, ulong saved_at,
-                                             __global const float *restrict gamma, ulong gamma_at,
-                                             __global const float *restrict beta, ulong beta_at,
-                                             int pixels, int c, int act, int share)
+CLV_GROUP __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulong sums_at,
+                                            __global const float *restrict z, ulong z_at,
+                                            __global const float *restrict dy, ulong dy_at,
+                                            __global const float *restrict saved, ulong saved_at,
+                                            __global const float *restrict gamma, ulong gamma_at,
+                                            __global const float *restrict beta, ulong beta_at,
+                                            int pixels, int c, int act, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
     sums += sums_at + (size_t)get_group_id(0) * 2 * c;
     z += z_at;
     dy += dy_at;
     saved += saved_at;
+#if CLV_ITEMS > 1
+    CLV_SCRATCH(scratch);
+    const clv_span s = clv_span_for(c);
+    CLV_COLUMNS_TOGETHER(j, s, c)
+    {
+        const int left = c - j;
+        const floatV mean = clv_load(saved + j, left, 0);
+        const floatV invstd = clv_load(saved + c + j, left, 0);
+        const floatV scale = clv_load(gamma + gamma_at + j, left, 0);
+        const floatV shift = clv_load(beta + beta_at + j, left, 0);
+        floatV sum = (floatV)(0), product = (floatV)(0);
+        CLV_ROWS(r, s, begin, end)
+        {
+            const size_t at = (size_t)r * c + j;
+            const floatV n = (clv_load(z + at, left, 0) - mean) * invstd;
+            const floatV dp = clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
+            sum += dp;
+            product = fma(dp, n, product);
+        }
+        sum = clv_down_sum(sum, s, scratch);
+        product = clv_down_sum(product, s, scratch);
+        if (s.lane == 0) {
+            clv_store(sum, sums + j, left);
+            clv_store(product, sums + c + j, left);
+        }
+    }
+#else
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
@@ -190,23 +265,30 @@ CLV_SINGLE __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulon
             clv_store(product[k], sums + c + i, c - i);
         }
     }
+#endif
 }
 
 /* total[0][c], total[1][c]: the sums of batch_norm_bwd_sums over the groups, in their order; also
  * to dbeta and dgamma (NULL: not wanted). NDRange: as batch_norm_finish. */
-CLV_SINGLE __kernel void batch_norm_bwd_finish(__global float *restrict total, ulong total_at,
-                                               __global float *restrict dgamma, ulong dgamma_at,
-                                               __global float *restrict dbeta, ulong dbeta_at,
-                                               __global const float *restrict sums, ulong sums_at,
-                                               int c, int groups)
+CLV_GROUP __kernel void batch_norm_bwd_finish(__global float *restrict total, ulong total_at,
+                                              __global float *restrict dgamma, ulong dgamma_at,
+                                              __global float *restrict dbeta, ulong dbeta_at,
+                                              __global const float *restrict sums, ulong sums_at,
+                                              int c, int groups)
 {
     const int j = (int)get_group_id(0) * CLV_V, left = c - j;
+    CLV_SCRATCH(scratch);
+    const clv_span s = clv_span_of(1);
     floatV sum = (floatV)(0), product = (floatV)(0);
     sums += sums_at + j;
-    for (int g = 0; g < groups; g++, sums += 2 * c) {
-        sum += clv_load(sums, left, 0);
-        product += clv_load(sums + c, left, 0);
+    for (int g = CLV_ITEM; g < groups; g += CLV_ITEMS) {
+        sum += clv_load(sums + (size_t)g * 2 * c, left, 0);
+        product += clv_load(sums + (size_t)g * 2 * c + c, left, 0);
     }
+    sum = clv_down_sum(sum, s, scratch);
+    product = clv_down_sum(product, s, scratch);
+    if (CLV_ITEM > 0)
+        return;
     clv_store(sum, total + total_at + j, left);
     clv_store(product, total + total_at + c + j, left);
     if (dbeta)
@@ -218,14 +300,14 @@ CLV_SINGLE __kernel void batch_norm_bwd_finish(__global float *restrict total, u
 /* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again; total NULL: dz =
  * invstd·gamma·dp, for statistics that do not depend on z. dz may be the very memory of dy or z.
  * NDRange: group g takes `share` pixels. */
-CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
-                                             __global const float *z, ulong z_at,
-                                             __global const float *dy, ulong dy_at,
-                                             __global const float *restrict saved, ulong saved_at,
-                                             __global const float *restrict gamma, ulong gamma_at,
-                                             __global const float *restrict beta, ulong beta_at,
-                                             __global const float *restrict total, ulong total_at,
-                                             int pixels, int c, int act, int share)
+CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
+                                            __global const float *z, ulong z_at,
+                                            __global const float *dy, ulong dy_at,
+                                            __global const float *restrict saved, ulong saved_at,
+                                            __global const float *restrict gamma, ulong gamma_at,
+                                            __global const float *restrict beta, ulong beta_at,
+                                            __global const float *restrict total, ulong total_at,
+                                            int pixels, int c, int act, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
     dz += dz_at;
@@ -234,6 +316,30 @@ CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
     saved += saved_at;
     if (total)
         total += total_at;
+#if CLV_ITEMS > 1
+    const clv_span s = clv_span_for(c);
+    CLV_COLUMNS(j, s, c)
+    {
+        const int left = c - j;
+        const floatV mean = clv_load(saved + j, left, 0);
+        const floatV invstd = clv_load(saved + c + j, left, 0);
+        const floatV scale = clv_load(gamma + gamma_at + j, left, 0);
+        const floatV shift = clv_load(beta + beta_at + j, left, 0);
+        floatV sum = (floatV)(0), product = (floatV)(0);
+        if (total) {
+            sum = clv_load(total + j, left, 0) / (floatV)(pixels);
+            product = clv_load(total + c + j, left, 0) / (floatV)(pixels);
+        }
+        const floatV outer = scale * invstd;
+        CLV_ROWS(r, s, begin, end)
+        {
+            const size_t at = (size_t)r * c + j;
+            const floatV n = (clv_load(z + at, left, 0) - mean) * invstd;
+            const floatV dp = clv_load(dy + at, left, 0) * clv_act_grad(fma(n, scale, shift), act);
+            clv_store(outer * (dp - fma(n, product, sum)), dz + at, left);
+        }
+    }
+#else
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
@@ -262,4 +368,5 @@ CLV_SINGLE __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                 clv_store(scale[k] * invstd[k] * (dp - fma(n, product[k], sum[k])), dz + at, c - i);
             }
     }
+#endif
 }

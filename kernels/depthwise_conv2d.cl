@@ -1,9 +1,10 @@
 /* Depthwise convolution of NHWC pictures: each channel with a filter of its own; and its gradients.
  * A work-item takes whole rows, of these blocks of DW_BLOCK pixels, and of a block CLV_V channels
  * at a time in registers, so that a pixel which several taps read is loaded once. NDRange of every
- * kernel: groups of one work-item, 0 bytes of local memory. All sums run in an order that depends
- * on the shapes only. Outputs are overwritten. */
+ * kernel: groups of CLV_ITEMS work-items (group.clh), side by side along the channels. All sums run
+ * in an order that depends on the shapes only. Outputs are overwritten. */
 #include "activation.clh"
+#include "group.clh"
 
 /* Height and width of the filter and stride, where they are known while compiling; 0: any. Where
  * they are known there are at least CLV_V channels, and the last vector begins at c - CLV_V: it
@@ -39,8 +40,12 @@
 
 /* Output pixels that the gradient to the filter takes at a time, and channels of a work-group
  * there. */
-#define DW_PIXELS   4
+#define DW_PIXELS 4
+#if CLV_ITEMS > 1
+#define DW_CHANNELS CLV_STEP
+#else
 #define DW_CHANNELS (4 * CLV_V)
+#endif
 
 /* Unrolled, what follows would be most of the program. */
 #define DW_ROLLED _Pragma("clang loop unroll(disable)")
@@ -176,7 +181,7 @@ static void convolve_block(const line *l, int at, bool known, floatV start, __gl
 /* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :]·f[a, b, :] + bias), x zero outside
  * the picture. x [n, h, w, c], f [kh, kw, c], bias [c] or NULL, y [n, oh, ow, c]; sum, as y: what
  * act is taken of, NULL where it is not wanted. Group g: a share of the n·oh rows of y. */
-CLV_SINGLE __kernel void depthwise_conv2d_fwd(
+CLV_GROUP __kernel void depthwise_conv2d_fwd(
     __global float *restrict y, ulong y_at, __global float *restrict sum, ulong sum_at,
     __global const float *restrict x, ulong x_at, __global const float *restrict f, ulong f_at,
     __global const float *restrict bias, ulong bias_at, int n, int h, int w, int c, int kh, int kw,
@@ -190,13 +195,15 @@ CLV_SINGLE __kernel void depthwise_conv2d_fwd(
     l.step = sw;
     l.w = w;
     l.c = c;
+    const clv_span s = clv_span_for(c);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
         const int top = r % oh * sh - pt, a = max(0, -top);
         l.rows = max(0, min(kh, h - top) - a);
         const size_t from = ((size_t)(r / oh) * h + (l.rows > 0 ? top + a : 0)) * w * c;
         /* Pixels outside, channels inside: memory is read and written nearly as it lies. */
-        for (int first = 0; first < ow; first += DW_BLOCK)
-            for (int k0 = 0; k0 < c; k0 += CLV_V) {
+        for (int first = s.lane * DW_BLOCK; first < ow; first += s.lanes * DW_BLOCK)
+            CLV_COLUMNS(k0, s, c)
+            {
                 const int k = DW_CHANNEL(k0, c);
                 const size_t to = ((size_t)r * ow + first) * c + k;
                 l.in = x + x_at + from + k;
@@ -214,12 +221,12 @@ CLV_SINGLE __kernel void depthwise_conv2d_fwd(
  * column q - t of dz: for each p a convolution of step 1 with part of the filter, backwards; rows
  * alike. gx [n, h, w, c], dz [n, oh, ow, c], f [kh, kw, c]. Group g: a share of the n·h rows of gx.
  */
-CLV_SINGLE __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, ulong gx_at,
-                                                   __global const float *restrict dz, ulong dz_at,
-                                                   __global const float *restrict f, ulong f_at,
-                                                   int n, int h, int w, int c, int kh, int kw,
-                                                   int sh, int sw, int pt, int pl, int oh, int ow,
-                                                   int share)
+CLV_GROUP __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, ulong gx_at,
+                                                  __global const float *restrict dz, ulong dz_at,
+                                                  __global const float *restrict f, ulong f_at,
+                                                  int n, int h, int w, int c, int kh, int kw,
+                                                  int sh, int sw, int pt, int pl, int oh, int ow,
+                                                  int share)
 {
     line l;
     l.in_row = ow * c;
@@ -228,6 +235,7 @@ CLV_SINGLE __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, 
     l.step = 1;
     l.w = ow;
     l.c = c;
+    const clv_span s = clv_span_for(c);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
         /* Rows q - t of dz for t in [t0, t1]. */
         const int q = (r % h + pt) / sh, p = (r % h + pt) % sh;
@@ -241,8 +249,9 @@ CLV_SINGLE __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, 
             l.taps = max(0, (kw - phase + sw - 1) / sw);
             const int f_left = l.taps > 0 ? phase + (l.taps - 1) * sw : 0;
             const int at = (j + pl) / sw - l.taps + 1;
-            for (int first = 0; first < pixels; first += DW_BLOCK)
-                for (int k0 = 0; k0 < c; k0 += CLV_V) {
+            for (int first = s.lane * DW_BLOCK; first < pixels; first += s.lanes * DW_BLOCK)
+                CLV_COLUMNS(k0, s, c)
+                {
                     const int k = DW_CHANNEL(k0, c);
                     const size_t to = ((size_t)r * w + j + first * sw) * c + k;
                     l.in = dz + dz_at + from + k;
@@ -314,6 +323,35 @@ static void add_products(const place *p, const reach *r, int first, floatV acc[D
     }
 }
 
+#if CLV_ITEMS > 1
+/* Rows [begin, end) of the outputs into to[tap][channel]: every lane takes some of the rows, and
+ * what the lanes have is added at the end. mine: these channels exist. Called by all work-items
+ * together. */
+static void add_rows(const place *p, int begin, int end, __global float *to, bool mine, clv_span s,
+                     __local floatV *scratch)
+{
+    floatV acc[DW_K * DW_K];
+    CLV_UNROLL
+    for (int t = 0; t < DW_K * DW_K; t++)
+        acc[t] = (floatV)(0);
+    CLV_ROWS(r, s, begin, mine ? end : begin)
+    {
+        const reach here = reach_of(p, r);
+        for (int first = 0; first < p->ow; first += DW_PIXELS)
+            add_products(p, &here, first, acc);
+    }
+    float sums[DW_K * DW_K * CLV_V];
+    CLV_UNROLL
+    for (int t = 0; t < DW_K * DW_K; t++)
+        vstoreV(acc[t], t, sums);
+    DW_ROLLED
+    for (int t = 0; t < DW_K * DW_K; t++) {
+        const floatV sum = clv_down_sum(vloadV(t, sums), s, scratch);
+        if (mine && s.lane == 0)
+            vstoreV(sum, 0, to + t * p->c);
+    }
+}
+#else
 /* Rows [begin, end) of the outputs into to[tap][channel]; of the channels those from `skip` on are
  * this work-item's. fresh: `to` holds nothing yet. */
 static void add_rows(const place *p, int begin, int end, __global float *to, int skip, bool fresh)
@@ -339,6 +377,30 @@ static void add_rows(const place *p, int begin, int end, __global float *to, int
     for (int t = 0; t < DW_K * DW_K; t++)
         for (int i = skip; i < CLV_V; i++)
             to[t * p->c + i] = sums[t * CLV_V + i];
+}
+#endif
+#elif CLV_ITEMS > 1
+static void add_rows(const place *p, int begin, int end, __global float *to, bool mine, clv_span s,
+                     __local floatV *scratch)
+{
+    for (int a = 0; a < p->kh; a++)
+        for (int b = 0; b < p->kw; b++) {
+            const int from = max(0, (p->pl - b + p->sw - 1) / p->sw);
+            const int stop = min(p->ow, (p->w - 1 + p->pl - b + p->sw) / p->sw);
+            floatV acc = (floatV)(0);
+            CLV_ROWS(r, s, begin, mine ? end : begin)
+            {
+                const reach here = reach_of(p, r);
+                __global const float *x = here.x + ((long)a * p->w - p->pl + b) * p->c;
+                if (a >= here.from && a < here.to)
+                    for (int i = from; i < stop; i++)
+                        acc = fma(clv_load(x + (long)i * p->sw * p->c, p->left, 0),
+                                  clv_load(here.dz + (long)i * p->c, p->left, 0), acc);
+            }
+            acc = clv_down_sum(acc, s, scratch);
+            if (mine && s.lane == 0)
+                clv_store(acc, to + (a * p->kw + b) * p->c, p->left);
+        }
 }
 #else
 /* The same for any filter; skip is 0. */
@@ -371,12 +433,12 @@ static void add_rows(const place *p, int begin, int end, __global float *to, int
  * `part` every `piece` rows, so that these stay in the nearest caches while all channels go over
  * them. x [n, h, w, c], dz [n, oh, ow, c]; rows: n·oh. Group (g, q): chunk, channels
  * [q·DW_CHANNELS, …). */
-CLV_SINGLE __kernel void depthwise_conv2d_bwd_param(__global float *restrict part, ulong part_at,
-                                                    __global const float *restrict x, ulong x_at,
-                                                    __global const float *restrict dz, ulong dz_at,
-                                                    int rows, int h, int w, int c, int kh, int kw,
-                                                    int sh, int sw, int pt, int pl, int oh, int ow,
-                                                    int chunk, int piece)
+CLV_GROUP __kernel void depthwise_conv2d_bwd_param(__global float *restrict part, ulong part_at,
+                                                   __global const float *restrict x, ulong x_at,
+                                                   __global const float *restrict dz, ulong dz_at,
+                                                   int rows, int h, int w, int c, int kh, int kw,
+                                                   int sh, int sw, int pt, int pl, int oh, int ow,
+                                                   int chunk, int piece)
 {
     const int begin = CLV_BEGIN(chunk), end = CLV_END(rows, chunk);
     const int c0 = (int)get_group_id(1) * DW_CHANNELS, c1 = min(c, c0 + DW_CHANNELS);
@@ -393,6 +455,15 @@ CLV_SINGLE __kernel void depthwise_conv2d_bwd_param(__global float *restrict par
     p.pl = pl;
     p.oh = oh;
     p.ow = ow;
+#if CLV_ITEMS > 1
+    CLV_SCRATCH(scratch);
+    const clv_span s = clv_span_for(c1 - c0);
+    const int k = c0 + s.column * CLV_V;
+    p.x = x + x_at + k;
+    p.dz = dz + dz_at + k;
+    p.left = c - k;
+    add_rows(&p, begin, end, part + k, k < c1, s, scratch);
+#else
     for (int start = begin; start < end; start += piece)
         for (int k0 = c0; k0 < c1; k0 += CLV_V) {
             const int k = DW_CHANNEL(k0, c);
@@ -401,4 +472,5 @@ CLV_SINGLE __kernel void depthwise_conv2d_bwd_param(__global float *restrict par
             p.left = c - k;
             add_rows(&p, start, min(end, start + piece), part + k, k0 - k, start == begin);
         }
+#endif
 }

@@ -3,14 +3,15 @@
  * rate·2^32: forward and backward draw the same mask and nothing is stored.
  * NDRange: group (g, n) of one work-item takes g's share of sample n; 0 bytes of local memory.
  * Outputs are overwritten and may be the very memory of the input. */
+#include "group.clh"
 #include "philox.clh"
 
 /* y = x·mask/(1 - rate); forward, and backward with gy for x. x, y [n, each], ids [n];
  * share is a multiple of 4·CLV_V; scale = 1/(1 - rate). */
-CLV_SINGLE __kernel void dropout_apply(__global float *y, ulong y_at, __global const float *x,
-                                       ulong x_at, __global const uint *ids, ulong ids_at, int n,
-                                       int each, int share, uint key0, uint key1, uint epoch,
-                                       uint node, uint threshold, float scale)
+CLV_GROUP __kernel void dropout_apply(__global float *y, ulong y_at, __global const float *x,
+                                      ulong x_at, __global const uint *ids, ulong ids_at, int n,
+                                      int each, int share, uint key0, uint key1, uint epoch,
+                                      uint node, uint threshold, float scale)
 {
     uint lane[CLV_V];
     for (int i = 0; i < CLV_V; i++)
@@ -20,7 +21,8 @@ CLV_SINGLE __kernel void dropout_apply(__global float *y, ulong y_at, __global c
         const uint id = ids[ids_at + (ulong)s];
         __global const float *in = x + x_at + (size_t)s * each;
         __global float *out = y + y_at + (size_t)s * each;
-        for (int e = CLV_BEGIN(share), end = CLV_END(each, share); e < end; e += 4 * CLV_V) {
+        for (int e = CLV_BEGIN(share) + 4 * CLV_FIRST, end = CLV_END(each, share); e < end;
+             e += 4 * CLV_STEP) {
             uintV words[4], word[4];
             clv_philox_lanes((uint2)(key0, key1), epoch, id, node, lanes + (uint)(e / 4), words);
             clv_philox_order(words, word);
@@ -35,10 +37,10 @@ CLV_SINGLE __kernel void dropout_apply(__global float *y, ulong y_at, __global c
 }
 
 /* y = x, for inference where y has memory of its own. x, y [total]. */
-CLV_SINGLE __kernel void dropout_copy(__global float *restrict y, ulong y_at,
-                                      __global const float *restrict x, ulong x_at, int total,
-                                      int share)
+CLV_GROUP __kernel void dropout_copy(__global float *restrict y, ulong y_at,
+                                     __global const float *restrict x, ulong x_at, int total,
+                                     int share)
 {
-    for (int i = CLV_BEGIN(share), end = CLV_END(total, share); i < end; i += CLV_V)
+    for (int i = CLV_BEGIN(share) + CLV_FIRST, end = CLV_END(total, share); i < end; i += CLV_STEP)
         clv_store(clv_load(x + x_at + i, end - i, 0), y + y_at + i, end - i);
 }

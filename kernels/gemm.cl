@@ -1,6 +1,8 @@
 /* Matrix products, row-major: c[m, n] = op(a)[m, k] · op(b)[k, n]. Host side: core/runtime/gemm.c.
- * NDRange of every kernel: groups of one work-item, 0 bytes of local memory. The order of summation
- * depends on the shapes only. */
+ * NDRange of every kernel but gemm_reduce
+ * and gemm_sum, which every form uses: groups of one work-item, 0 bytes of local memory. The order
+ * of summation depends on the shapes only. */
+#include "group.clh"
 #include "wide.clh"
 
 /* Copies a matrix into blocks of CLV_NB columns, zeros beyond column n:
@@ -154,20 +156,23 @@ CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
 
 /* c[m, n] = part[0] + part[1] + … + part[parts - 1] (+ bias) (+ c), summed in this order; part[s]
  * [m, n] dense, c's rows ldc apart. NDRange: group g takes `share` rows. */
-CLV_SINGLE __kernel void gemm_reduce(__global float *restrict c, ulong c_at,
-                                     __global const float *restrict part, ulong part_at,
-                                     __global const float *restrict bias, ulong bias_at, int m,
-                                     int n, int ldc, int parts, int flags, int share)
+CLV_GROUP __kernel void gemm_reduce(__global float *restrict c, ulong c_at,
+                                    __global const float *restrict part, ulong part_at,
+                                    __global const float *restrict bias, ulong bias_at, int m,
+                                    int n, int ldc, int parts, int flags, int share)
 {
     part += part_at;
     bias += bias_at;
-    for (int i = CLV_BEGIN(share), end = CLV_END(m, share); i < end; i++) {
+    const clv_span s = clv_span_for(n);
+    CLV_ROWS(i, s, CLV_BEGIN(share), CLV_END(m, share))
+    {
         __global float *row = c + c_at + (size_t)i * ldc;
-        for (int j = 0; j < n; j += CLV_V) {
+        CLV_COLUMNS(j, s, n)
+        {
             const int left = n - j;
             floatV v = (floatV)(0);
-            for (int s = 0; s < parts; s++)
-                v += clv_load(part + ((size_t)s * m + i) * n + j, left, 0);
+            for (int p = 0; p < parts; p++)
+                v += clv_load(part + ((size_t)p * m + i) * n + j, left, 0);
             if (flags & GEMM_BIAS)
                 v += clv_load(bias + j, left, 0);
             if (flags & GEMM_ACCUMULATE)
@@ -179,14 +184,14 @@ CLV_SINGLE __kernel void gemm_reduce(__global float *restrict c, ulong c_at,
 
 /* to[i] = Σ part[s·total + i] over s < parts, summed in this order; to [total]. Overwrites.
  * NDRange: group g takes the elements [g·share, (g + 1)·share). */
-CLV_SINGLE __kernel void gemm_sum(__global float *restrict to, ulong to_at,
-                                  __global const float *restrict part, ulong part_at, int total,
-                                  int parts, int share)
+CLV_GROUP __kernel void gemm_sum(__global float *restrict to, ulong to_at,
+                                 __global const float *restrict part, ulong part_at, int total,
+                                 int parts, int share)
 {
     const int end = CLV_END(total, share);
     to += to_at;
     part += part_at;
-    for (int i = CLV_BEGIN(share); i < end; i += CLV_V) {
+    for (int i = CLV_BEGIN(share) + CLV_FIRST; i < end; i += CLV_STEP) {
         const int left = end - i;
         floatV v = clv_load(part + i, left, 0);
         for (int s = 1; s < parts; s++)

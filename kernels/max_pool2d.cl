@@ -2,7 +2,7 @@
  * among equals the first in row order wins; a NaN wins over everything. NDRange: groups of one
  * work-item; forward: each a share of the n·oh output rows, backward: of the n·h input rows; 0
  * bytes of local memory. Outputs are overwritten. */
-#include "vector.clh"
+#include "group.clh"
 
 /* The first min(left, CLV_V) bytes of v to p, and back. */
 static void store_bytes(ucharV v, __global uchar *p, int left)
@@ -31,9 +31,10 @@ static ucharV load_bytes(__global const uchar *p, int left)
  * the maximum and, where `index` is not NULL, its place (row·kernel + column) in the window, which
  * starts at row `top` and column `left_edge`, inside the picture or not. */
 static void pool_pixel(__global const float *in, __global float *out, __global uchar *index, int w,
-                       int c, int kernel_size, int4 window, int top, int left_edge)
+                       int c, int kernel_size, int4 window, int top, int left_edge, clv_span s)
 {
-    for (int k = 0; k < c; k += CLV_V) {
+    CLV_COLUMNS(k, s, c)
+    {
         const int left = c - k;
         floatV best = (floatV)(0);
         intV place = (intV)(-1);
@@ -53,54 +54,59 @@ static void pool_pixel(__global const float *in, __global float *out, __global u
 
 /* y = max over the window; saved [n, oh, ow, c] bytes: where in the window it was (NULL in
  * inference). x [n, h, w, c], y [n, oh, ow, c]; saved_at counts 4-byte elements. */
-CLV_SINGLE __kernel void max_pool2d_fwd(__global float *restrict y, ulong y_at,
-                                        __global uchar *restrict saved, ulong saved_at,
-                                        __global const float *restrict x, ulong x_at, int n, int h,
-                                        int w, int c, int oh, int ow, int kernel_size, int stride,
-                                        int pad, int share)
+CLV_GROUP __kernel void max_pool2d_fwd(__global float *restrict y, ulong y_at,
+                                       __global uchar *restrict saved, ulong saved_at,
+                                       __global const float *restrict x, ulong x_at, int n, int h,
+                                       int w, int c, int oh, int ow, int kernel_size, int stride,
+                                       int pad, int share)
 {
     y += y_at;
     if (saved)
         saved += saved_at * 4;
     x += x_at;
+    const clv_span s = clv_span_for(c);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
         __global const float *in = x + (size_t)(r / oh) * h * w * c;
         const int top = r % oh * stride - pad;
         int4 window;
         window.x = max(top, 0);
         window.y = min(top + kernel_size, h);
-        for (int ox = 0; ox < ow; ox++) {
+        CLV_ROWS(ox, s, 0, ow)
+        {
             const size_t at = ((size_t)r * ow + ox) * c;
             const int left_edge = ox * stride - pad;
             window.z = max(left_edge, 0);
             window.w = min(left_edge + kernel_size, w);
             pool_pixel(in, y + at, saved ? saved + at : 0, w, c, kernel_size, window, top,
-                       left_edge);
+                       left_edge, s);
         }
     }
 }
 
 /* gx = the sum of gy over the windows whose maximum the pixel was: a gather, so no two work-items
  * write one element. gx [n, h, w, c], gy [n, oh, ow, c], saved as max_pool2d_fwd left it. */
-CLV_SINGLE __kernel void max_pool2d_bwd(__global float *restrict gx, ulong gx_at,
-                                        __global const float *restrict gy, ulong gy_at,
-                                        __global const uchar *restrict saved, ulong saved_at, int n,
-                                        int h, int w, int c, int oh, int ow, int kernel_size,
-                                        int stride, int pad, int share)
+CLV_GROUP __kernel void max_pool2d_bwd(__global float *restrict gx, ulong gx_at,
+                                       __global const float *restrict gy, ulong gy_at,
+                                       __global const uchar *restrict saved, ulong saved_at, int n,
+                                       int h, int w, int c, int oh, int ow, int kernel_size,
+                                       int stride, int pad, int share)
 {
     gx += gx_at;
     gy += gy_at;
     saved += saved_at * 4;
+    const clv_span s = clv_span_for(c);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
         const int ih = r % h;
         const size_t first = (size_t)(r / h) * oh * ow * c;
         /* Windows with o·stride - pad <= i < o·stride - pad + kernel. */
         const int y0 = max((ih + pad - kernel_size + stride) / stride, 0);
         const int y1 = min((ih + pad) / stride, oh - 1);
-        for (int iw = 0; iw < w; iw++) {
+        CLV_ROWS(iw, s, 0, w)
+        {
             const int x0 = max((iw + pad - kernel_size + stride) / stride, 0);
             const int x1 = min((iw + pad) / stride, ow - 1);
-            for (int k = 0; k < c; k += CLV_V) {
+            CLV_COLUMNS(k, s, c)
+            {
                 const int left = c - k;
                 floatV sum = (floatV)(0);
                 for (int oy = y0; oy <= y1; oy++)

@@ -1,5 +1,5 @@
 /* Sums over a run's samples that stay on the device until somebody reads them. */
-#include "vector.clh"
+#include "group.clh"
 
 /* True in every lane whose number is infinite or no number; by its bits, so that fast-math cannot
  * take it away. */
@@ -7,18 +7,18 @@
 
 /* ranks[r]: how many classes stand before the label of row r, the first of equals before the
  * others: 0 is a right answer. -1 where a logit is not finite or the label is no class. logits
- * [rows, columns], labels, ranks [rows]; overwritten. NDRange: groups of one work-item, each a
- * share of the rows; 0 bytes of local memory. */
-CLV_SINGLE __kernel void metrics_rank(__global int *restrict ranks, ulong ranks_at,
-                                      __global const float *restrict logits, ulong logits_at,
-                                      __global const int *restrict labels, ulong labels_at,
-                                      int rows, int columns, int share)
+ * [rows, columns], labels, ranks [rows]; overwritten. NDRange: groups of CLV_ITEMS work-items, each
+ * a share of the rows; 0 bytes of local memory. */
+CLV_GROUP __kernel void metrics_rank(__global int *restrict ranks, ulong ranks_at,
+                                     __global const float *restrict logits, ulong logits_at,
+                                     __global const int *restrict labels, ulong labels_at, int rows,
+                                     int columns, int share)
 {
     int lane[CLV_V];
     for (int i = 0; i < CLV_V; i++)
         lane[i] = i;
     const intV lanes = vloadV(0, lane);
-    for (int r = CLV_BEGIN(share), end = CLV_END(rows, share); r < end; r++) {
+    for (int r = CLV_BEGIN(share) + CLV_ITEM, end = CLV_END(rows, share); r < end; r += CLV_ITEMS) {
         __global const float *in = logits + logits_at + (size_t)r * columns;
         const int label = labels[labels_at + r];
         const bool valid = label >= 0 && label < columns;

@@ -1,25 +1,25 @@
 /* pad: zeros around pictures, NHWC.
- * NDRange: groups of one work-item, each a share of the rows; 0 bytes of local memory. Outputs are
- * overwritten. */
-#include "vector.clh"
+ * NDRange: groups of CLV_ITEMS work-items, each a share of the rows; 0 bytes of local memory.
+ * Outputs are overwritten. */
+#include "group.clh"
 
 static void copy_row(__global float *restrict to, __global const float *restrict from, int count)
 {
-    for (int i = 0; i < count; i += CLV_V)
+    for (int i = CLV_FIRST; i < count; i += CLV_STEP)
         clv_store(clv_load(from + i, count - i, 0), to + i, count - i);
 }
 
 static void zero_row(__global float *to, int count)
 {
-    for (int i = 0; i < count; i += CLV_V)
+    for (int i = CLV_FIRST; i < count; i += CLV_STEP)
         clv_store((floatV)(0), to + i, count - i);
 }
 
 /* y[s, i, j, :] = x[s, i - top, j - left, :], 0 outside. x [n, h, w, c], y [n, oh, ow, c]. Group g:
  * a share of the n·oh rows of y. */
-CLV_SINGLE __kernel void pad_fwd(__global float *restrict y, ulong y_at,
-                                 __global const float *restrict x, ulong x_at, int n, int h, int w,
-                                 int c, int top, int left, int oh, int ow, int share)
+CLV_GROUP __kernel void pad_fwd(__global float *restrict y, ulong y_at,
+                                __global const float *restrict x, ulong x_at, int n, int h, int w,
+                                int c, int top, int left, int oh, int ow, int share)
 {
     for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
         __global float *out = y + y_at + (size_t)r * ow * c;
@@ -35,9 +35,9 @@ CLV_SINGLE __kernel void pad_fwd(__global float *restrict y, ulong y_at,
 }
 
 /* gx[s, i, j, :] = gy[s, i + top, j + left, :]. Group g: a share of the n·h rows of gx. */
-CLV_SINGLE __kernel void pad_bwd(__global float *restrict gx, ulong gx_at,
-                                 __global const float *restrict gy, ulong gy_at, int n, int h,
-                                 int w, int c, int top, int left, int oh, int ow, int share)
+CLV_GROUP __kernel void pad_bwd(__global float *restrict gx, ulong gx_at,
+                                __global const float *restrict gy, ulong gy_at, int n, int h, int w,
+                                int c, int top, int left, int oh, int ow, int share)
 {
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
         const size_t row = (size_t)(r / h) * oh + r % h + top;

@@ -4,15 +4,15 @@
  * the list.
  * NDRange: group (g, d) of one work-item takes g's share of destination d; 0 bytes of local memory.
  */
-#include "vector.clh"
+#include "group.clh"
 
 /* y[d, :] = Σ_r x[r, :] over the entries r with index[r] = d, in ascending order.
  * x, y [n, each], index [n], count [1]. Overwrites. */
-CLV_SINGLE __kernel void scatter_samples_fwd(__global float *restrict y, ulong y_at,
-                                             __global const float *restrict x, ulong x_at,
-                                             __global const int *restrict index, ulong index_at,
-                                             __global const int *restrict count, ulong count_at,
-                                             int n, int each, int share)
+CLV_GROUP __kernel void scatter_samples_fwd(__global float *restrict y, ulong y_at,
+                                            __global const float *restrict x, ulong x_at,
+                                            __global const int *restrict index, ulong index_at,
+                                            __global const int *restrict count, ulong count_at,
+                                            int n, int each, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(each, share);
     const int entries = min(count[count_at], n);
@@ -23,13 +23,13 @@ CLV_SINGLE __kernel void scatter_samples_fwd(__global float *restrict y, ulong y
             if (index[index_at + (ulong)r] != d)
                 continue;
             __global const float *in = x + x_at + (size_t)r * each;
-            for (int e = begin; e < end; e += CLV_V) {
+            for (int e = begin + CLV_FIRST; e < end; e += CLV_STEP) {
                 const floatV v = clv_load(in + e, end - e, 0);
                 clv_store(first ? v : clv_load(out + e, end - e, 0) + v, out + e, end - e);
             }
             first = false;
         }
-        for (int e = begin; first && e < end; e += CLV_V)
+        for (int e = begin + CLV_FIRST; first && e < end; e += CLV_STEP)
             clv_store((floatV)(0), out + e, end - e);
     }
 }

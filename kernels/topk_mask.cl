@@ -1,8 +1,8 @@
 /* topk_mask: softmax that keeps the k largest of each row (Shazeer et al. 2017; Fedus et al. 2021).
  * Ties go to the lowest index; a NaN counts as larger than anything, so that it is not lost.
- * NDRange: groups of one work-item, each a share of the rows; 0 bytes of local memory. Outputs are
- * overwritten. */
-#include "vector.clh"
+ * NDRange: groups of CLV_ITEMS work-items, each a share of the rows; 0 bytes of local memory.
+ * Outputs are overwritten. */
+#include "group.clh"
 
 static floatV key_of(floatV z)
 {
@@ -43,11 +43,11 @@ static void next_largest(__global const float *z, int columns, float *key, int *
 
 /* y_j = exp(z_j - m)/S for the k largest z of a row, exactly 0 for the others; m = max z, S the sum
  * of exp(z - m) over the chosen (before = 0) or over all (before = 1). y, z [rows, columns]. */
-CLV_SINGLE __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
-                                       __global const float *restrict z, ulong z_at, int rows,
-                                       int columns, int k, int before, int share)
+CLV_GROUP __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
+                                      __global const float *restrict z, ulong z_at, int rows,
+                                      int columns, int k, int before, int share)
 {
-    for (int r = CLV_BEGIN(share), end = CLV_END(rows, share); r < end; r++) {
+    for (int r = CLV_BEGIN(share) + CLV_ITEM, end = CLV_END(rows, share); r < end; r += CLV_ITEMS) {
         __global const float *in = z + z_at + (size_t)r * columns;
         __global float *out = y + y_at + (size_t)r * columns;
         float key = INFINITY, top = 0;
@@ -76,12 +76,12 @@ CLV_SINGLE __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
 /* gz_j = y_j gy_j - q_j Σ_i y_i gy_i, where q is y (before = 0) or the softmax of the whole row
  * (before = 1; z is read only then). gz, gy, y, z [rows, columns]; gz may be the very memory of gy.
  */
-CLV_SINGLE __kernel void topk_mask_bwd(__global float *gz, ulong gz_at, __global const float *gy,
-                                       ulong gy_at, __global const float *y, ulong y_at,
-                                       __global const float *z, ulong z_at, int rows, int columns,
-                                       int before, int share)
+CLV_GROUP __kernel void topk_mask_bwd(__global float *gz, ulong gz_at, __global const float *gy,
+                                      ulong gy_at, __global const float *y, ulong y_at,
+                                      __global const float *z, ulong z_at, int rows, int columns,
+                                      int before, int share)
 {
-    for (int r = CLV_BEGIN(share), end = CLV_END(rows, share); r < end; r++) {
+    for (int r = CLV_BEGIN(share) + CLV_ITEM, end = CLV_END(rows, share); r < end; r += CLV_ITEMS) {
         const size_t row = (size_t)r * columns;
         __global const float *g = gy + gy_at + row, *weight = y + y_at + row;
         __global const float *in = z + z_at + row;

@@ -9,9 +9,10 @@
 #include <stdio.h>
 
 enum {
-    PARAM_GROUPS = 32, /* chunks of a weight gradient, where the pictures give them */
-    PARAM_LEAST = 8,   /* outputs of each at least, per tap: the partial sums cost little then */
-    PARAM_VECTORS = 4, /* DW_CHANNELS of the kernel, in vectors */
+    PARAM_GROUPS = 32,  /* chunks of a weight gradient, where the pictures give them */
+    TILED_GROUPS = 128, /* the same for GPUs */
+    PARAM_LEAST = 8,    /* outputs of each at least, per tap: the partial sums cost little then */
+    PARAM_VECTORS = 4,  /* DW_CHANNELS of the kernel, in vectors */
     PARAM_PIECE = 1 << 15, /* elements of x and dz that stay in the nearest caches: 128 KiB */
 };
 
@@ -44,13 +45,23 @@ static clv_status shape(clvi_shape_request *r, clv_error *error)
 }
 
 /* The options of the kernels' variant: filters of 3 and 5 with strides of 1 and 2 are the
- * networks'. */
+ * networks'. Where several work-items share a group, two of them must not write the same channels
+ * (DW_CHANNEL). */
 static void options_of(const clvi_device *device, const clvi_conv *c, char out[32])
 {
+    const int vector = clvi_tuning_int(device, "vector"), items = clvi_tuning_int(device, "items");
     out[0] = '\0';
+    if (items > 1 && c->ci % vector != 0)
+        return;
     if (c->kh == c->kw && (c->kh == 3 || c->kh == 5) && c->sh == c->sw && c->sh <= 2 &&
-        c->ci >= clvi_tuning_int(device, "vector"))
+        c->ci >= vector)
         snprintf(out, 32, "-DDW_K=%d -DDW_S=%d", (int)c->kh, (int)c->sh);
+}
+
+/* Chunks of pixels that the weight gradient is summed over first, at most. */
+static int64_t most_chunks(const clvi_device *device)
+{
+    return clvi_tuning_int(device, "items") > 1 ? TILED_GROUPS : PARAM_GROUPS;
 }
 
 static bool saves_sum(const clvi_conv_attrs *a, uint32_t wants_grad)
@@ -61,7 +72,7 @@ static bool saves_sum(const clvi_conv_attrs *a, uint32_t wants_grad)
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
-    (void)device, (void)mode;
+    (void)mode;
     const clvi_conv_attrs *a = node->attrs;
     const clvi_conv c = clvi_conv_of(graph, node, 1);
     const int64_t outputs = c.oh * c.ow * c.ci;
@@ -73,7 +84,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
         out->saved[0].per_sample = outputs;
     if (a->activation != CLVI_ACT_NONE && (wants_grad & 3) != 0)
         out->backward_workspace.per_sample = outputs;
-    const int64_t parts = wants_grad & 2 ? PARAM_GROUPS * c.kh * c.kw * c.ci : 0;
+    const int64_t parts = wants_grad & 2 ? most_chunks(device) * c.kh * c.kw * c.ci : 0;
     const int64_t sums = wants_grad & 4 ? clvi_act_workspace(c.ci) : 0;
     out->backward_workspace.constant = parts > sums ? parts : sums;
 }
@@ -130,10 +141,13 @@ static clv_status backward_param(const clvi_run *run, const clvi_conv *c, clvi_v
 {
     const int64_t rows = c->n * c->oh, taps = c->kh * c->kw;
     int64_t chunks = clvi_conv_pixels(c) / (PARAM_LEAST * taps);
-    chunks = chunks < 1 ? 1 : chunks > PARAM_GROUPS ? PARAM_GROUPS : chunks;
+    const int64_t most = most_chunks(run->device);
+    chunks = chunks < 1 ? 1 : chunks > most ? most : chunks;
     const int64_t chunk = clvi_div_up(rows, chunks);
     chunks = clvi_div_up(rows, chunk);
-    const int64_t channels = PARAM_VECTORS * clvi_tuning_int(run->device, "vector");
+    const int items = clvi_tuning_int(run->device, "items");
+    const int64_t channels =
+        (items > 1 ? items : PARAM_VECTORS) * clvi_tuning_int(run->device, "vector");
     const int64_t width = c->ci < channels ? c->ci : channels;
     const int64_t piece = PARAM_PIECE / (width * (c->ow + c->sh * c->w));
     char options[32];

@@ -23,8 +23,10 @@ static clv_status launch(const clvi_run *run, const char *kernel, clvi_view to, 
     const int64_t pixels = x->dims[1] * x->dims[2], c = x->dims[3];
     const int vector = clvi_tuning_int(run->device, "vector");
     const int64_t blocks = (c + vector - 1) / vector;
+    /* Work-items side by side take pieces side by side: enough of them to read whole lines. */
+    const int64_t step = clvi_tuning_int(run->device, "items") > 1 ? 8 : 1;
     const clvi_share share = backward ? clvi_share_of(n * pixels, 2 * c, 1)
-                                      : clvi_share_of(n * blocks, pixels * vector, 1);
+                                      : clvi_share_of(n * blocks, pixels * vector, step);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "global_avg_pool", kernel, "");
     clvi_arg_view(&l, to);
