@@ -84,6 +84,41 @@ static void test_once(void **state)
     assert_memory_equal(own, other, sizeof own);
 }
 
+static uint64_t bytes_of(const char *first, const char *second)
+{
+    char text[512];
+    snprintf(text, sizeof text,
+             "[mixture]\nexperts = small, other\n[gate]\nplugin = average\n"
+             "[expert.small]\nplugin = cnn\npreprocess = %s\n"
+             "[expert.other]\nplugin = cnn\nwidths = 4, 6\npreprocess = %s\n",
+             first, second);
+    clvi_config *config = trainings_config(text);
+    clvi_mixture *m = NULL;
+    const clvi_mixture_desc desc = {.config = config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 3,
+                                    .max_batch = BATCH};
+    OK(clvi_mixture_create(&desc, &m, error));
+    const uint64_t bytes = clvi_mixture_bytes(m);
+    clvi_mixture_destroy(m);
+    clvi_config_destroy(config);
+    return bytes;
+}
+
+/* Experts that want the same numbers, by whatever name, share one input. */
+static void test_shared(void **state)
+{
+    (void)state;
+    const uint64_t form = (uint64_t)BATCH * TRAINING_SIDE * TRAINING_SIDE * 3 * sizeof(float);
+    const uint64_t one = bytes_of("torchvision", "torchvision");
+    assert_int_equal(bytes_of("timm", "torchvision"), one);
+    assert_int_equal(bytes_of("keras_vgg", "torchvision"), one + form);
+}
+
 static void test_grey(void **state)
 {
     (void)state;
@@ -189,9 +224,9 @@ static void test_comment(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once),       cmocka_unit_test(test_grey),
-        cmocka_unit_test(test_crop_share), cmocka_unit_test(test_run_remembers),
-        cmocka_unit_test(test_comment),
+        cmocka_unit_test(test_once),          cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_grey),          cmocka_unit_test(test_crop_share),
+        cmocka_unit_test(test_run_remembers), cmocka_unit_test(test_comment),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)
