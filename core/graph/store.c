@@ -203,10 +203,19 @@ static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed,
     return status;
 }
 
+void clvi_store_seed(clvi_store *store, size_t first, size_t count, uint64_t seed)
+{
+    for (size_t i = first; i < first + count; i++) {
+        store->segments[i].seeded = true;
+        store->segments[i].seed = seed;
+    }
+}
+
 clv_status clvi_store_initialise(clvi_store *store, uint64_t seed, clv_error *error)
 {
     for (size_t i = 0; i < store->segment_count; i++)
-        CLV_TRY(initialise_one(store, i, seed, error));
+        CLV_TRY(initialise_one(store, i, store->segments[i].seeded ? store->segments[i].seed : seed,
+                               error));
     return CLV_OK;
 }
 

@@ -18,6 +18,8 @@ typedef struct clvi_segment {
     double a;
     bool is_state, no_decay;
     bool trainable; /* never for states */
+    bool seeded;    /* it has a seed of its own */
+    uint64_t seed;
     uint32_t group; /* steps together: each expert, gate and head is a group, and each one's
                      * variables that train later */
     uint32_t slab;  /* which slab of its kind; trainable and fixed variables have slabs apart */
@@ -64,8 +66,10 @@ clv_status clvi_store_commit_kinds(clvi_store *store, uint32_t kinds,
 /* The same with CLVI_STORE_FOR_ADAM, or CLVI_STORE_ONLY_VALUES. */
 clv_status clvi_store_commit(clvi_store *store, bool with_gradients,
                              clv_error *error) CLV_MUST_CHECK;
-/* Sets every variable to its initial value: Philox stream "init/<segment name>" of `seed`, made on
- * the host so that all devices start alike. */
+/* Gives `count` segments from `first` on a seed of their own for their initial values. */
+void clvi_store_seed(clvi_store *store, size_t first, size_t count, uint64_t seed);
+/* Sets every variable to its initial value: Philox stream "init/<segment name>" of `seed`, or of
+ * its own, made on the host so that all devices start alike. */
 clv_status clvi_store_initialise(clvi_store *store, uint64_t seed, clv_error *error) CLV_MUST_CHECK;
 
 size_t clvi_store_count(const clvi_store *store);

@@ -33,7 +33,13 @@ static clv_status add_variables(clvi_part *p, const clvi_site *site, clv_error *
     for (size_t v = 0; v < p->graphs[CLVI_TRAIN]->variable_count; v++)
         p->trainable |= clvi_store_segment(site->store, p->base + v)->trainable;
     snprintf(prefix, sizeof prefix, "dropout/%s", p->section);
-    p->dropout = clvi_philox_stream((uint64_t)clvi_config_int(site->config, "run", "seed"), prefix);
+    int64_t seed = p->trains ? clvi_config_int(site->config, p->section, "seed") : -1;
+    if (seed >= 0)
+        clvi_store_seed(site->store, p->base, p->graphs[CLVI_TRAIN]->variable_count,
+                        (uint64_t)seed);
+    else
+        seed = clvi_config_int(site->config, "run", "seed");
+    p->dropout = clvi_philox_stream((uint64_t)seed, prefix);
     return CLV_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "mixture/copies.h"
 #include "mixture/initial_weights.h"
 #include "mixture/input_form.h"
 #include "train/average.h"
@@ -226,6 +227,7 @@ clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error)
     CLV_TRY(
         clvi_store_initialise(store, (uint64_t)clvi_config_int(t->config, "run", "seed"), error));
     CLV_TRY(clvi_initial_weights_load(t->config, t->mixture, error));
+    CLV_TRY(clvi_copies_warn(t->config, t->mixture, error));
     CLV_TRY(clvi_store_copy(store, CLVI_STORE_VALUE, CLVI_STORE_AVERAGE, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT1, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT2, error));

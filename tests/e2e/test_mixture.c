@@ -301,6 +301,33 @@ static void test_gradients(void **state)
                   "gate on features, fused scores");
 }
 
+/* ---- Seeds ---- */
+
+static float first_weight(const char *config, const char *name)
+{
+    rig r;
+    float values[1024];
+    rig_init(&r, config, true);
+    const int64_t segment = clvi_store_find(clvi_mixture_store(r.mixture), name);
+    assert_true(segment >= 0);
+    OK(clvi_store_read(clvi_mixture_store(r.mixture), (size_t)segment, CLVI_STORE_VALUE, values,
+                       error));
+    rig_fini(&r);
+    return values[0];
+}
+
+/* A seed of its own moves an expert and nothing else. */
+static void test_seeds(void **state)
+{
+    (void)state;
+    static const char a[] = "expert.a.classifier.weight", b[] = "expert.b.classifier.weight";
+    static const char seeded[] = TWO CNN_GATE "[expert.a]\nseed = 7\n";
+    assert_true(first_weight(TWO CNN_GATE, a) != first_weight(seeded, a));
+    assert_true(first_weight(TWO CNN_GATE, b) == first_weight(seeded, b));
+    assert_true(first_weight(TWO CNN_GATE "[expert.a]\nseed = 1\n", a) ==
+                first_weight(TWO CNN_GATE, a)); /* run.seed is 1 */
+}
+
 /* ---- Waiting and memory ---- */
 
 static void test_no_wait(void **state)
@@ -395,8 +422,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ways),        cmocka_unit_test(test_resume),
         cmocka_unit_test(test_definitions), cmocka_unit_test(test_average),
-        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_no_wait),
-        cmocka_unit_test(test_memory),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_no_wait),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)

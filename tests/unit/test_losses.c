@@ -1,0 +1,237 @@
+/* The losses of a mixture: the example in core/mixture/README.md computed again, and that nothing
+ * overflows. Argument: the source's root. Exit 77 where there is no OpenCL device. */
+#include "base/files.h"
+#include "graph/plan.h"
+#include "test_device.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { EXPERTS = 2, CLASSES = 3, MOST = 8 };
+
+static clvi_device *device;
+static char *readme;
+
+/* What a loss makes of one sample. */
+typedef struct answer {
+    float loss, logits[MOST], gate[MOST];
+} answer;
+
+static clvi_buf *upload(const void *data, size_t bytes)
+{
+    clvi_buf *buf = NULL;
+    OK(clvi_buf_create(device, bytes, "test", &buf, error));
+    OK(clvi_upload(device, buf, 0, data, bytes, error));
+    return buf;
+}
+
+static clv_tensor add(clv_graph *g, const char *op, const clv_tensor *inputs, uint32_t count,
+                      const clv_attr *attrs, uint32_t attr_count)
+{
+    clv_tensor out;
+    OK(clvi_graph_add_op(g, op, op, inputs, count, attrs, attr_count, sizeof *attrs, &out, 1,
+                         error));
+    return out;
+}
+
+/* Softmax of the gate's logits, then the loss; gradients to both inputs. */
+static void compute(int experts, int classes, const char *term, const float *logits,
+                    const float *gate, int32_t label, answer *out)
+{
+    clv_graph *g;
+    clvi_store *store;
+    clvi_plan *plan;
+    uint32_t base;
+    OK(clvi_graph_create("losses", &g, error));
+    const clv_shape shapes[] = {CLVI_SHAPE(CLV_F32, CLV_BATCH, experts, classes),
+                                CLVI_SHAPE(CLV_F32, CLV_BATCH, experts),
+                                CLVI_SHAPE(CLV_I32, CLV_BATCH)};
+    static const char *const roles[] = {"logits", "gate_logits", "labels"};
+    const bool likelihood = strcmp(term, "mixture_nll") == 0;
+    const clv_attr attrs[] = {{.struct_size = sizeof(clv_attr),
+                               .type = CLV_ATTR_TEXT,
+                               .name = "term",
+                               .text = likelihood ? "jacobs_ce" : term},
+                              {.struct_size = sizeof(clv_attr),
+                               .type = CLV_ATTR_REAL,
+                               .name = "beta",
+                               .real = likelihood ? 1 : 0.5}};
+    clv_tensor inputs[3];
+    for (int i = 0; i < 3; i++)
+        OK(clvi_graph_input_tensor(g, roles[i], &shapes[i], &inputs[i], error));
+    inputs[1] = add(g, "softmax", &inputs[1], 1, NULL, 0);
+    const clv_tensor loss = add(g, "mixture_loss", inputs, 3, attrs, 2);
+    OK(clvi_store_create(device, &store, error));
+    OK(clvi_store_add(store, g, "", NULL, NULL, &base, error));
+    OK(clvi_store_commit(store, true, error));
+    const clvi_plan_desc desc = {.graph = g,
+                                 .store = store,
+                                 .mode = CLV_MODE_TRAIN,
+                                 .max_batch = 1,
+                                 .outputs = &loss,
+                                 .output_count = 1,
+                                 .outputs_with_grad = 1,
+                                 .inputs_with_grad = 3};
+    OK(clvi_plan_create(&desc, &plan, error));
+    const size_t all = (size_t)(experts * classes) * 4, each = (size_t)experts * 4;
+    const float one = 1;
+    clvi_buf *values[] = {upload(logits, all), upload(gate, each), upload(&label, 4)};
+    clvi_buf *grads[] = {upload(logits, all), upload(gate, each), NULL};
+    for (size_t i = 0; i < 3; i++)
+        clvi_plan_bind(plan, i, (clvi_view){values[i], 0}, (clvi_view){grads[i], 0});
+    OK(clvi_plan_forward(plan, 1, NULL, error));
+    const clvi_view seed = clvi_plan_grad(plan, 0, 1), result = clvi_plan_output(plan, 0, 1);
+    OK(clvi_upload(device, seed.buf, seed.offset * 4, &one, 4, error));
+    OK(clvi_download(device, result.buf, result.offset * 4, &out->loss, 4, error));
+    OK(clvi_plan_backward(plan, error));
+    OK(clvi_download(device, grads[0], 0, out->logits, all, error));
+    OK(clvi_download(device, grads[1], 0, out->gate, each, error));
+    clvi_plan_destroy(plan);
+    clvi_store_destroy(store);
+    clvi_graph_destroy(g);
+    for (int i = 0; i < 3; i++) {
+        clvi_buf_destroy(values[i]);
+        clvi_buf_destroy(grads[i]);
+    }
+}
+
+/* The numbers behind `key` in the example, below the line `section`. */
+static int read_numbers(const char *section, const char *key, double out[MOST])
+{
+    char line[64];
+    snprintf(line, sizeof line, "\n    %s\n", section);
+    const char *at = strstr(readme, line);
+    assert_non_null(at);
+    at += strlen(line);
+    while (strncmp(at, "      ", 6) == 0) {
+        const char *end = strchr(at, '\n');
+        assert_non_null(end);
+        const size_t length = strlen(key);
+        if (strncmp(at + 6, key, length) == 0 && at[6 + length] == ' ') {
+            int count = 0;
+            for (char *next; at + 6 + length < end; count++) {
+                const double value = strtod(at + 6 + length, &next);
+                if (next > end || next == at + 6 + length)
+                    break;
+                assert_true(count < MOST);
+                out[count] = value;
+                at = next - 6 - length;
+            }
+            return count;
+        }
+        at = end + 1;
+    }
+    fail_msg("the example has no %s of %s", key, section);
+    return 0;
+}
+
+static void expect(const char *section, const char *key, const float *got, int count)
+{
+    double wanted[MOST];
+    assert_int_equal(read_numbers(section, key, wanted), count);
+    for (int i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - wanted[i]) <= 5.1e-5))
+            fail_msg("%s, %s, number %d: %g, core/mixture/README.md says %g", section, key, i,
+                     (double)got[i], wanted[i]);
+}
+
+static const char *const terms[] = {"cooperative", "competitive", "competitive_ce", "jacobs_mse",
+                                    "jacobs_ce",   "mixture_nll", "expert_ce"};
+enum { TERMS = sizeof terms / sizeof *terms };
+
+static void test_example(void **state)
+{
+    (void)state;
+    double numbers[MOST];
+    float logits[EXPERTS * CLASSES], gate[EXPERTS];
+    static const char *const keys[] = {"o_1", "o_2"};
+    for (int i = 0; i < EXPERTS; i++) {
+        assert_int_equal(read_numbers("forward", keys[i], numbers), CLASSES);
+        for (int c = 0; c < CLASSES; c++)
+            logits[i * CLASSES + c] = (float)numbers[c];
+    }
+    assert_int_equal(read_numbers("forward", "z", numbers), EXPERTS);
+    for (int i = 0; i < EXPERTS; i++)
+        gate[i] = (float)numbers[i];
+    for (int t = 0; t < TERMS; t++) {
+        answer a;
+        compute(EXPERTS, CLASSES, terms[t], logits, gate, 0, &a);
+        expect(terms[t], "L", &a.loss, 1);
+        expect(terms[t], "∂L/∂o_1", a.logits, CLASSES);
+        expect(terms[t], "∂L/∂o_2", a.logits + CLASSES, CLASSES);
+        expect(terms[t], "∂L/∂z", a.gate, EXPERTS);
+    }
+}
+
+/* ∂L/∂z = G - h: the posterior that the example shows is what reaches the gate. */
+static void test_posterior(void **state)
+{
+    (void)state;
+    static const char *const with[] = {"jacobs_mse", "jacobs_ce", "mixture_nll"};
+    for (int t = 0; t < 3; t++) {
+        double gate[MOST], posterior[MOST], slope[MOST];
+        read_numbers("forward", "G", gate);
+        read_numbers(with[t], "h", posterior);
+        read_numbers(with[t], "∂L/∂z", slope);
+        for (int i = 0; i < EXPERTS; i++)
+            assert_true(fabs(gate[i] - posterior[i] - slope[i]) <= 1.1e-4);
+    }
+}
+
+/* A gate that is sure, experts that are sure, right or wrong, and a single expert. */
+static void test_finite(void **state)
+{
+    (void)state;
+    static const float big[] = {1e4f, -1e4f, 0, -1e4f, 1e4f, 0};
+    static const float gates[][EXPERTS] = {{0, 0}, {1e4f, -1e4f}, {-1e4f, 1e4f}, {50, 0}};
+    for (int t = 0; t < TERMS; t++)
+        for (int k = 0; k < 4; k++)
+            for (int32_t label = 0; label < CLASSES; label++) {
+                answer a;
+                double sum = 0, gate = 0;
+                compute(EXPERTS, CLASSES, terms[t], big, gates[k], label, &a);
+                for (int i = 0; i < EXPERTS * CLASSES; i++)
+                    sum += fabs((double)a.logits[i]);
+                for (int i = 0; i < EXPERTS; i++)
+                    gate += (double)a.gate[i];
+                if (!isfinite(a.loss) || !isfinite(sum) || !(fabs(gate) <= 1e-2))
+                    fail_msg("%s, gate %d, label %d: loss %g, gradients %g and %g", terms[t], k,
+                             (int)label, (double)a.loss, sum, gate);
+            }
+    for (int t = 0; t < TERMS; t++) {
+        answer a;
+        const float gate = 3;
+        compute(1, CLASSES, terms[t], big, &gate, 0, &a);
+        assert_true(isfinite(a.loss) && a.gate[0] == 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_example),
+                                       cmocka_unit_test(test_posterior),
+                                       cmocka_unit_test(test_finite)};
+    char path[4096];
+    size_t bytes;
+    int status = 0;
+    if (argc != 2) {
+        fprintf(stderr, "usage: test_losses SOURCE_ROOT\n");
+        return 2;
+    }
+    snprintf(path, sizeof path, "%s/core/mixture/README.md", argv[1]);
+    if (clvi_file_read(path, 1 << 20, &readme, &bytes, NULL) != CLV_OK)
+        return 2;
+    device = test_device_open(&status);
+    if (device == NULL) {
+        clvi_free(readme);
+        return status;
+    }
+    const int failed = cmocka_run_group_tests_name("losses", tests, NULL, NULL);
+    clvi_free(readme);
+    return test_device_close() != 0 || failed != 0;
+}
