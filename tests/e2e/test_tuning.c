@@ -386,6 +386,30 @@ static void test_unfreeze_resumed(void **state)
     stop_everywhere(LATER COURSE("4", "9"), "later");
 }
 
+/* Each expert of a mixture by its own keys; here a frozen one, one that joins later, and a gate. */
+static void test_mixture(void **state)
+{
+    (void)state;
+#define TWO                                                                                        \
+    "[mixture]\nexperts = small, other\n"                                                          \
+    "[expert.small]\ntrainable = none\n"                                                           \
+    "[expert.other]\nplugin = cnn\nwidths = 5\ntrainable = head\nunfreeze_at_epoch = 2\n"          \
+    "[gate]\nplugin = cnn\n[optimizer]\nlr = 0.01\n"
+    static const char weight[] = "expert.other.features.0.0.conv.weight";
+    train_well(TWO COURSE("1", "9"), "early");
+    train_well(TWO COURSE("2", "9"), "late");
+    expect_moved("early", "late", "training." CONV(0), false);
+    expect_moved("early", "late", "training.expert.small.classifier.weight", false);
+    expect_moved("early", "late", "training.expert.other.classifier.weight", true);
+    char name[128];
+    snprintf(name, sizeof name, "training.%s", weight);
+    expect_moved("early", "late", name, true);
+    snprintf(name, sizeof name, "optimizer.m.%s", weight);
+    expect_moved("early", "late", name, true);
+    assert_false(has_tensor("late", "optimizer.m." CONV(0)));
+    stop_everywhere(TWO COURSE("3", "9"), "two-experts");
+}
+
 /* ---- Features that are kept ---- */
 
 #define KEEP                                                                                       \
@@ -485,9 +509,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_what_moves),       cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_multipliers),      cmocka_unit_test(test_cost),
         cmocka_unit_test(test_same_gradient),    cmocka_unit_test(test_unfreeze),
-        cmocka_unit_test(test_unfreeze_resumed), cmocka_unit_test(test_features),
-        cmocka_unit_test(test_features_resumed), cmocka_unit_test(test_features_cost),
-        cmocka_unit_test(test_features_bad),     cmocka_unit_test(test_features_refused),
+        cmocka_unit_test(test_unfreeze_resumed), cmocka_unit_test(test_mixture),
+        cmocka_unit_test(test_features),         cmocka_unit_test(test_features_resumed),
+        cmocka_unit_test(test_features_cost),    cmocka_unit_test(test_features_bad),
+        cmocka_unit_test(test_features_refused),
     };
     if (argc != 2)
         return 2;
