@@ -48,6 +48,7 @@ int clvi_clblast_users(int change);
     X(TRUST_PLUGINS, "CONCLAVE_TRUST_PLUGINS",                                                     \
       "one plugin folder to accept although others may write to it")                               \
     X(KEEP_PLUGINS, "CONCLAVE_KEEP_PLUGINS", "1: never dlclose a plugin (for sanitizer stacks)")   \
+    X(H5, "CONCLAVE_H5", "the program conclave-h5, where it is not beside the command")            \
     X(CONFIG_PATH, "CONCLAVE_CONFIG_PATH", "folders of shipped configs, separated by ':'")         \
     X(SYNC, "CONCLAVE_SYNC", "1: wait after each kernel launch and name the one that fails")       \
     X(ARENA, "CONCLAVE_ARENA", "0: a buffer with guard bands for every tensor instead of slabs")   \

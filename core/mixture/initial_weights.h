@@ -14,7 +14,7 @@ clv_status clvi_initial_weights_open(const clvi_config *config, const char *sect
 clv_status clvi_initial_weights_check(const clvi_config *config, clv_error *error) CLV_MUST_CHECK;
 /* Sets the variables of every expert that has `weights` to them; others stay. Errors: those of
  * clvi_transfer_plan, with the key's place before. */
-clv_status clvi_initial_weights_load(const clvi_config *config, clvi_mixture *mixture,
-                                     clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_initial_weights_load(const clvi_config *config, clvi_plugins *plugins,
+                                     clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
 
 #endif

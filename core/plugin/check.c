@@ -1,5 +1,6 @@
 /* What the host demands of a plugin's table. The 16 frozen bytes are read first and alone; nothing
  * behind them is touched before version and size agree. */
+#include "graph/weight_names.h"
 #include "plugin/loader.h"
 
 #include <stddef.h>
@@ -197,5 +198,8 @@ clv_status clvi_plugin_check(const char *path, const clv_plugin *table, clv_erro
     CLV_TRY(check_line(&s, "summary", table->summary, error));
     if (table->build == NULL)
         return refuse(&s, "build", error, "is NULL, it is mandatory");
+    const char *fault = clvi_weight_names_fault(table);
+    if (fault != NULL)
+        return refuse(&s, "weight_names", error, "is wrong: %s", fault);
     return check_options(&s, table, error);
 }

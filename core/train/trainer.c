@@ -226,7 +226,7 @@ clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error)
     clvi_store *store = clvi_mixture_store(t->mixture);
     CLV_TRY(
         clvi_store_initialise(store, (uint64_t)clvi_config_int(t->config, "run", "seed"), error));
-    CLV_TRY(clvi_initial_weights_load(t->config, t->mixture, error));
+    CLV_TRY(clvi_initial_weights_load(t->config, t->desc->plugins, t->mixture, error));
     CLV_TRY(clvi_copies_warn(t->config, t->mixture, error));
     CLV_TRY(clvi_store_copy(store, CLVI_STORE_VALUE, CLVI_STORE_AVERAGE, error));
     CLV_TRY(clvi_store_zero(store, CLVI_STORE_MOMENT1, error));

@@ -122,24 +122,29 @@ clv_status clvi_file_read_at(int descriptor, const char *path, uint64_t offset, 
     return CLV_OK;
 }
 
+clv_status clvi_file_size(int descriptor, const char *path, uint64_t *file_bytes, clv_error *error)
+{
+    struct stat facts;
+    if (fstat(descriptor, &facts) != 0)
+        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
+    if (!S_ISREG(facts.st_mode))
+        CLV_FAIL(error, CLV_E_IO, "%s: not a file", path);
+    *file_bytes = (uint64_t)facts.st_size;
+    return CLV_OK;
+}
+
 /* O_NONBLOCK: opening a pipe must not wait for its writer before it is refused. */
 clv_status clvi_file_open(const char *path, int *descriptor, uint64_t *file_bytes, clv_error *error)
 {
     const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat facts;
     if (opened < 0)
         return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
-    clv_status status = CLV_OK;
-    if (fstat(opened, &facts) != 0)
-        status = clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
-    else if (!S_ISREG(facts.st_mode))
-        status = clvi_fail(error, CLV_E_IO, CLV_HERE, "%s: not a file", path);
+    const clv_status status = clvi_file_size(opened, path, file_bytes, error);
     if (status != CLV_OK) {
         close(opened);
         return status;
     }
     *descriptor = opened;
-    *file_bytes = (uint64_t)facts.st_size;
     return CLV_OK;
 }
 

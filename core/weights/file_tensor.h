@@ -45,6 +45,9 @@ clv_status clvi_file_read_at(int descriptor, const char *path, uint64_t offset, 
  * *descriptor. Errors: CLV_E_IO. */
 clv_status clvi_file_open(const char *path, int *descriptor, uint64_t *file_bytes,
                           clv_error *error) CLV_MUST_CHECK;
+/* Bytes of an open file. Errors: CLV_E_IO, also for what is no regular file. */
+clv_status clvi_file_size(int descriptor, const char *path, uint64_t *file_bytes,
+                          clv_error *error) CLV_MUST_CHECK;
 /* Reads and converts `elements` elements of a dtype that lie at `offset` one after the other. */
 clv_status clvi_file_read_f32(int descriptor, const char *path, clvi_file_dtype dtype,
                               uint64_t offset, int64_t elements, float *out,

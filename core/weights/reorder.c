@@ -99,6 +99,24 @@ static int list_forms(const clv_graph *graph, size_t variable, file_form forms[2
     return 1;
 }
 
+/* Keras has the store's order, but for axes of one element; SE blocks of 1×1 convolutions may be
+ * dense here. */
+static int list_keras_forms(const clv_shape *s, file_form forms[2])
+{
+    static const int same_axes[] = {0, 1, 2, 3, 4, 5}, last_axes[] = {2, 3};
+    const int64_t *d = s->dims;
+    set_form(&forms[0], s->rank, d, s->rank, same_axes);
+    if (s->rank == 3) {
+        set_form(&forms[0], 4, (int64_t[]){d[0], d[1], d[2], 1}, 3, same_axes);
+        return 1;
+    }
+    if (s->rank == 2)
+        set_form(&forms[1], 4, (int64_t[]){1, 1, d[0], d[1]}, 2, last_axes);
+    if (s->rank == 4)
+        set_form(&forms[1], 2, (int64_t[]){d[2], d[3]}, 2, same_axes);
+    return s->rank == 2 || (s->rank == 4 && d[0] * d[1] == 1) ? 2 : 1;
+}
+
 static int forms_of(const clv_graph *graph, size_t variable, clvi_weights_layout layout,
                     file_form forms[2])
 {
@@ -106,6 +124,8 @@ static int forms_of(const clv_graph *graph, size_t variable, clvi_weights_layout
     const clv_shape *s = &graph->tensors[graph->variables[variable].tensor].shape;
     if (layout == CLVI_LAYOUT_TORCH)
         return list_forms(graph, variable, forms);
+    if (layout == CLVI_LAYOUT_KERAS)
+        return list_keras_forms(s, forms);
     set_form(&forms[0], s->rank, s->dims, s->rank, same_axes);
     return 1;
 }

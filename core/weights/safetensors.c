@@ -275,22 +275,35 @@ static clv_status read_header(clvi_safetensors *file, clv_error *error)
     return status;
 }
 
+/* Fills a file whose descriptor may be open. */
 static clv_status open_file(clvi_safetensors *file, const char *path, clv_error *error)
 {
     file->path = clvi_strdup(path);
     if (file->path == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
     CLV_TRY(clvi_arena_create(&file->arena, error));
-    CLV_TRY(clvi_file_open(path, &file->descriptor, &file->file_bytes, error));
+    if (file->descriptor < 0)
+        CLV_TRY(clvi_file_open(path, &file->descriptor, &file->file_bytes, error));
+    else
+        CLV_TRY(clvi_file_size(file->descriptor, path, &file->file_bytes, error));
     return read_header(file, error);
 }
 
 clv_status clvi_safetensors_open(const char *path, clvi_safetensors **out, clv_error *error)
 {
+    return clvi_safetensors_adopt(-1, path, out, error);
+}
+
+clv_status clvi_safetensors_adopt(int descriptor, const char *path, clvi_safetensors **out,
+                                  clv_error *error)
+{
     clvi_safetensors *file = clvi_calloc(1, sizeof(*file));
-    if (file == NULL)
+    if (file == NULL) {
+        if (descriptor >= 0)
+            close(descriptor);
         CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
-    file->descriptor = -1;
+    }
+    file->descriptor = descriptor;
     const clv_status status = open_file(file, path, error);
     if (status != CLV_OK) {
         clvi_safetensors_close(file);

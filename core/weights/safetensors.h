@@ -18,6 +18,10 @@ typedef struct clvi_safetensors clvi_safetensors;
  * closes *out. Thread: any number may read one open file. */
 clv_status clvi_safetensors_open(const char *path, clvi_safetensors **out,
                                  clv_error *error) CLV_MUST_CHECK;
+/* The same of a file that is open already, whatever its name: `path` is for messages. Takes the
+ * descriptor, also on failure. */
+clv_status clvi_safetensors_adopt(int descriptor, const char *path, clvi_safetensors **out,
+                                  clv_error *error) CLV_MUST_CHECK;
 void clvi_safetensors_close(clvi_safetensors *file); /* NULL allowed */
 
 /* Tensors in the order of their data. */
@@ -48,6 +52,9 @@ clv_status clvi_safetensors_read_f32(const clvi_safetensors *file, size_t index,
 typedef struct clvi_tensor_writer clvi_tensor_writer;
 clv_status clvi_tensor_writer_create(const char *path, clvi_tensor_writer **out,
                                      clv_error *error) CLV_MUST_CHECK;
+/* The same on a stream of the caller's, which stays open; `name` is for messages. */
+clv_status clvi_tensor_writer_create_on(FILE *stream, const char *name, clvi_tensor_writer **out,
+                                        clv_error *error) CLV_MUST_CHECK;
 /* Removes what was written unless it was committed. NULL allowed. */
 void clvi_tensor_writer_destroy(clvi_tensor_writer *writer);
 /* Adds a key with a value to the metadata. Errors: CLV_E_USAGE when the key is there already or one

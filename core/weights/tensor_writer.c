@@ -11,6 +11,7 @@ typedef struct declared {
 
 struct clvi_tensor_writer {
     clvi_atomic_file file; /* stream NULL: committed */
+    bool borrowed;         /* the stream is the caller's */
     char *path;
     json_t *metadata, *tensors;
     declared *list; /* in order of declaration */
@@ -47,6 +48,12 @@ static clv_status check_text(const clvi_tensor_writer *writer, const char *what,
 
 clv_status clvi_tensor_writer_create(const char *path, clvi_tensor_writer **out, clv_error *error)
 {
+    return clvi_tensor_writer_create_on(NULL, path, out, error);
+}
+
+clv_status clvi_tensor_writer_create_on(FILE *stream, const char *path, clvi_tensor_writer **out,
+                                        clv_error *error)
+{
     clvi_tensor_writer *writer = clvi_calloc(1, sizeof(*writer));
     if (writer == NULL)
         return out_of_memory(path, error);
@@ -56,7 +63,9 @@ clv_status clvi_tensor_writer_create(const char *path, clvi_tensor_writer **out,
     clv_status status = CLV_OK;
     if (writer->path == NULL || writer->metadata == NULL || writer->tensors == NULL)
         status = out_of_memory(path, error);
-    if (status == CLV_OK)
+    writer->borrowed = stream != NULL;
+    writer->file.stream = stream;
+    if (status == CLV_OK && stream == NULL)
         status = clvi_atomic_begin(&writer->file, path, error);
     if (status != CLV_OK) {
         clvi_tensor_writer_destroy(writer);
@@ -70,7 +79,8 @@ void clvi_tensor_writer_destroy(clvi_tensor_writer *writer)
 {
     if (writer == NULL)
         return;
-    clvi_atomic_abort(&writer->file);
+    if (!writer->borrowed)
+        clvi_atomic_abort(&writer->file);
     json_decref(writer->metadata);
     json_decref(writer->tensors);
     clvi_free(writer->list);
@@ -263,5 +273,9 @@ clv_status clvi_tensor_writer_commit(clvi_tensor_writer *writer, clv_error *erro
     if (writer->current != writer->count)
         CLV_FAIL(error, CLV_E_USAGE, "%s: the data of tensor %zu is not complete", writer->path,
                  writer->current);
-    return clvi_atomic_commit(&writer->file, error);
+    if (!writer->borrowed)
+        return clvi_atomic_commit(&writer->file, error);
+    if (fflush(writer->file.stream) != 0)
+        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot write", writer->path);
+    return CLV_OK;
 }

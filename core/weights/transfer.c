@@ -3,11 +3,11 @@
 
 #include "base/process.h"
 #include "base/text.h"
+#include "weights/foreign_names.h"
 #include "weights/reorder.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { NONE = -1, SHOWN_NAMES = 4 };
 
@@ -18,19 +18,13 @@ typedef struct pair {
     clvi_reorder order;
 } pair;
 
-typedef struct named {
-    const char *name; /* as variables are called */
-    size_t tensor;
-} named;
-
 struct clvi_transfer {
     clvi_transfer_desc desc;
     clvi_arena *arena;
-    pair *pairs;  /* of each variable */
-    bool *head;   /* of each variable: it belongs to the layer that makes the logits */
-    bool *used;   /* of each tensor */
-    named *names; /* of the tensors, by name */
-    size_t count;
+    pair *pairs; /* of each variable */
+    bool *head;  /* of each variable: it belongs to the layer that makes the logits */
+    bool *used;  /* of each tensor */
+    clvi_foreign_names names;
     const char *expert; /* the prefix without its dot */
     bool head_left;
     int64_t head_classes[2]; /* of the file (0: it has none) and of the network, when left out */
@@ -45,81 +39,6 @@ static clv_status out_of_memory(const clvi_transfer *t, clv_error *error)
 static const char *variable_name(const clvi_transfer *t, size_t variable)
 {
     return t->desc.graph->variables[variable].name;
-}
-
-static bool begins_with(const char *text, const char *begin)
-{
-    return strncmp(text, begin, strlen(begin)) == 0;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
-/* ---- Names ---- */
-
-/* Characters before the names that matter: what wrappers of models put before every name, or the
- * expert's name in a checkpoint. */
-static size_t common_prefix(const clvi_transfer *t)
-{
-    static const char *const wrappers[] = {"module.", "_orig_mod.", "model.", "net.", "network."};
-    const clvi_weights *file = t->desc.file;
-    size_t skip = 0;
-    for (bool again = clvi_weights_count(file) > 0; again;) {
-        again = false;
-        for (size_t w = 0; w < sizeof wrappers / sizeof *wrappers && !again; w++) {
-            again = true;
-            for (size_t i = 0; i < clvi_weights_count(file) && again; i++)
-                again = begins_with(clvi_weights_at(file, i)->name + skip, wrappers[w]);
-            if (again)
-                skip += strlen(wrappers[w]);
-        }
-    }
-    return skip;
-}
-
-/* In a checkpoint the variables of other experts, and all but values, are not meant. */
-static const char *own_name(const clvi_transfer *t, const char *name)
-{
-    if (begins_with(name, t->desc.prefix))
-        return name + strlen(t->desc.prefix);
-    return NULL;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const named *)a)->name, ((const named *)b)->name);
-}
-
-static clv_status list_names(clvi_transfer *t, clv_error *error)
-{
-    const clvi_weights *file = t->desc.file;
-    const bool own = clvi_weights_layout_of(file) == CLVI_LAYOUT_OWN;
-    const size_t skip = own ? 0 : common_prefix(t);
-    for (size_t i = 0; i < clvi_weights_count(file); i++) {
-        const char *name = clvi_weights_at(file, i)->name + skip;
-        name = own ? own_name(t, name) : name;
-        if (name)
-            t->names[t->count++] = (named){name, i};
-        else
-            t->used[i] = true;
-    }
-    if (t->count > 1)
-        qsort(t->names, t->count, sizeof *t->names, compare_names);
-    if (own && t->count == 0)
-        CLV_FAIL(error, CLV_E_DATA, "%s: this checkpoint has no expert of the name %s",
-                 clvi_weights_path(file), t->expert);
-    return CLV_OK;
-}
-
-static int64_t find_name(const clvi_transfer *t, const char *name)
-{
-    const named wanted = {.name = name};
-    const named *found =
-        t->count ? bsearch(&wanted, t->names, t->count, sizeof wanted, compare_names) : NULL;
-    return found ? (int64_t)found->tensor : NONE;
 }
 
 /* ---- Pairs ---- */
@@ -150,16 +69,13 @@ static void pair_up(clvi_transfer *t)
     const clvi_weights_layout layout = clvi_weights_layout_of(t->desc.file);
     for (size_t v = 0; v < t->desc.graph->variable_count; v++) {
         pair *p = &t->pairs[v];
-        p->tensor = find_name(t, variable_name(t, v));
+        p->tensor = clvi_foreign_names_tensor(&t->names, variable_name(t, v));
         if (p->tensor == NONE)
             continue;
         t->used[p->tensor] = true;
         p->other_shape = !clvi_reorder_find(
             t->desc.graph, v, layout, clvi_weights_at(t->desc.file, (size_t)p->tensor), &p->order);
     }
-    for (size_t i = 0; i < clvi_weights_count(t->desc.file); i++)
-        if (ends_with(clvi_weights_at(t->desc.file, i)->name, ".num_batches_tracked"))
-            t->used[i] = true;
 }
 
 /* Whether the layer's variables differ from the file in the number of classes, or are missing. */
@@ -245,9 +161,12 @@ static void collect(const clvi_transfer *t, faults *f)
         else if (p->tensor != NONE)
             f->fitting++;
     }
-    for (size_t i = 0; i < clvi_weights_count(t->desc.file); i++)
-        if (!t->used[i])
-            add_name(&f->unexpected, &f->unexpected_count, clvi_weights_at(t->desc.file, i)->name);
+    for (size_t i = 0; i < t->names.count; i++) {
+        const size_t tensor = t->names.list[i].tensor;
+        if (!t->used[tensor])
+            add_name(&f->unexpected, &f->unexpected_count,
+                     clvi_weights_at(t->desc.file, tensor)->name);
+    }
 }
 
 /* "2 tensors of the network are missing (a, b)" and so on, joined by "; ". */
@@ -302,12 +221,12 @@ static clv_status plan(clvi_transfer *t, clv_error *error)
     t->pairs = clvi_arena_alloc(t->arena, variables * sizeof *t->pairs);
     t->head = clvi_arena_alloc(t->arena, variables * sizeof *t->head);
     t->used = clvi_arena_alloc(t->arena, tensors * sizeof *t->used);
-    t->names = clvi_arena_alloc(t->arena, tensors * sizeof *t->names);
     t->expert =
         clvi_arena_printf(t->arena, "%.*s", (int)strlen(t->desc.prefix) - 1, t->desc.prefix);
-    if (!t->pairs || !t->head || !t->used || !t->names || !t->expert)
+    if (!t->pairs || !t->head || !t->used || !t->expert)
         return out_of_memory(t, error);
-    CLV_TRY(list_names(t, error));
+    CLV_TRY(clvi_foreign_names_find(t->desc.file, t->desc.graph, t->desc.plugin, t->desc.prefix,
+                                    t->arena, &t->names, error));
     find_head(t);
     pair_up(t);
     leave_head(t);
@@ -344,6 +263,11 @@ void clvi_transfer_destroy(clvi_transfer *t)
         return;
     clvi_arena_destroy(t->arena);
     clvi_free(t);
+}
+
+const clv_weight_names *clvi_transfer_family(const clvi_transfer *t)
+{
+    return &t->names.family;
 }
 
 int64_t clvi_transfer_tensor(const clvi_transfer *t, size_t variable)
@@ -392,6 +316,17 @@ static clv_status write_variable(const clvi_transfer *t, size_t variable, clvi_s
     return status;
 }
 
+/* "expert.a: 311 tensors of FILE, in model_state_dict, with timm's names" */
+static void tell_done(const clvi_transfer *t, size_t count)
+{
+    const char *place = clvi_weights_place(t->desc.file), *family = t->names.family.family;
+    char shown[96];
+    clvi_log(CLVI_LOG_INFO, "%s: %zu tensors of %s%s%s%s%s%s", t->expert, count,
+             clvi_weights_path(t->desc.file), *place ? ", in " : "",
+             clvi_printable(place, shown, sizeof shown), family ? ", with the names of " : "",
+             family ? family : "", t->names.by_order ? ", by the order of layers" : "");
+}
+
 clv_status clvi_transfer_run(const clvi_transfer *t, clvi_store *store, clv_error *error)
 {
     clvi_text name = {0};
@@ -403,9 +338,7 @@ clv_status clvi_transfer_run(const clvi_transfer *t, clvi_store *store, clv_erro
             count++;
         }
     clvi_text_fini(&name);
-    const char *place = clvi_weights_place(t->desc.file);
     if (status == CLV_OK)
-        clvi_log(CLVI_LOG_INFO, "%s: %zu tensors of %s%s%s%s", t->expert, count,
-                 clvi_weights_path(t->desc.file), *place ? " (" : "", place, *place ? ")" : "");
+        tell_done(t, count);
     return status;
 }

@@ -9,6 +9,7 @@
 typedef struct clvi_transfer_desc {
     const clvi_weights *file;
     const clv_graph *graph;
+    const clv_plugin *plugin; /* that built it, for its lists of names; NULL: none */
     /* What stands before a variable's name in a store, and in a checkpoint of Conclave:
      * "expert.a."; messages begin with it. */
     const char *prefix;
@@ -28,6 +29,8 @@ clv_status clvi_transfer_plan(const clvi_transfer_desc *desc, clvi_transfer **ou
                               clv_error *error) CLV_MUST_CHECK;
 void clvi_transfer_destroy(clvi_transfer *transfer); /* NULL allowed */
 
+/* Whose names the file has; family NULL: the variables' own. */
+const clv_weight_names *clvi_transfer_family(const clvi_transfer *transfer);
 /* Index of the file's tensor for a variable of the graph; -1: none. */
 int64_t clvi_transfer_tensor(const clvi_transfer *transfer, size_t variable);
 /* Values of a variable that has a tensor, in the order of the store. Errors: CLV_E_DATA when one is

@@ -2,6 +2,7 @@
 #include "weights/weights.h"
 
 #include "base/memory.h"
+#include "weights/h5.h"
 #include "weights/pth.h"
 #include "weights/safetensors.h"
 
@@ -11,6 +12,7 @@ struct clvi_weights {
     char *path;
     clvi_safetensors *safetensors; /* one of these */
     clvi_pth *pth;
+    bool keras; /* safetensors were made of a file of Keras */
 };
 
 static clv_status read_begin(const char *path, unsigned char *begin, size_t *bytes,
@@ -35,6 +37,9 @@ static clv_status open_file(clvi_weights *file, const char *path, clv_error *err
     CLV_TRY(read_begin(path, begin, &bytes, error));
     if (clvi_pth_looks_like(begin, bytes))
         return clvi_pth_open(path, &file->pth, error);
+    file->keras = clvi_h5_looks_like(begin, bytes);
+    if (file->keras)
+        return clvi_h5_open(path, &file->safetensors, error);
     return clvi_safetensors_open(path, &file->safetensors, error);
 }
 
@@ -69,11 +74,13 @@ const char *clvi_weights_path(const clvi_weights *file)
 
 const char *clvi_weights_format(const clvi_weights *file)
 {
-    return file->pth ? "PyTorch" : "safetensors";
+    return file->pth ? "PyTorch" : file->keras ? "Keras" : "safetensors";
 }
 
 clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file)
 {
+    if (file->keras)
+        return CLVI_LAYOUT_KERAS;
     const char *format =
         file->safetensors ? clvi_safetensors_metadata(file->safetensors, "format") : NULL;
     return format && strncmp(format, "conclave ", 9) == 0 ? CLVI_LAYOUT_OWN : CLVI_LAYOUT_TORCH;

@@ -1,5 +1,5 @@
-/* An open file of weights of any format that Conclave reads: safetensors (checkpoints among them)
- * and PyTorch's .pth, told apart by their first bytes. */
+/* An open file of weights of any format that Conclave reads: safetensors (checkpoints among them),
+ * PyTorch's .pth and Keras' .h5, told apart by their first bytes. */
 #ifndef CLVI_WEIGHTS_H
 #define CLVI_WEIGHTS_H
 
@@ -8,6 +8,7 @@
 /* Whose order of axes the tensors have. */
 typedef enum clvi_weights_layout {
     CLVI_LAYOUT_TORCH, /* [out, in, kh, kw]; safetensors of others are written by PyTorch */
+    CLVI_LAYOUT_KERAS, /* [kh, kw, in, out] */
     CLVI_LAYOUT_OWN    /* a checkpoint of Conclave */
 } clvi_weights_layout;
 
@@ -19,7 +20,7 @@ void clvi_weights_close(clvi_weights *file); /* NULL allowed */
 
 /* Everything below lives as long as the file is open. */
 const char *clvi_weights_path(const clvi_weights *file);
-const char *clvi_weights_format(const clvi_weights *file); /* "safetensors", "PyTorch" */
+const char *clvi_weights_format(const clvi_weights *file); /* "PyTorch", "Keras", … */
 clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file);
 /* The configuration in a checkpoint of Conclave; NULL in other files. */
 const char *clvi_weights_config(const clvi_weights *file);

@@ -177,6 +177,96 @@ static const clv_option_spec specs[] = {
                "1: sees grey, 3: sees colour, auto: as the data set is"),
 };
 
+/* ---- Names in weight files: the variables' own are torchvision's ---- */
+
+#define TIMM_FIRST(theirs, ours)                                                                   \
+    CLV_LAYER_NAME("blocks." theirs ".conv_dw", "features." ours ".block.0.0"),                    \
+        CLV_LAYER_NAME("blocks." theirs ".bn1", "features." ours ".block.0.1"),                    \
+        CLV_LAYER_NAME("blocks." theirs ".se.conv_reduce", "features." ours ".block.1.fc1"),       \
+        CLV_LAYER_NAME("blocks." theirs ".se.conv_expand", "features." ours ".block.1.fc2"),       \
+        CLV_LAYER_NAME("blocks." theirs ".conv_pw", "features." ours ".block.2.0"),                \
+        CLV_LAYER_NAME("blocks." theirs ".bn2", "features." ours ".block.2.1")
+#define TIMM(theirs, ours)                                                                         \
+    CLV_LAYER_NAME("blocks." theirs ".conv_pw", "features." ours ".block.0.0"),                    \
+        CLV_LAYER_NAME("blocks." theirs ".bn1", "features." ours ".block.0.1"),                    \
+        CLV_LAYER_NAME("blocks." theirs ".conv_dw", "features." ours ".block.1.0"),                \
+        CLV_LAYER_NAME("blocks." theirs ".bn2", "features." ours ".block.1.1"),                    \
+        CLV_LAYER_NAME("blocks." theirs ".se.conv_reduce", "features." ours ".block.2.fc1"),       \
+        CLV_LAYER_NAME("blocks." theirs ".se.conv_expand", "features." ours ".block.2.fc2"),       \
+        CLV_LAYER_NAME("blocks." theirs ".conv_pwl", "features." ours ".block.3.0"),               \
+        CLV_LAYER_NAME("blocks." theirs ".bn3", "features." ours ".block.3.1")
+#define KERAS_FIRST(theirs, ours)                                                                  \
+    CLV_LAYER_NAME("block" theirs "_dwconv", "features." ours ".block.0.0"),                       \
+        CLV_LAYER_NAME("block" theirs "_bn", "features." ours ".block.0.1"),                       \
+        CLV_LAYER_NAME("block" theirs "_se_reduce", "features." ours ".block.1.fc1"),              \
+        CLV_LAYER_NAME("block" theirs "_se_expand", "features." ours ".block.1.fc2"),              \
+        CLV_LAYER_NAME("block" theirs "_project_conv", "features." ours ".block.2.0"),             \
+        CLV_LAYER_NAME("block" theirs "_project_bn", "features." ours ".block.2.1")
+#define KERAS(theirs, ours)                                                                        \
+    CLV_LAYER_NAME("block" theirs "_expand_conv", "features." ours ".block.0.0"),                  \
+        CLV_LAYER_NAME("block" theirs "_expand_bn", "features." ours ".block.0.1"),                \
+        CLV_LAYER_NAME("block" theirs "_dwconv", "features." ours ".block.1.0"),                   \
+        CLV_LAYER_NAME("block" theirs "_bn", "features." ours ".block.1.1"),                       \
+        CLV_LAYER_NAME("block" theirs "_se_reduce", "features." ours ".block.2.fc1"),              \
+        CLV_LAYER_NAME("block" theirs "_se_expand", "features." ours ".block.2.fc2"),              \
+        CLV_LAYER_NAME("block" theirs "_project_conv", "features." ours ".block.3.0"),             \
+        CLV_LAYER_NAME("block" theirs "_project_bn", "features." ours ".block.3.1")
+
+static const clv_layer_name timm_layers[] = {
+    CLV_LAYER_NAME("conv_stem", "features.0.0"),
+    CLV_LAYER_NAME("bn1", "features.0.1"),
+    TIMM_FIRST("0.0", "1.0"),
+    TIMM("1.0", "2.0"),
+    TIMM("1.1", "2.1"),
+    TIMM("2.0", "3.0"),
+    TIMM("2.1", "3.1"),
+    TIMM("3.0", "4.0"),
+    TIMM("3.1", "4.1"),
+    TIMM("3.2", "4.2"),
+    TIMM("4.0", "5.0"),
+    TIMM("4.1", "5.1"),
+    TIMM("4.2", "5.2"),
+    TIMM("5.0", "6.0"),
+    TIMM("5.1", "6.1"),
+    TIMM("5.2", "6.2"),
+    TIMM("5.3", "6.3"),
+    TIMM("6.0", "7.0"),
+    CLV_LAYER_NAME("conv_head", "features.8.0"),
+    CLV_LAYER_NAME("bn2", "features.8.1"),
+    CLV_LAYER_NAME("classifier", "classifier.1"),
+};
+
+static const clv_layer_name keras_layers[] = {
+    CLV_LAYER_NAME("stem_conv", "features.0.0"),
+    CLV_LAYER_NAME("stem_bn", "features.0.1"),
+    KERAS_FIRST("1a", "1.0"),
+    KERAS("2a", "2.0"),
+    KERAS("2b", "2.1"),
+    KERAS("3a", "3.0"),
+    KERAS("3b", "3.1"),
+    KERAS("4a", "4.0"),
+    KERAS("4b", "4.1"),
+    KERAS("4c", "4.2"),
+    KERAS("5a", "5.0"),
+    KERAS("5b", "5.1"),
+    KERAS("5c", "5.2"),
+    KERAS("6a", "6.0"),
+    KERAS("6b", "6.1"),
+    KERAS("6c", "6.2"),
+    KERAS("6d", "6.3"),
+    KERAS("7a", "7.0"),
+    CLV_LAYER_NAME("top_conv", "features.8.0"),
+    CLV_LAYER_NAME("top_bn", "features.8.1"),
+    CLV_LAYER_NAME("predictions", "classifier.1"),
+};
+
+/* timm has both variants under the same names. */
+static const clv_weight_names weight_names[] = {
+    CLV_WEIGHT_NAMES_OWN("torchvision", "variant", "torchvision"),
+    CLV_WEIGHT_NAMES("timm", NULL, NULL, timm_layers),
+    CLV_WEIGHT_NAMES("keras", "variant", "keras", keras_layers),
+};
+
 static const clv_plugin plugin = {
     .magic = CLV_PLUGIN_MAGIC,
     .struct_size = (uint32_t)sizeof(clv_plugin),
@@ -190,6 +280,9 @@ static const clv_plugin plugin = {
     .option_count = (uint32_t)(sizeof(specs) / sizeof(*specs)),
     .option_stride = (uint32_t)sizeof(*specs),
     .build = build,
+    .weight_names = weight_names,
+    .weight_name_count = (uint32_t)(sizeof(weight_names) / sizeof(*weight_names)),
+    .weight_name_stride = (uint32_t)sizeof(*weight_names),
 };
 
 const clv_plugin *clv_plugin_v1(void)

@@ -148,6 +148,29 @@ static const clv_option_spec specs[] = {
                "1: sees grey, 3: sees colour, auto: as the data set is"),
 };
 
+/* ---- Names in weight files: the variables' own are torchvision's ---- */
+
+static const clv_layer_name timm_layers[] = {
+    CLV_LAYER_NAME("pre_logits.fc1", "classifier.0"),
+    CLV_LAYER_NAME("pre_logits.fc2", "classifier.3"),
+    CLV_LAYER_NAME("head.fc", "classifier.6"),
+};
+static const clv_layer_name keras_layers[] = {
+    CLV_LAYER_NAME("block1_conv1", "features.0"),  CLV_LAYER_NAME("block1_conv2", "features.2"),
+    CLV_LAYER_NAME("block2_conv1", "features.5"),  CLV_LAYER_NAME("block2_conv2", "features.7"),
+    CLV_LAYER_NAME("block3_conv1", "features.10"), CLV_LAYER_NAME("block3_conv2", "features.12"),
+    CLV_LAYER_NAME("block3_conv3", "features.14"), CLV_LAYER_NAME("block4_conv1", "features.17"),
+    CLV_LAYER_NAME("block4_conv2", "features.19"), CLV_LAYER_NAME("block4_conv3", "features.21"),
+    CLV_LAYER_NAME("block5_conv1", "features.24"), CLV_LAYER_NAME("block5_conv2", "features.26"),
+    CLV_LAYER_NAME("block5_conv3", "features.28"), CLV_LAYER_NAME("fc1", "classifier.0"),
+    CLV_LAYER_NAME("fc2", "classifier.3"),         CLV_LAYER_NAME("predictions", "classifier.6"),
+};
+static const clv_weight_names weight_names[] = {
+    CLV_WEIGHT_NAMES_OWN("torchvision", NULL, NULL),
+    CLV_WEIGHT_NAMES("timm", NULL, NULL, timm_layers),
+    CLV_WEIGHT_NAMES("keras", NULL, NULL, keras_layers),
+};
+
 static const clv_plugin plugin = {
     .magic = CLV_PLUGIN_MAGIC,
     .struct_size = (uint32_t)sizeof(clv_plugin),
@@ -161,6 +184,9 @@ static const clv_plugin plugin = {
     .option_count = (uint32_t)(sizeof(specs) / sizeof(*specs)),
     .option_stride = (uint32_t)sizeof(*specs),
     .build = build,
+    .weight_names = weight_names,
+    .weight_name_count = (uint32_t)(sizeof(weight_names) / sizeof(*weight_names)),
+    .weight_name_stride = (uint32_t)sizeof(*weight_names),
 };
 
 const clv_plugin *clv_plugin_v1(void)

@@ -79,6 +79,11 @@ static const wrong_case wrong_cases[] = {
     {"option_default", "clv_plugin.options[1]", "its default \"ten\"", "0.3"},
     {"option_range", "clv_plugin.options[1]", "default \"10\"", "0.3"},
     {"option_choice", "clv_plugin.options[1]", "second", "0.3"},
+    {"names_null", "clv_plugin.weight_names", "do not agree", "0.3"},
+    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small", "0.3"},
+    {"names_family", "clv_plugin.weight_names", "a family is not", "0.3"},
+    {"names_layers", "clv_plugin.weight_names", "layer_count is above", "0.3"},
+    {"names_ours", "clv_plugin.weight_names", "the name of a layer", "0.3"},
     {"option_text", "clv_plugin.options[1]", "(second) has no line of help", "0.3"},
 };
 

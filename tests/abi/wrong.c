@@ -120,10 +120,31 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     return clv_builder_end(&b);
 }
 
-static const clv_plugin plugin = {
-    MAGIC,   SIZE,    MAJOR,        MINOR,         KIND,  NAME, VERSION,
-    SUMMARY, OPTIONS, OPTION_COUNT, OPTION_STRIDE, BUILD, NULL,
-};
+#ifndef FAMILY
+#define FAMILY "timm"
+#endif
+#ifndef LAYERS
+#define LAYERS 1
+#endif
+#ifndef OURS
+#define OURS "a"
+#endif
+static const clv_layer_name layers[] = {CLV_LAYER_NAME("b", OURS)};
+static const clv_weight_names weight_names[] = {
+    {sizeof(clv_weight_names), LAYERS, FAMILY, NULL, NULL, layers, sizeof(*layers), 0}};
+#ifndef NAMES
+#define NAMES weight_names
+#endif
+#ifndef NAMES_COUNT
+#define NAMES_COUNT 1
+#endif
+#ifndef NAMES_STRIDE
+#define NAMES_STRIDE (sizeof(clv_weight_names))
+#endif
+
+static const clv_plugin plugin = {MAGIC,   SIZE,    MAJOR,       MINOR,        KIND,          NAME,
+                                  VERSION, SUMMARY, OPTIONS,     OPTION_COUNT, OPTION_STRIDE, BUILD,
+                                  NULL,    NAMES,   NAMES_COUNT, NAMES_STRIDE};
 
 #ifdef CASE_NO_SYMBOL
 CLV_EXPORT const clv_plugin *clv_plugin_v2(void);

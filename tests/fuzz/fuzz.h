@@ -1,6 +1,7 @@
 /* What the fuzzers feed and test_corpus.c replays. Each call gives any bytes to a part of core/data
- * that reads what strangers wrote, and aborts where a promise is broken: an error has one sentence
- * that names the input, the same bytes give the same pixels. run.sh builds the fuzzers. */
+ * or core/weights that reads what strangers wrote, and aborts where a promise is broken: an error
+ * has one sentence that names the input, the same bytes give the same pixels. run.sh builds the
+ * fuzzers. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -9,5 +10,6 @@
 
 void fuzz_image(const uint8_t *bytes, size_t length);
 void fuzz_archive(const uint8_t *bytes, size_t length);
+void fuzz_weights(const uint8_t *bytes, size_t length);
 
 #endif

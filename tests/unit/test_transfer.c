@@ -262,7 +262,7 @@ static void test_own(void **state)
     close_all(&o);
     write_items(own, sizeof own / sizeof *own, "expert.b.", "conclave 1");
     assert_int_equal(try_plan(&o, true), CLV_E_DATA);
-    assert_non_null(strstr(o.error.message, "no expert of the name expert.a"));
+    assert_non_null(strstr(o.error.message, "this checkpoint has no expert.a"));
     close_all(&o);
 }
 

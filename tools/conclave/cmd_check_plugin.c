@@ -1,7 +1,7 @@
 /* conclave check-plugin: everything that can be found out about a plugin without its author. The
  * checks (check/) run in a child process, so that a plugin that crashes, hangs or ends the process
  * is found and named like any other fault. */
-#include "child.h"
+#include "base/child.h"
 #include "verdicts.h"
 
 #include <jansson.h>
@@ -57,7 +57,7 @@ static void take_line(void *user, const char *line)
 }
 
 /* How the child died, when it did not come to its end. */
-static void take_end(verdicts *v, const cli_child_end *end, int64_t seconds)
+static void take_end(verdicts *v, const clvi_child_end *end, int64_t seconds)
 {
     char text[200];
     const char *during = v->now[0] != '\0' ? v->now : "table";
@@ -117,16 +117,16 @@ static clv_status check(const cli_args *args, const char *device, int64_t second
 {
     /* Guard bands around every tensor; a failing kernel is named. */
     static const char *const environment[] = {"CONCLAVE_ARENA=0", "CONCLAVE_SYNC=1", NULL};
-    cli_child_end end;
+    clvi_child_end end;
     const char **arguments = child_arguments(args, device);
     if (arguments == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the arguments");
-    const cli_child_desc desc = {.arguments = arguments,
-                                 .environment = environment,
-                                 .silence_seconds = (double)seconds,
-                                 .line = take_line,
-                                 .user = v};
-    const clv_status status = cli_child_run(&desc, &end, error);
+    const clvi_child_desc desc = {.arguments = arguments,
+                                  .environment = environment,
+                                  .silence_seconds = (double)seconds,
+                                  .line = take_line,
+                                  .user = v};
+    const clv_status status = clvi_child_run(&desc, &end, error);
     clvi_free(arguments);
     CLV_TRY(status);
     take_end(v, &end, seconds);

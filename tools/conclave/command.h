@@ -22,7 +22,8 @@ typedef struct cli_command {
     const char *example;        /* one or more lines, each a full command */
     const cli_option *options;
     size_t option_count;
-    bool hidden; /* a part of another subcommand in a process of its own (child.h): not listed */
+    bool hidden; /* a part of another subcommand in a process of its own (base/child.h): not listed
+                  */
     /* Returns a status; on failure the frame prints "conclave: <message>" to stderr and exits with
      * clv_status_exit_code. Results go to stdout. */
     clv_status (*run)(const cli_args *args, clv_error *error);

@@ -5,7 +5,9 @@
  * The report goes to the parent line by line: "begin STEP", then, if something is wrong, "bad
  * TEXT"; "speed GFLOPS"; at last "end". */
 #include "check/rig.h"
-#include "child.h"
+#include "command.h"
+
+#include "base/child.h"
 
 #include "base/clock.h"
 #include "runtime/gemm.h"
@@ -439,7 +441,8 @@ static clv_status run(const cli_args *args, clv_error *error)
     const uint64_t bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 2 : 0;
     if (cli_count(args) != 1)
         CLV_FAIL(error, CLV_E_USAGE, "devices-child takes a device");
-    CLV_TRY(cli_child_begin(CPU_SECONDS, bytes, &c.report, error));
+    const clvi_child_limits limits = {.cpu_seconds = CPU_SECONDS, .memory = bytes};
+    CLV_TRY(clvi_child_begin(&limits, &c.report, error));
     run_steps(&c, cli_at(args, 0));
     fputs("end\n", c.report);
     fclose(c.report);

@@ -1,6 +1,6 @@
 #include "verdicts.h"
 
-#include "child.h"
+#include "base/child.h"
 
 #include "base/clock.h"
 #include "base/files.h"
@@ -170,7 +170,7 @@ static void take_line(void *user, const char *line)
 }
 
 /* How the child died, when it did not come to its end. */
-static void take_end(report *r, const cli_child_end *end, double seconds)
+static void take_end(report *r, const clvi_child_end *end, double seconds)
 {
     cli_verdict *v = r->verdict;
     const char *during = r->now[0] != '\0' ? r->now : "start";
@@ -198,15 +198,15 @@ clv_status cli_verdicts_check(cli_verdicts *verdicts, size_t index, double secon
     cli_verdict *verdict = &verdicts->list[index];
     *verdict = (cli_verdict){.known = true};
     report r = {.verdict = verdict};
-    const cli_child_desc desc = {
+    const clvi_child_desc desc = {
         .arguments = arguments, .silence_seconds = seconds, .line = take_line, .user = &r};
-    cli_child_end end;
+    clvi_child_end end;
     const double began = clvi_now();
     if (info->refused != NULL) {
         snprintf(verdict->text, sizeof(verdict->text), "%s", info->refused);
         return CLV_OK;
     }
-    const clv_status status = cli_child_run(&desc, &end, error);
+    const clv_status status = clvi_child_run(&desc, &end, error);
     if (status != CLV_OK) {
         verdict->known = false;
         return status;

@@ -107,6 +107,21 @@ static inline int clv_option_channels(clv_builder *b, const clv_options *options
 }
 
 /* A row of a plugin's table of options; choices: "a | b", for a CHOICE, else NULL. */
+/* Elements of clv_plugin.weight_names and of a list of layers. */
+#define CLV_LAYER_NAME(theirs_, ours_)                                                             \
+    {                                                                                              \
+        (uint32_t)sizeof(clv_layer_name), 0, (theirs_), (ours_)                                    \
+    }
+#define CLV_WEIGHT_NAMES_OWN(family_, option_, value_) /* the variables' own names */              \
+    {                                                                                              \
+        (uint32_t)sizeof(clv_weight_names), 0, (family_), (option_), (value_), NULL, 0, 0          \
+    }
+#define CLV_WEIGHT_NAMES(family_, option_, value_, layers_)                                        \
+    {                                                                                              \
+        (uint32_t)sizeof(clv_weight_names), (uint32_t)(sizeof(layers_) / sizeof(*(layers_))),      \
+            (family_), (option_), (value_), (layers_), (uint32_t)sizeof(*(layers_)), 0             \
+    }
+
 #define CLV_OPTION(key_, type_, default_, min_, max_, choices_, text_)                             \
     {                                                                                              \
         (uint32_t)sizeof(clv_option_spec), CLV_OPTION_##type_, (key_), (default_), (min_), (max_), \

@@ -197,6 +197,28 @@ typedef struct clv_host {
                               clv_error *error);
 } clv_host;
 
+/* ---- Names in weight files ---- */
+
+/* A layer: what stands before ".weight" or "/kernel" in a file, and before ".weight" here. */
+typedef struct clv_layer_name {
+    uint32_t struct_size;
+    uint32_t reserved;         /* 0 */
+    const char *theirs, *ours; /* "blocks.0.0.conv_dw", "features.1.0.block.0.0" */
+} clv_layer_name;
+
+/* How the files of one origin call the network's layers. Which origin a file has is found by
+ * looking: the one whose names are in it. */
+typedef struct clv_weight_names {
+    uint32_t struct_size;
+    uint32_t layer_count;
+    const char *family; /* "torchvision", "timm", "keras", …; keras: for .h5 files only */
+    /* What an option must be for such weights to mean the same; NULL: whatever it is. */
+    const char *option, *value;
+    const clv_layer_name *layers; /* those whose names differ; NULL: none */
+    uint32_t layer_stride;
+    uint32_t reserved; /* 0 */
+} clv_weight_names;
+
 /* ---- The plugin ---- */
 
 typedef struct clv_plugin {
@@ -214,6 +236,9 @@ typedef struct clv_plugin {
     /* Optional. Called once after loading; the only place for host->register_op. A failure, which
      * must come with a sentence, refuses the plugin. */
     clv_status (*init)(const clv_host *host, clv_error *error);
+    /* Optional: origins of weight files. Without them a file has the variables' own names. */
+    const clv_weight_names *weight_names;
+    uint32_t weight_name_count, weight_name_stride;
 } clv_plugin;
 
 /* The one symbol a plugin exports. The result is static and owned by the plugin. */

@@ -2,7 +2,9 @@
  * hand: `conclave check-plugin` starts it. */
 #include "check/check.h"
 
-#include "child.h"
+#include "command.h"
+
+#include "base/child.h"
 
 /* ---- Reporting ---- */
 
@@ -172,7 +174,8 @@ static clv_status run(const cli_args *args, clv_error *error)
     clvi_arena *arena = NULL;
     if (cli_count(args) < 1 || cli_count(args) > 64)
         CLV_FAIL(error, CLV_E_USAGE, "check-plugin-child takes a file and at most 63 options");
-    CLV_TRY(cli_child_begin(CPU_SECONDS, 0, &c.report, error));
+    const clvi_child_limits limits = {.cpu_seconds = CPU_SECONDS};
+    CLV_TRY(clvi_child_begin(&limits, &c.report, error));
     check_count_blocks();
     clv_status status = clvi_arena_create(&arena, error);
     for (size_t i = 1; i < cli_count(args) && status == CLV_OK; i++)

@@ -1,7 +1,7 @@
 /* See contest.h. */
 #include "contest.h"
 
-#include "../child.h"
+#include "base/child.h"
 
 #include "train/run_dir.h"
 
@@ -179,16 +179,16 @@ static clv_status train(const plan *p, const plan_run *run, const cli_args *args
     clvi_contest_run *to = &p->comparison->contestants[run->contestant].runs[run->run];
     const char *const *words = child_words(p, run, args, begun);
     listener l = {.reason = ""};
-    cli_child_end end;
+    clvi_child_end end;
     if (words == NULL)
         return no_memory(error);
-    const cli_child_desc desc = {.arguments = words,
-                                 .silence_seconds = INFINITY,
-                                 .line = take_line,
-                                 .user = &l,
-                                 .errors = true,
-                                 .stop = stop};
-    CLV_TRY(cli_child_run(&desc, &end, error));
+    const clvi_child_desc desc = {.arguments = words,
+                                  .silence_seconds = INFINITY,
+                                  .line = take_line,
+                                  .user = &l,
+                                  .errors = true,
+                                  .stop = stop};
+    CLV_TRY(clvi_child_run(&desc, &end, error));
     if (*stop != 0)
         CLV_FAIL(error, CLV_E_INTERRUPTED, "stopped; the same command goes on where it was");
     if (end.signal != 0)

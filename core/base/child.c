@@ -1,4 +1,7 @@
-#include "child.h"
+/* See child.h. */
+#include "base/child.h"
+
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,13 +15,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- Starting ---- */
 
@@ -66,23 +62,23 @@ static const char **make_arguments(const char *program, const char *const *argum
 }
 
 /* Where a child's descriptors lead. Returns an errno value. */
-static int redirect(posix_spawn_file_actions_t *actions, bool errors, int to)
+static int redirect(posix_spawn_file_actions_t *actions, const clvi_child_desc *desc, int to)
 {
-    int code;
-    if (errors) {
-        code = posix_spawn_file_actions_adddup2(actions, to, STDERR_FILENO);
-        if (code == 0)
-            code =
-                posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-        return code;
-    }
-    code = posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
-    return code != 0 ? code : posix_spawn_file_actions_adddup2(actions, to, CLI_CHILD_REPORT);
+    const int from[] = {STDERR_FILENO, desc->input, desc->output, to};
+    const int as[] = {STDOUT_FILENO, STDIN_FILENO, CLVI_CHILD_OUTPUT,
+                      desc->errors ? STDERR_FILENO : CLVI_CHILD_REPORT};
+    int code = 0;
+    for (int i = 0; i < 4 && code == 0; i++)
+        if (from[i] > 0)
+            code = posix_spawn_file_actions_adddup2(actions, from[i], as[i]);
+    if (code == 0 && desc->errors)
+        code = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    return code;
 }
 
 /* Spawns with `to` as the way of its report. Returns an errno value. */
-static int spawn(const cli_child_desc *desc, const char *program, const char **arguments,
-                 const char **environment, int to, pid_t *child)
+static int spawn(const clvi_child_desc *desc, const char **arguments, const char **environment,
+                 int to, pid_t *child)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -93,9 +89,9 @@ static int spawn(const cli_child_desc *desc, const char *program, const char **a
     if (code == 0 && desc->stop != NULL)
         code = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     if (code == 0) {
-        code = redirect(&actions, desc->errors, to);
+        code = redirect(&actions, desc, to);
         if (code == 0)
-            code = posix_spawn(child, program, &actions, &attributes, (char *const *)arguments,
+            code = posix_spawn(child, arguments[0], &actions, &attributes, (char *const *)arguments,
                                (char *const *)environment);
         posix_spawnattr_destroy(&attributes);
     }
@@ -103,18 +99,22 @@ static int spawn(const cli_child_desc *desc, const char *program, const char **a
     return code;
 }
 
-static clv_status start(const cli_child_desc *desc, int to, pid_t *child, clv_error *error)
+static clv_status start(const clvi_child_desc *desc, int to, pid_t *child, clv_error *error)
 {
-    char program[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (length <= 0)
-        return clvi_fail_errno(error, errno, CLV_HERE, "the command does not find itself");
-    program[length] = '\0';
+    char itself[PATH_MAX];
+    const char *program = desc->program;
+    if (program == NULL) {
+        const ssize_t length = readlink("/proc/self/exe", itself, sizeof(itself) - 1);
+        if (length <= 0)
+            return clvi_fail_errno(error, errno, CLV_HERE, "the command does not find itself");
+        itself[length] = '\0';
+        program = itself;
+    }
     const char **arguments = make_arguments(program, desc->arguments);
     const char **environment = make_environment(desc->environment);
     int code = ENOMEM;
     if (arguments != NULL && environment != NULL)
-        code = spawn(desc, program, arguments, environment, to, child);
+        code = spawn(desc, arguments, environment, to, child);
     clvi_free(arguments);
     clvi_free(environment);
     if (code != 0)
@@ -125,7 +125,7 @@ static clv_status start(const cli_child_desc *desc, int to, pid_t *child, clv_er
 /* ---- Listening ---- */
 
 /* Hands over the whole lines of `text` and keeps the rest. */
-static void take_lines(const cli_child_desc *desc, char *text, size_t *length)
+static void take_lines(const clvi_child_desc *desc, char *text, size_t *length)
 {
     size_t from = 0;
     for (char *end; (end = memchr(text + from, '\n', *length - from)) != NULL;) {
@@ -138,15 +138,15 @@ static void take_lines(const cli_child_desc *desc, char *text, size_t *length)
 }
 
 /* Reads until the child closes its end, or is silent for too long (true). */
-static bool listen_to(const cli_child_desc *desc, int from, pid_t child)
+static bool listen_to(const clvi_child_desc *desc, int from, pid_t child)
 {
     enum { STOP_SECONDS = 1 };
     char text[4096];
     size_t length = 0;
-    double last = now();
+    double last = clvi_now();
     bool asked = false;
     for (;;) {
-        double left = last + desc->silence_seconds - now();
+        double left = last + desc->silence_seconds - clvi_now();
         struct pollfd wait = {.fd = from, .events = POLLIN};
         if (left <= 0)
             return true;
@@ -167,7 +167,7 @@ static bool listen_to(const cli_child_desc *desc, int from, pid_t child)
         if (got <= 0)
             return false;
         length += (size_t)got;
-        last = now();
+        last = clvi_now();
         take_lines(desc, text, &length);
     }
 }
@@ -175,13 +175,13 @@ static bool listen_to(const cli_child_desc *desc, int from, pid_t child)
 /* Waits for the end of a child that has closed its report, and kills it when it goes on. */
 static int reap(pid_t child, double seconds, bool *killed)
 {
-    const double until = now() + seconds;
+    const double until = clvi_now() + seconds;
     int status = 0;
     for (;;) {
         const pid_t ended = waitpid(child, &status, *killed ? 0 : WNOHANG);
         if (ended == child || (ended < 0 && errno != EINTR))
             return status;
-        if (!*killed && now() > until) {
+        if (!*killed && clvi_now() > until) {
             kill(child, SIGKILL);
             *killed = true;
         }
@@ -192,47 +192,80 @@ static int reap(pid_t child, double seconds, bool *killed)
     }
 }
 
-clv_status cli_child_run(const cli_child_desc *desc, cli_child_end *end, clv_error *error)
+/* Copies of descriptors, out of the way of those that a child gets; 0 stays 0, -1: none left. */
+static int lift(int descriptor)
+{
+    return descriptor > 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, CLVI_CHILD_OUTPUT + 1) : 0;
+}
+
+static void drop(int descriptor)
+{
+    if (descriptor > 0)
+        close(descriptor);
+}
+
+/* Starts the child; *from is where it reports to. */
+static clv_status open_child(const clvi_child_desc *desc, pid_t *child, int *from, clv_error *error)
 {
     int ends[2];
-    pid_t child = 0;
     if (pipe(ends) != 0)
         return clvi_fail_errno(error, errno, CLV_HERE, "no pipe to a child process");
     fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    /* One that is CLI_CHILD_REPORT already must not be closed by that very spawn. */
-    if (ends[1] != CLI_CHILD_REPORT)
-        fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    const clv_status status = start(desc, ends[1], &child, error);
+    clvi_child_desc lifted = *desc;
+    const int to = lift(ends[1]);
+    const int code = errno;
+    lifted.input = lift(desc->input);
+    lifted.output = lift(desc->output);
     close(ends[1]);
-    if (status != CLV_OK) {
+    clv_status status;
+    if (to < 0 || lifted.input < 0 || lifted.output < 0)
+        status = clvi_fail_errno(error, code, CLV_HERE, "no pipe to a child process");
+    else
+        status = start(&lifted, to, child, error);
+    drop(to);
+    drop(lifted.input);
+    drop(lifted.output);
+    if (status == CLV_OK)
+        *from = ends[0];
+    else
         close(ends[0]);
-        return status;
-    }
-    bool silent = listen_to(desc, ends[0], child);
-    close(ends[0]);
+    return status;
+}
+
+clv_status clvi_child_run(const clvi_child_desc *desc, clvi_child_end *end, clv_error *error)
+{
+    pid_t child = 0;
+    int from = -1;
+    CLV_TRY(open_child(desc, &child, &from, error));
+    bool silent = listen_to(desc, from, child);
+    close(from);
     if (silent)
         kill(child, SIGKILL);
     const int how = reap(child, desc->silence_seconds, &silent);
-    *end = (cli_child_end){.silent = silent,
-                           .signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0,
-                           .status = WIFEXITED(how) ? WEXITSTATUS(how) : 0};
+    *end = (clvi_child_end){.silent = silent,
+                            .signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0,
+                            .status = WIFEXITED(how) ? WEXITSTATUS(how) : 0};
     return CLV_OK;
 }
 
-clv_status cli_child_begin(unsigned cpu_seconds, uint64_t memory_bytes, FILE **report,
-                           clv_error *error)
+static void limit(int what, uint64_t most)
 {
-    const struct rlimit none = {0, 0}, cpu = {cpu_seconds, cpu_seconds};
-    const struct rlimit memory = {(rlim_t)memory_bytes, (rlim_t)memory_bytes};
-    if (fcntl(CLI_CHILD_REPORT, F_GETFD) < 0 || (*report = fdopen(CLI_CHILD_REPORT, "w")) == NULL)
+    const struct rlimit limits = {(rlim_t)most, (rlim_t)most};
+    (void)setrlimit(what, &limits); /* one that cannot be set is stricter already */
+}
+
+clv_status clvi_child_begin(const clvi_child_limits *limits, FILE **report, clv_error *error)
+{
+    if (fcntl(CLVI_CHILD_REPORT, F_GETFD) < 0 || (*report = fdopen(CLVI_CHILD_REPORT, "w")) == NULL)
         CLV_FAIL(error, CLV_E_USAGE, "this is a part of another subcommand, not for use by hand");
-    fcntl(CLI_CHILD_REPORT, F_SETFD, FD_CLOEXEC);
-    /* A limit that cannot be set is stricter already. */
-    (void)setrlimit(RLIMIT_CORE, &none);
-    (void)setrlimit(RLIMIT_CPU, &cpu);
+    fcntl(CLVI_CHILD_REPORT, F_SETFD, FD_CLOEXEC);
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_CPU, limits->cpu_seconds);
     /* Not the address space (RLIMIT_AS), of which drivers of GPUs reserve far more than they use.
      */
-    if (memory_bytes > 0)
-        (void)setrlimit(RLIMIT_DATA, &memory);
+    if (limits->memory > 0)
+        limit(RLIMIT_DATA, limits->memory);
+    if (limits->file > 0)
+        limit(RLIMIT_FSIZE, limits->file);
     return CLV_OK;
 }

@@ -1,0 +1,95 @@
+/* See weight_names.h. */
+#include "graph/weight_names.h"
+
+#include <stdbool.h>
+
+enum { MOST_ORIGINS = 64, MOST_LAYERS = 65536, MOST_NAME_BYTES = 200 };
+
+/* Bytes of a struct up to and with a field. */
+#define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
+
+size_t clvi_weight_names_count(const clv_plugin *plugin)
+{
+    return plugin->struct_size >= BYTES_TO(clv_plugin, weight_name_stride)
+               ? plugin->weight_name_count
+               : 0;
+}
+
+clv_weight_names clvi_weight_names_at(const clv_plugin *plugin, size_t index)
+{
+    clv_weight_names names = {0};
+    const size_t stride = plugin->weight_name_stride;
+    memcpy(&names, (const char *)plugin->weight_names + index * stride,
+           stride < sizeof(names) ? stride : sizeof(names));
+    return names;
+}
+
+clv_layer_name clvi_weight_layer_at(const clv_weight_names *names, size_t index)
+{
+    clv_layer_name layer = {0};
+    const size_t stride = names->layer_stride;
+    memcpy(&layer, (const char *)names->layers + index * stride,
+           stride < sizeof(layer) ? stride : sizeof(layer));
+    return layer;
+}
+
+const char *clvi_weight_layer_ours(const clv_weight_names *names, const char *theirs)
+{
+    for (size_t i = 0; i < names->layer_count; i++) {
+        const clv_layer_name layer = clvi_weight_layer_at(names, i);
+        if (strcmp(layer.theirs, theirs) == 0)
+            return layer.ours;
+    }
+    return theirs;
+}
+
+static bool is_name(const char *text)
+{
+    if (text == NULL || *text == '\0')
+        return false;
+    const size_t length = strnlen(text, MOST_NAME_BYTES + 1);
+    for (size_t i = 0; i < length; i++)
+        if (text[i] <= ' ' || text[i] > '~')
+            return false;
+    return length <= MOST_NAME_BYTES;
+}
+
+static const char *layers_fault(const clv_weight_names *names)
+{
+    if ((names->layers == NULL) != (names->layer_count == 0))
+        return "layers and layer_count do not agree";
+    if (names->layer_count > MOST_LAYERS)
+        return "layer_count is above 65536";
+    if (names->layer_count > 0 && (names->layer_stride < BYTES_TO(clv_layer_name, ours) ||
+                                   names->layer_stride % _Alignof(clv_layer_name) != 0))
+        return "layer_stride is too small or odd";
+    for (size_t i = 0; i < names->layer_count; i++) {
+        const clv_layer_name layer = clvi_weight_layer_at(names, i);
+        if (!is_name(layer.theirs) || !is_name(layer.ours))
+            return "the name of a layer is not 1 to 200 printable letters";
+    }
+    return NULL;
+}
+
+const char *clvi_weight_names_fault(const clv_plugin *plugin)
+{
+    const size_t count = clvi_weight_names_count(plugin);
+    if (count == 0)
+        return NULL;
+    if (plugin->weight_names == NULL || count > MOST_ORIGINS)
+        return "weight_names and weight_name_count do not agree";
+    if (plugin->weight_name_stride < BYTES_TO(clv_weight_names, layer_stride) ||
+        plugin->weight_name_stride % _Alignof(clv_weight_names) != 0)
+        return "weight_name_stride is too small or odd";
+    for (size_t i = 0; i < count; i++) {
+        const clv_weight_names names = clvi_weight_names_at(plugin, i);
+        if (!is_name(names.family))
+            return "a family is not 1 to 200 printable letters";
+        if ((names.option == NULL) != (names.value == NULL))
+            return "option and value must both be there, or none";
+        const char *fault = layers_fault(&names);
+        if (fault != NULL)
+            return fault;
+    }
+    return NULL;
+}
