@@ -38,6 +38,21 @@ static settings read_settings(clv_builder *b, const clv_options *o, const clv_bu
     return s;
 }
 
+/* The images must be at least as large as what they are divided by. */
+static void check(clv_builder *b, const settings *s, const clv_build_input *input)
+{
+    const int32_t shorter =
+        input->image_height < input->image_width ? input->image_height : input->image_width;
+    int64_t factor = 1;
+    for (int i = 0; i <= STAGES && b->status == CLV_OK; i++)
+        factor *= s->strides[i];
+    if (b->status == CLV_OK && shorter < factor)
+        CLV_BUILDER_FAIL(b, CLV_E_SHAPE,
+                         "images of %d×%d pixels are too small: the strides divide them by %d; "
+                         "give images of %d pixels or more, or set one of `strides` to 1",
+                         input->image_height, input->image_width, (int)factor, (int)factor);
+}
+
 /* What all convolutions of the variant share. */
 static clv_conv2d_desc convolution(const settings *s, int64_t filters, int64_t kernel,
                                    int64_t stride, const char *activation)
@@ -142,6 +157,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
 {
     clv_builder b = clv_builder_begin(host, graph, error);
     const settings s = read_settings(&b, options, input);
+    check(&b, &s, input);
     if (b.status != CLV_OK)
         return b.status;
     const clv_conv2d_desc stem = convolution(&s, STEM_FILTERS, 3, s.strides[0], "silu");

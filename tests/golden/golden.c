@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { LIMIT = 200 * 1024, VERSION = 1, F32 = 1, I32 = 2, F64 = 4 };
+enum { LIMIT = 200 * 1024, MANIFEST_LIMIT = 1 << 16, VERSION = 1, F32 = 1, I32 = 2, F64 = 4 };
 
 /* What is left of a file. */
 typedef struct cursor {
@@ -145,11 +146,54 @@ const golden_tensor *golden_find(const golden *g, golden_role role, uint32_t ind
     return NULL;
 }
 
-double golden_real(const golden *g, const char *name)
+const clv_attr *golden_attr(const golden *g, const char *name)
 {
     for (uint32_t i = 0; i < g->attr_count; i++)
-        if (strcmp(g->attrs[i].name, name) == 0 && g->attrs[i].type == CLV_ATTR_REAL)
-            return g->attrs[i].real;
-    fail_msg("there is no attribute %s", name);
-    return 0;
+        if (strcmp(g->attrs[i].name, name) == 0)
+            return &g->attrs[i];
+    return NULL;
+}
+
+double golden_real(const golden *g, const char *name)
+{
+    const clv_attr *a = golden_attr(g, name);
+    if (a == NULL || a->type != CLV_ATTR_REAL)
+        fail_msg("there is no attribute %s that is a real number", name);
+    return a->real;
+}
+
+size_t golden_manifest(const char *folder, golden_entry entries[GOLDEN_MAX_ENTRIES])
+{
+    char *path = clvi_path_join(folder, "MANIFEST"), *text = NULL;
+    size_t bytes = 0, count = 0;
+    if (path != NULL && clvi_file_read(path, MANIFEST_LIMIT, &text, &bytes, NULL) == CLV_OK)
+        for (const char *line = text; count < GOLDEN_MAX_ENTRIES; count++) {
+            int length = 0;
+            golden_entry *e = &entries[count];
+            if (sscanf(line, "%64[0-9a-f]  %63[a-zA-Z0-9_.-]\n%n", e->sha256, e->name, &length) !=
+                2)
+                break;
+            line += length;
+        }
+    clvi_free(text);
+    clvi_free(path);
+    return count;
+}
+
+void golden_check_manifest(const char *folder, const golden_entry *entries, size_t count)
+{
+    char **names = NULL;
+    size_t listed = 0, found = 0;
+    assert_int_equal(clvi_dir_list(folder, &names, &listed, NULL), CLV_OK);
+    for (size_t i = 0; i < listed; i++) {
+        const char *ending = strrchr(names[i], '.');
+        bool known = ending == NULL || strcmp(ending, ".golden") != 0;
+        found += !known;
+        for (size_t k = 0; !known && k < count; k++)
+            known = strcmp(names[i], entries[k].name) == 0;
+        if (!known)
+            fail_msg("%s is not in the manifest; run make.py", names[i]);
+    }
+    assert_int_equal(found, count);
+    clvi_names_free(names, listed);
 }

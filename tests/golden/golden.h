@@ -30,7 +30,7 @@ typedef struct golden_tensor {
     double *d; /* f64 data, else NULL */
 } golden_tensor;
 
-enum { GOLDEN_MAX_TENSORS = 64, GOLDEN_MAX_ATTRS = 10 };
+enum { GOLDEN_MAX_TENSORS = 64, GOLDEN_MAX_ATTRS = 12, GOLDEN_MAX_ENTRIES = 128 };
 
 typedef struct golden {
     char op[33], torch[29];
@@ -48,5 +48,17 @@ void golden_fini(golden *g);
 const golden_tensor *golden_find(const golden *g, golden_role role, uint32_t index);
 /* A real attribute; fails the running test where there is none of this name. */
 double golden_real(const golden *g, const char *name);
+/* An attribute, or NULL. */
+const clv_attr *golden_attr(const golden *g, const char *name);
+
+/* A line of a manifest. */
+typedef struct golden_entry {
+    char sha256[65], name[64];
+} golden_entry;
+
+/* Reads FOLDER/MANIFEST; returns the number of entries, 0 where it cannot be read. */
+size_t golden_manifest(const char *folder, golden_entry entries[GOLDEN_MAX_ENTRIES]);
+/* Fails the running test where a golden file in the folder is not in the manifest or lacks. */
+void golden_check_manifest(const char *folder, const golden_entry *entries, size_t count);
 
 #endif

@@ -1,67 +1,28 @@
 #!/usr/bin/env python3
 """Writes the golden vectors NAME.golden and MANIFEST beside this file: what PyTorch answers, in double
-precision, to single-precision inputs. test_golden.c replays them; PyTorch is needed here only.
+precision, to single-precision inputs. vectors.py says how a file is laid out; test_golden.c replays
+them; PyTorch is needed here only.
 
     python3 tests/golden/make.py
 
 All data is in Conclave's layout: images NHWC, convolution weights [kh, kw, in, out], depthwise ones
 [kh, kw, C], dense ones [in, out]. The tensors that PyTorch differentiates have it too: they are permuted
 on the way into its functions, so gradients come out permuted back.
-
-A file is little-endian:
-    header     char magic[4] = "CLVG"; u32 version, seed, attributes, tensors; char torch[28], op[32]
-    attribute  char name[24], text[16]; u32 type (as clv_attr_type), 0; i64 whole; f64 real
-    tensor     char name[32]; u32 role (see ROLES), index, dtype (1 f32, 2 i32, 4 f64), rank;
-               i64 dims[6]; data, padded with zeros to a multiple of 8 bytes
 """
-import hashlib
 import os
-import struct
 import zlib
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+import vectors
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-LIMIT = 200 * 1024
-VERSION = 1
-# What a tensor is; `index` counts the op's inputs or outputs.
-ROLES = {name: i for i, name in enumerate(
-    ['input', 'parameter', 'state', 'absent', 'train', 'infer', 'after', 'grad_out', 'grad_in',
-     'loss', 'trained'], 1)}
-DTYPES = {'float32': 1, 'int32': 2, 'float64': 4}
-manifest = []
-
-
-def pack_attribute(name, value):
-    if isinstance(value, str):
-        kind, whole, real, text = 3, 0, 0.0, value
-    elif isinstance(value, float):
-        kind, whole, real, text = 2, 0, value, ''
-    else:
-        kind, whole, real, text = 1, value, 0.0, ''
-    return struct.pack('<24s16sIIqd', name.encode(), text.encode(), kind, 0, whole, real)
-
-
-def pack_tensor(role, index, array, name=''):
-    array = np.ascontiguousarray(array)
-    data = array.tobytes()
-    dims = list(array.shape) + [0] * (6 - array.ndim)
-    head = struct.pack('<32sIIII6q', name.encode(), ROLES[role], index, DTYPES[str(array.dtype)],
-                       array.ndim, *dims)
-    return head + data + b'\0' * (-len(data) % 8)
 
 
 def write(name, op, seed, attributes, tensors):
-    blob = struct.pack('<4s4I28s32s', b'CLVG', VERSION, seed, len(attributes), len(tensors),
-                       torch.__version__.encode(), op.encode())
-    blob += b''.join(pack_attribute(*a) for a in attributes.items())
-    blob += b''.join(pack_tensor(*t) for t in tensors)
-    assert len(blob) <= LIMIT, (name, len(blob))
-    with open(os.path.join(FOLDER, name + '.golden'), 'wb') as file:
-        file.write(blob)
-    manifest.append((hashlib.sha256(blob).hexdigest(), name + '.golden'))
+    vectors.write(FOLDER, name, op, seed, torch.__version__, attributes, tensors)
 
 
 class Tensor:
@@ -347,9 +308,7 @@ def main():
     torch.set_num_threads(1)
     for part in (convolutions, normalisations, dense_and_elementwise, shapes_and_routes, trajectory):
         part()
-    with open(os.path.join(FOLDER, 'MANIFEST'), 'w') as file:
-        for digest, name in sorted(manifest, key=lambda row: row[1]):
-            file.write('%s  %s\n' % (digest, name))
+    vectors.write_manifest(FOLDER)
 
 
 if __name__ == '__main__':

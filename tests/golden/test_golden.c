@@ -3,14 +3,13 @@
  * the reference, or the trajectory of a network under training. Exit status 77: there is no device.
  */
 #include "golden.h"
+#include "training.h"
 
 #include "../ops/compare.h"
 #include "../ops/op_data.h"
 #include "../unit/test_device.h"
 #include "base/files.h"
-#include "graph/plan.h"
 #include "plugin/plugin_host.h"
-#include "train/optimizer.h"
 
 #include <conclave/ops.h>
 
@@ -22,15 +21,8 @@
 
 #include <cmocka.h>
 
-enum { MOST = 128, MANIFEST_LIMIT = 1 << 16 };
-
 static clvi_device *device;
 static const char *folder;
-
-/* A line of the manifest. */
-typedef struct entry {
-    char sha256[65], name[64];
-} entry;
 
 /* ---- One operation
  * -------------------------------------------------------------------------------- */
@@ -102,17 +94,7 @@ static void replay_op(const golden *g, const char *name)
 /* ---- A network under training
  * --------------------------------------------------------------------- */
 
-/* The network of make.py's trajectory, and what runs it. */
-typedef struct training {
-    clv_graph *graph;
-    clv_tensor loss; /* [N] */
-    clvi_store *store;
-    clvi_plan *plan;
-    clvi_optimizer *optimizer;
-    int64_t n, image_elements; /* batch; elements of one sample */
-    clvi_buf *image, *labels;
-} training;
-
+/* The network of make.py's trajectory. */
 static clv_status build(training *t, const golden *g, clv_error *error)
 {
     const golden_tensor *images = golden_find(g, GOLDEN_INPUT, 0);
@@ -133,20 +115,21 @@ static clv_status build(training *t, const golden *g, clv_error *error)
     s = clv_sigmoid(&b, "gate", clv_dense(&b, "excite", s, 24, NULL));
     x = clv_multiply(&b, "scale", x, s);
     x = clv_dense(&b, "head", clv_global_avg_pool(&b, "features", x), 5, NULL);
-    t->loss = clv_op(&b, "cross_entropy", "loss", (const clv_tensor[]){x, labels}, 2, NULL, 0);
+    t->outputs[0] =
+        clv_op(&b, "cross_entropy", "loss", (const clv_tensor[]){x, labels}, 2, NULL, 0);
     return clv_builder_end(&b);
 }
 
-static void training_open(training *t, const golden *g)
+/* Graph and store with the file's parameters, then everything else. */
+static void open_trajectory(training *t, const golden *g)
 {
     const golden_tensor *images = golden_find(g, GOLDEN_INPUT, 0);
-    uint32_t base;
-    *t = (training){.n = images->dims[1]};
+    *t = (training){.device = device, .n = images->dims[1], .outputs = {0, CLV_NO_TENSOR}};
     t->image_elements = images->dims[2] * images->dims[3] * images->dims[4];
     OK(clvi_graph_create("trajectory", &t->graph, error));
     OK(build(t, g, error));
     OK(clvi_store_create(device, &t->store, error));
-    OK(clvi_store_add(t->store, t->graph, "", NULL, NULL, &base, error));
+    OK(clvi_store_add(t->store, t->graph, "", NULL, NULL, &t->base, error));
     OK(clvi_store_commit(t->store, true, error));
     OK(clvi_store_initialise(t->store, 1, error));
     for (uint32_t i = 0; i < g->tensor_count; i++) {
@@ -159,35 +142,19 @@ static void training_open(training *t, const golden *g)
                      (long long)p->elements);
         OK(clvi_store_write(t->store, (size_t)at, CLVI_STORE_VALUE, p->f, error));
     }
-    const clvi_plan_desc desc = {.graph = t->graph,
-                                 .store = t->store,
-                                 .base = base,
-                                 .mode = CLV_MODE_TRAIN,
-                                 .max_batch = t->n,
-                                 .outputs = &t->loss,
-                                 .output_count = 1,
-                                 .outputs_with_grad = 1};
-    OK(clvi_plan_create(&desc, &t->plan, error));
     const clvi_optimizer_desc adamw = {.kind = CLVI_ADAMW,
                                        .betas = {golden_real(g, "beta1"), golden_real(g, "beta2")},
                                        .eps = golden_real(g, "eps"),
                                        .weight_decay = golden_real(g, "weight_decay"),
                                        .decay_all = true};
-    OK(clvi_optimizer_create(t->store, &adamw, &t->optimizer, error));
-    OK(clvi_buf_create(device, (size_t)(t->n * t->image_elements) * 4, "image", &t->image, error));
-    OK(clvi_buf_create(device, (size_t)t->n * 4, "labels", &t->labels, error));
-    clvi_plan_bind(t->plan, 0, (clvi_view){t->image, 0}, (clvi_view){NULL, 0});
-    clvi_plan_bind(t->plan, 1, (clvi_view){t->labels, 0}, (clvi_view){NULL, 0});
+    training_open(t, &adamw);
 }
 
-static void training_close(training *t)
+static void close_trajectory(training *t)
 {
-    clvi_optimizer_destroy(t->optimizer);
-    clvi_plan_destroy(t->plan);
+    training_close(t);
     clvi_store_destroy(t->store);
     clvi_graph_destroy(t->graph);
-    clvi_buf_destroy(t->image);
-    clvi_buf_destroy(t->labels);
 }
 
 /* One step on batch `step`; returns the mean loss before it. */
@@ -195,26 +162,9 @@ static double take_step(training *t, const golden *g, int64_t step)
 {
     const golden_tensor *images = golden_find(g, GOLDEN_INPUT, 0);
     const golden_tensor *labels = golden_find(g, GOLDEN_INPUT, 1);
-    float losses[64];
-    double mean = 0;
-    assert_true(t->n <= 64 && labels->dims[1] == t->n);
-    OK(clvi_upload(device, t->image, 0, images->f + step * t->n * t->image_elements,
-                   (size_t)(t->n * t->image_elements) * 4, error));
-    for (int64_t k = 0; k < t->n; k++) {
-        const int32_t label = (int32_t)labels->f[step * t->n + k];
-        OK(clvi_upload(device, t->labels, (size_t)k * 4, &label, sizeof label, error));
-    }
-    OK(clvi_plan_forward(t->plan, t->n, NULL, error));
-    const clvi_view loss = clvi_plan_output(t->plan, 0, t->n);
-    const clvi_view grad = clvi_plan_grad(t->plan, 0, t->n);
-    OK(clvi_download(device, loss.buf, (size_t)loss.offset * 4, losses, (size_t)t->n * 4, error));
-    for (int64_t k = 0; k < t->n; k++) {
-        const float share = 1 / (float)t->n;
-        mean += (double)losses[k] / (double)t->n;
-        OK(clvi_upload(device, grad.buf, (size_t)(grad.offset + (uint64_t)k) * 4, &share,
-                       sizeof share, error));
-    }
-    OK(clvi_plan_backward(t->plan, error));
+    assert_true(labels->dims[1] == t->n);
+    const double mean =
+        training_gradients(t, images->f + step * t->n * t->image_elements, labels->f + step * t->n);
     OK(clvi_optimizer_step(t->optimizer, golden_real(g, "lr"), NULL, error));
     return mean;
 }
@@ -246,7 +196,7 @@ static void replay_trajectory(const golden *g)
 {
     const golden_tensor *expected = golden_find(g, GOLDEN_LOSS, 0);
     training t;
-    training_open(&t, g);
+    open_trajectory(&t, g);
     for (int64_t step = 0; step < expected->elements; step++) {
         const double loss = take_step(&t, g, step), wanted = expected->d[step];
         if (!(fabs(loss - wanted) <= 1e-6 * wanted))
@@ -254,7 +204,7 @@ static void replay_trajectory(const golden *g)
                      wanted);
     }
     check_trained(&t, g);
-    training_close(&t);
+    close_trajectory(&t);
 }
 
 /* ---- The manifest
@@ -262,7 +212,7 @@ static void replay_trajectory(const golden *g)
 
 static void replay(void **state)
 {
-    const entry *e = *state;
+    const golden_entry *e = *state;
     golden g;
     char *path = clvi_path_join(folder, e->name);
     assert_non_null(path);
@@ -275,46 +225,13 @@ static void replay(void **state)
     clvi_free(path);
 }
 
-/* Reads FOLDER/MANIFEST; returns the number of entries, 0 where it cannot be read. */
-static size_t read_manifest(entry *entries)
-{
-    char *path = clvi_path_join(folder, "MANIFEST"), *text = NULL;
-    size_t bytes = 0, count = 0;
-    if (path != NULL && clvi_file_read(path, MANIFEST_LIMIT, &text, &bytes, NULL) == CLV_OK)
-        for (const char *line = text; count < MOST; count++) {
-            int length = 0;
-            entry *e = &entries[count];
-            if (sscanf(line, "%64[0-9a-f]  %63[a-zA-Z0-9_.-]\n%n", e->sha256, e->name, &length) !=
-                2)
-                break;
-            line += length;
-        }
-    clvi_free(text);
-    clvi_free(path);
-    return count;
-}
-
-static entry entries[MOST];
+static golden_entry entries[GOLDEN_MAX_ENTRIES];
 static size_t entry_count;
 
-/* Every golden file in the folder is in the manifest. */
 static void test_manifest(void **state)
 {
     (void)state;
-    char **names = NULL;
-    size_t count = 0, found = 0;
-    assert_int_equal(clvi_dir_list(folder, &names, &count, NULL), CLV_OK);
-    for (size_t i = 0; i < count; i++) {
-        const char *ending = strrchr(names[i], '.');
-        bool known = ending == NULL || strcmp(ending, ".golden") != 0;
-        found += !known;
-        for (size_t k = 0; !known && k < entry_count; k++)
-            known = strcmp(names[i], entries[k].name) == 0;
-        if (!known)
-            fail_msg("%s is not in the manifest; run make.py", names[i]);
-    }
-    assert_int_equal(found, entry_count);
-    clvi_names_free(names, count);
+    golden_check_manifest(folder, entries, entry_count);
 }
 
 static int close_device(void **state)
@@ -331,7 +248,7 @@ int main(int argc, char **argv)
         return 2;
     }
     folder = argv[1];
-    entry_count = read_manifest(entries);
+    entry_count = golden_manifest(folder, entries);
     if (entry_count == 0) {
         fprintf(stderr, "%s/MANIFEST cannot be read or is empty\n", folder);
         return EXIT_FAILURE;
@@ -339,7 +256,7 @@ int main(int argc, char **argv)
     device = test_device_open(&status);
     if (device == NULL)
         return status;
-    struct CMUnitTest tests[MOST + 1] = {cmocka_unit_test(test_manifest)};
+    struct CMUnitTest tests[GOLDEN_MAX_ENTRIES + 1] = {cmocka_unit_test(test_manifest)};
     for (size_t i = 0; i < entry_count; i++)
         tests[i + 1] = (struct CMUnitTest){
             .name = entries[i].name, .test_func = replay, .initial_state = &entries[i]};
