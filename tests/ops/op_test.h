@@ -46,8 +46,9 @@ typedef struct op_input {
 enum {
     OP_NO_DIFFERENCES = 1, /* the derivative does not exist there (ties): reference only */
     OP_KINKS = 2,          /* differences that straddle a kink are left out, at most 5 % of them */
-    OP_WHOLE = 4,          /* the reference knows the whole batch only, not half of it */
-    OP_AWKWARD = 8,        /* for slow implementations: small, and nothing divides */
+    OP_WHOLE = 4,   /* the reference is a record: of the whole batch, not half of it, and of no
+                       frozen statistics */
+    OP_AWKWARD = 8, /* for slow implementations: small, and nothing divides */
 };
 
 enum { OP_MAX_ATTRS = 12 };
