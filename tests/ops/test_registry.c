@@ -117,6 +117,27 @@ static void test_descriptors(void **state)
     }
 }
 
+/* What freezing goes by: an operation that reads the run's random numbers says so, and one with
+ * running statistics names its weight and bias. */
+static void test_flags(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < clvi_op_count(); i++) {
+        const clvi_op *op = clvi_op_at(i);
+        char path[4096], *text = NULL;
+        size_t bytes = 0;
+        snprintf(path, sizeof path, "%s/core/ops/%s.c", root, op->name);
+        assert_int_equal(clvi_file_read(path, 1 << 20, &text, &bytes, NULL), CLV_OK);
+        const bool draws = strstr(text, "run->random") != NULL;
+        const bool normalises = strstr(text, ".running_mean =") != NULL;
+        clvi_free(text);
+        if (op->draws != draws)
+            fail_msg("%s: draws is %d, but the file says %d", op->name, op->draws, draws);
+        if ((op->norm_inputs != 0) != normalises)
+            fail_msg("%s: norm_inputs is %u", op->name, (unsigned)op->norm_inputs);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -128,6 +149,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_flags),
     };
     return cmocka_run_group_tests_name("registry", tests, NULL, NULL);
 }
