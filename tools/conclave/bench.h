@@ -55,9 +55,10 @@ typedef struct bench_op_row {
     double ms, gflops, gbs; /* 0: does not apply */
 } bench_op_row;
 enum { BENCH_OP_ROWS = 2 };
-/* Times an op: "gemm:M,N,K", "conv2d:N,H,W,CIN,COUT,KERNEL[,STRIDE]", "conv2d_bn:…" alike,
- * "dense:N,IN,OUT", "batch_norm:N,H,W,C", "relu:N,H,W,C" (silu, add, global_avg_pool,
- * max_pool2d alike), "softmax:N,C". Rows: forward, and backward where there is one. */
+/* Times an op: "gemm:M,N,K", "conv2d:N,H,W,CIN,COUT,KERNEL[,STRIDE[,GROUPS]]", "conv2d_bn:…" alike,
+ * "depthwise_conv2d:N,H,W,C,KERNEL[,STRIDE]", "dense:N,IN,OUT", maps such as "multiply:N,H,W,C" (by
+ * a factor per channel), rows such as "softmax:N,C"; the error of an unknown one lists all. Rows:
+ * forward, and backward where there is one. */
 clv_status bench_op(clvi_device *device, const char *spec, int64_t repeat,
                     bench_op_row rows[BENCH_OP_ROWS], size_t *count,
                     clv_error *error) CLV_MUST_CHECK;

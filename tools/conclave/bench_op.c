@@ -123,12 +123,13 @@ static clv_status time_gemm(clvi_device *device, const spec *s, int64_t repeat, 
 typedef struct graph_run {
     clvi_plan *plan;
     int64_t n;
+    clvi_run_random random;
 } graph_run;
 
 static clv_status call_forward(void *user, clv_error *error)
 {
     const graph_run *r = user;
-    return clvi_plan_forward(r->plan, r->n, NULL, error);
+    return clvi_plan_forward(r->plan, r->n, &r->random, error);
 }
 
 static clv_status call_backward(void *user, clv_error *error)
@@ -136,60 +137,148 @@ static clv_status call_backward(void *user, clv_error *error)
     return clvi_plan_backward(((const graph_run *)user)->plan, error);
 }
 
-/* Builds the op on input x; multiply-adds per sample of forward in *macs where it is a product. */
-static clv_status build_op(const spec *s, clv_graph *graph, clv_tensor *x, clv_tensor *y,
-                           double *macs, clv_error *error)
+/* What `--op` takes, and the sizes of each. */
+typedef enum kind { FLAT, MAP, DENSE, CONV, DEPTHWISE } kind;
+static const struct {
+    const char *sizes;
+    int least, most;
+} kinds[] = {[FLAT] = {"N,C", 2, 2},
+             [MAP] = {"N,H,W,C", 4, 4},
+             [DENSE] = {"N,IN,OUT", 3, 3},
+             [CONV] = {"N,H,W,CIN,COUT,KERNEL[,STRIDE[,GROUPS]]", 6, 8},
+             [DEPTHWISE] = {"N,H,W,C,KERNEL[,STRIDE]", 5, 6}};
+static const struct {
+    const char *op;
+    kind kind;
+} timed_ops[] = {
+    {"conv2d", CONV},        {"conv2d_bn", CONV}, {"depthwise_conv2d", DEPTHWISE},
+    {"dense", DENSE},        {"batch_norm", MAP}, {"relu", MAP},
+    {"silu", MAP},           {"sigmoid", MAP},    {"add", MAP},
+    {"multiply", MAP},       {"concat", MAP},     {"pad", MAP},
+    {"max_pool2d", MAP},     {"avg_pool2d", MAP}, {"global_avg_pool", MAP},
+    {"dropout", MAP},        {"drop_path", MAP},  {"softmax", FLAT},
+    {"cross_entropy", FLAT}, {"topk_mask", FLAT}, {"column_topk", FLAT},
+};
+
+static clv_status kind_of(const spec *s, kind *out, clv_error *error)
 {
-    const bool conv = strncmp(s->op, "conv2d", 6) == 0, dense = strcmp(s->op, "dense") == 0;
-    const bool flat = dense || strcmp(s->op, "softmax") == 0;
-    const int least = conv ? 6 : dense ? 3 : flat ? 2 : 4;
-    if (s->count != least && !(conv && s->count == 7))
-        CLV_FAIL(error, CLV_E_USAGE, "%s takes %s", s->op,
-                 conv    ? "N,H,W,CIN,COUT,KERNEL[,STRIDE]"
-                 : dense ? "N,IN,OUT"
-                 : flat  ? "N,C"
-                         : "N,H,W,C");
+    char known[512] = "gemm";
+    for (size_t i = 0; i < sizeof timed_ops / sizeof *timed_ops; i++) {
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, ", %s", timed_ops[i].op);
+        if (strcmp(timed_ops[i].op, s->op) != 0)
+            continue;
+        *out = timed_ops[i].kind;
+        if (s->count < kinds[*out].least || s->count > kinds[*out].most)
+            CLV_FAIL(error, CLV_E_USAGE, "%s takes %s", s->op, kinds[*out].sizes);
+        return CLV_OK;
+    }
+    CLV_FAIL(error, CLV_E_USAGE, "--op '%s': there is no such op to time; there are %s", s->op,
+             known);
+}
+
+/* The op on inputs x and other (the second factor, the labels). */
+static clv_tensor add_op(clv_builder *b, const spec *s, kind k, clv_tensor x, clv_tensor other)
+{
+    const int64_t *sizes = s->sizes;
+    clv_conv2d_desc desc = {.filters = sizes[4], .kernel = sizes[5], .stride = sizes[6]};
+    desc.groups = sizes[7];
+    if (k == DEPTHWISE) {
+        desc = (clv_conv2d_desc){.kernel = sizes[4], .stride = sizes[5]};
+        return clv_depthwise_conv2d(b, "op", x, &desc);
+    }
+    if (k == CONV)
+        return strcmp(s->op, "conv2d") == 0 ? clv_conv2d(b, "op", x, &desc)
+                                            : clv_conv2d_bn(b, "op", "norm", x, &desc);
+    if (k == DENSE)
+        return clv_dense(b, "op", x, sizes[2], NULL);
+    if (strcmp(s->op, "batch_norm") == 0)
+        return clv_batch_norm(b, "op", x, "relu", 0, 0);
+    if (strcmp(s->op, "max_pool2d") == 0)
+        return clv_max_pool2d(b, "op", x, 2, 2, 0);
+    if (strcmp(s->op, "avg_pool2d") == 0)
+        return clv_avg_pool2d(b, "op", x, 2, 2, 0);
+    if (strcmp(s->op, "add") == 0)
+        return clv_add(b, "op", x, x);
+    if (strcmp(s->op, "concat") == 0)
+        return clv_concat(b, "op", (const clv_tensor[]){x, x}, 2);
+    const clv_tensor inputs[] = {x, other};
+    const clv_attr one = strcmp(s->op, "topk_mask") == 0     ? clv_attr_int("k", 1)
+                         : strcmp(s->op, "column_topk") == 0 ? clv_attr_real("k", 1)
+                                                             : (clv_attr){0};
+    return clv_op(b, s->op, "op", inputs, other != CLV_NO_TENSOR ? 2 : 1, &one,
+                  one.name != NULL ? 1 : 0);
+}
+
+/* Builds the op; multiply-adds per sample of forward in *macs where it is a product. */
+static clv_status build_op(const spec *s, clv_graph *graph, clv_tensor *y, double *macs,
+                           clv_error *error)
+{
+    kind k = FLAT;
+    clv_tensor x, other = CLV_NO_TENSOR;
+    CLV_TRY(kind_of(s, &k, error));
+    const bool flat = k == FLAT || k == DENSE;
+    const int64_t channels = flat ? s->sizes[1] : s->sizes[3];
     const clv_shape shape =
-        flat ? CLVI_SHAPE(CLV_F32, CLV_BATCH, s->sizes[1])
-             : CLVI_SHAPE(CLV_F32, CLV_BATCH, s->sizes[1], s->sizes[2], s->sizes[3]);
-    CLV_TRY(clvi_graph_input_tensor(graph, "x", &shape, x, error));
+        flat ? CLVI_SHAPE(CLV_F32, CLV_BATCH, channels)
+             : CLVI_SHAPE(CLV_F32, CLV_BATCH, s->sizes[1], s->sizes[2], channels);
+    const clv_shape factors = CLVI_SHAPE(CLV_F32, CLV_BATCH, channels);
+    const clv_shape labels = CLVI_SHAPE(CLV_I32, CLV_BATCH);
+    CLV_TRY(clvi_graph_input_tensor(graph, "x", &shape, &x, error));
+    if (strcmp(s->op, "multiply") == 0)
+        CLV_TRY(clvi_graph_input_tensor(graph, "factors", &factors, &other, error));
+    if (strcmp(s->op, "cross_entropy") == 0)
+        CLV_TRY(clvi_graph_input_tensor(graph, "labels", &labels, &other, error));
     clv_builder b = clv_builder_begin(clvi_host_table(), graph, error);
-    clv_conv2d_desc desc = {.filters = s->sizes[4], .kernel = s->sizes[5]};
-    desc.stride = s->count == 7 ? s->sizes[6] : 1;
-    if (strcmp(s->op, "conv2d") == 0)
-        *y = clv_conv2d(&b, "op", *x, &desc);
-    else if (strcmp(s->op, "conv2d_bn") == 0)
-        *y = clv_conv2d_bn(&b, "op", "norm", *x, &desc);
-    else if (dense)
-        *y = clv_dense(&b, "op", *x, s->sizes[2], NULL);
-    else if (strcmp(s->op, "batch_norm") == 0)
-        *y = clv_batch_norm(&b, "op", *x, "relu", 0, 0);
-    else if (strcmp(s->op, "max_pool2d") == 0)
-        *y = clv_max_pool2d(&b, "op", *x, 2, 2, 0);
-    else if (strcmp(s->op, "add") == 0)
-        *y = clv_add(&b, "op", *x, *x);
-    else
-        *y = clv_op(&b, s->op, "op", x, 1, NULL, 0);
+    *y = add_op(&b, s, k, x, other);
     CLV_TRY(clv_builder_end(&b));
-    const clv_shape out = graph->tensors[*y].shape;
-    *macs =
-        conv ? (double)clvi_shape_elements(&out) * (double)(s->sizes[3] * s->sizes[5] * s->sizes[5])
-        : dense ? (double)(s->sizes[1] * s->sizes[2])
-                : 0;
+    const clvi_node *node = &graph->nodes[graph->node_count - 1];
+    /* Depthwise convolution is bound by memory. */
+    *macs = node->op->macs && k != DEPTHWISE ? (double)node->op->macs(graph, node) : 0;
     return CLV_OK;
+}
+
+/* What the plan is bound to. */
+enum { MOST_INPUTS = 2 };
+typedef struct bound {
+    clvi_view values[MOST_INPUTS], grads[MOST_INPUTS], ids;
+} bound;
+
+static clv_status bind_inputs(clvi_device *device, const clv_graph *graph, clvi_plan *plan,
+                              int64_t n, bound *to, clv_error *error)
+{
+    for (size_t i = 0; i < graph->input_count; i++) {
+        const clv_shape *shape = &graph->tensors[graph->inputs[i].tensor].shape;
+        const size_t bytes = (size_t)(clvi_shape_elements(shape) * n) * 4;
+        CLV_TRY(clvi_buf_create(device, bytes, "input", &to->values[i].buf, error));
+        if (shape->dtype != CLV_F32) { /* labels: all of class 0 */
+            CLV_TRY(clvi_fill(device, to->values[i].buf, 0, bytes, 0, error));
+        } else {
+            CLV_TRY(clvi_buf_create(device, bytes, "gradient", &to->grads[i].buf, error));
+            CLV_TRY(fill_random(device, to->values[i], (int64_t)(bytes / 4), error));
+        }
+        clvi_plan_bind(plan, i, to->values[i], to->grads[i]);
+    }
+    CLV_TRY(clvi_buf_create(device, (size_t)n * 4, "ids", &to->ids.buf, error));
+    return clvi_fill(device, to->ids.buf, 0, (size_t)n * 4, 0, error);
 }
 
 static clv_status time_plan(clvi_device *device, const spec *s, clv_graph *graph, clvi_store *store,
                             int64_t repeat, bench_op_row rows[BENCH_OP_ROWS], clv_error *error)
 {
-    clv_tensor x, y;
-    double macs = 0;
-    uint32_t base;
+    clv_tensor y;
+    double macs = 0, in = 0;
+    uint32_t base, with_grad = 0;
     const int64_t n = s->sizes[0];
-    CLV_TRY(build_op(s, graph, &x, &y, &macs, error));
+    CLV_TRY(build_op(s, graph, &y, &macs, error));
     CLV_TRY(clvi_store_add(store, graph, "", NULL, NULL, &base, error));
     CLV_TRY(clvi_store_commit(store, true, error));
     CLV_TRY(clvi_store_initialise(store, 1, error));
+    for (size_t i = 0; i < graph->input_count; i++) {
+        const clv_shape *shape = &graph->tensors[graph->inputs[i].tensor].shape;
+        in += (double)(clvi_shape_elements(shape) * n);
+        with_grad |= (uint32_t)(shape->dtype == CLV_F32) << i;
+    }
     const clvi_plan_desc desc = {.graph = graph,
                                  .store = store,
                                  .mode = CLV_MODE_TRAIN,
@@ -197,20 +286,14 @@ static clv_status time_plan(clvi_device *device, const spec *s, clv_graph *graph
                                  .outputs = &y,
                                  .output_count = 1,
                                  .outputs_with_grad = 1,
-                                 .inputs_with_grad = 1};
-    const int64_t in = clvi_shape_elements(&graph->tensors[x].shape) * n;
+                                 .inputs_with_grad = with_grad};
     const int64_t out = clvi_shape_elements(&graph->tensors[y].shape) * n;
     graph_run r = {.n = n};
-    clvi_view values = {NULL, 0}, grads = {NULL, 0};
+    bound b = {0};
     clv_status status = clvi_plan_create(&desc, &r.plan, error);
     if (status == CLV_OK)
-        status = clvi_buf_create(device, (size_t)in * 4, "input", &values.buf, error);
-    if (status == CLV_OK)
-        status = clvi_buf_create(device, (size_t)in * 4, "gradient", &grads.buf, error);
-    if (status == CLV_OK) {
-        clvi_plan_bind(r.plan, 0, values, grads);
-        status = fill_random(device, values, in, error);
-    }
+        status = bind_inputs(device, graph, r.plan, n, &b, error);
+    r.random.ids = b.ids;
     if (status == CLV_OK)
         status = fill_random(device, clvi_plan_grad(r.plan, 0, n), out, error);
     if (status == CLV_OK)
@@ -221,11 +304,14 @@ static clv_status time_plan(clvi_device *device, const spec *s, clv_graph *graph
         snprintf(rows[i].name, sizeof rows[i].name, "%s", i ? "backward" : "forward");
         rows[i].gflops = 2.0 * macs * (double)n * (i + 1) / rows[i].ms * 1e-6;
         /* Least traffic: forward reads x, writes y; backward reads x and grad y, writes grad x. */
-        rows[i].gbs = macs > 0 ? 0 : 4.0 * (double)((i + 1) * in + out) / rows[i].ms * 1e-6;
+        rows[i].gbs = macs > 0 ? 0 : 4.0 * ((i + 1) * in + (double)out) / rows[i].ms * 1e-6;
     }
     clvi_plan_destroy(r.plan);
-    clvi_buf_destroy(values.buf);
-    clvi_buf_destroy(grads.buf);
+    for (size_t i = 0; i < MOST_INPUTS; i++) {
+        clvi_buf_destroy(b.values[i].buf);
+        clvi_buf_destroy(b.grads[i].buf);
+    }
+    clvi_buf_destroy(b.ids.buf);
     return status;
 }
 
