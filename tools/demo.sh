@@ -1,7 +1,7 @@
 #!/bin/sh
 # From a fresh checkout to a comparison of trained networks: installs what is missing, builds, draws a
 # data set of 46 Devanagari characters, trains a small CNN on it, shows what it learnt, and puts two
-# smaller networks beside it. The data lie in build/demo-data, runs and tables in runs/. Run again, it
+# smaller networks and a mixture of two beside it. The data lie in build/demo-data, runs and tables in runs/. Run again, it
 # does only what is not done yet, and trains the CNN anew.
 set -eu
 cd "$(dirname "$0")/.."
@@ -50,7 +50,7 @@ live "predicting five test pictures" "$conclave" predict last \
     "$test/character_36_gya/0002.jpg" "$test/digit_3/0003.jpg" "$test/digit_8/0004.jpg"
 
 run=$(readlink runs/last) || run=last
-live "training two smaller networks and comparing the three" "$conclave" compare last demo \
+live "training two smaller networks and a mixture, and comparing them" "$conclave" compare last demo \
     --data "$data"
 say "the comparison is also a page: runs/comparison.html"
 say "done in $(($(date +%s) - started)) s; the run is in runs/${run##*/}"

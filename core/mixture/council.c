@@ -462,6 +462,23 @@ clv_status clvi_council_forward(clvi_council *c, const clvi_council_run *run, cl
     return forward_head(c, run, error);
 }
 
+clv_status clvi_council_reroute(clvi_council *c, const float *route, clv_error *error)
+{
+    const clvi_view to = clvi_council_route(c);
+    const size_t bytes = (size_t)c->run.part.n * expert_count(c) * sizeof *route;
+    CLV_ASSERT(c->fusion.gated && c->run.part.mode == CLVI_INFER);
+    CLV_TRY(clvi_upload(c->site.device, to.buf, to.offset * 4, route, bytes, error));
+    return forward_head(c, &c->run, error);
+}
+
+bool clvi_council_experts_answer(const clvi_council *c)
+{
+    bool taught = !c->fusion.feature && c->fusion.combine != CLVI_CONCAT;
+    for (size_t i = 0; i < c->fusion.term_count; i++)
+        taught = taught || c->fusion.terms[i].spec->kind == CLVI_TERM_EXPERTS;
+    return taught && c->used[LOGITS];
+}
+
 /* ---- Features that are kept ---- */
 
 int64_t clvi_council_feature_elements(const clvi_council *c)

@@ -27,6 +27,14 @@ typedef struct clvi_council_run {
 clv_status clvi_council_forward(clvi_council *council, const clvi_council_run *run,
                                 clv_error *error) CLV_MUST_CHECK;
 
+/* Gives the last forward in inference other weights, [n, K] on the host, and computes the
+ * prediction anew; the experts' outputs stay. There is a gate. Waits for nothing. */
+clv_status clvi_council_reroute(clvi_council *council, const float *route,
+                                clv_error *error) CLV_MUST_CHECK;
+/* Whether each expert's own logits are an answer: some loss, or the fusion itself, takes them so.
+ */
+bool clvi_council_experts_answer(const clvi_council *council);
+
 /* What the losses count: each sample's `share`, times the weight of its class. */
 typedef struct clvi_council_seed {
     double share;

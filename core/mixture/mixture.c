@@ -243,6 +243,17 @@ clv_status clvi_mixture_route(clvi_mixture *m, float *out, clv_error *error)
     return download(m, clvi_council_route(m->council), clvi_mixture_expert_count(m), out, error);
 }
 
+clv_status clvi_mixture_reroute(clvi_mixture *m, const float *route, clv_error *error)
+{
+    CLV_ASSERT(m->n > 0 && clvi_mixture_has_gate(m));
+    return clvi_council_reroute(m->council, route, error);
+}
+
+bool clvi_mixture_experts_answer(const clvi_mixture *m)
+{
+    return clvi_council_experts_answer(m->council);
+}
+
 bool clvi_mixture_has_expert_logits(const clvi_mixture *m)
 {
     return clvi_council_has_expert_logits(m->council);

@@ -67,6 +67,12 @@ clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *err
 /* Whether a gate weighs the experts; and the weights of the last infer, [n, experts]. Waits. */
 bool clvi_mixture_has_gate(const clvi_mixture *mixture);
 clv_status clvi_mixture_route(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
+/* Gives the last infer other weights, [n, experts], and computes its prediction anew from what the
+ * experts said. There must be a gate, and every expert must have been asked about every sample. */
+clv_status clvi_mixture_reroute(clvi_mixture *mixture, const float *route,
+                                clv_error *error) CLV_MUST_CHECK;
+/* Whether an expert's own logits are an answer; not where its head got no loss as such. */
+bool clvi_mixture_experts_answer(const clvi_mixture *mixture);
 /* Whether every expert's own answer is computed (not where only features are fused); and the logits
  * of the last infer, [n, experts, classes], where the expert was asked. Waits. */
 bool clvi_mixture_has_expert_logits(const clvi_mixture *mixture);

@@ -85,8 +85,7 @@ void clvi_usage_count(const clvi_usage_input *in, const int32_t *group, int32_t 
 
 /* ---- Information ---- */
 
-/* A permutation of the samples from fixed random numbers. */
-static clv_status shuffle(size_t count, uint32_t number, uint32_t **out, clv_error *error)
+clv_status clvi_usage_shuffle(size_t count, uint32_t number, uint32_t **out, clv_error *error)
 {
     uint32_t *order = clvi_malloc(count * sizeof *order);
     if (!order)
@@ -149,7 +148,7 @@ clv_status clvi_usage_information(const clvi_usage_input *in, double *bits, doub
     clv_status status = CLV_OK;
     for (uint32_t r = 0; r < SHUFFLES && status == CLV_OK; r++) {
         uint32_t *order;
-        status = shuffle(in->samples, r, &order, error);
+        status = clvi_usage_shuffle(in->samples, r, &order, error);
         if (status != CLV_OK)
             break;
         sum += information(in, order, joint);
@@ -162,134 +161,84 @@ clv_status clvi_usage_information(const clvi_usage_input *in, double *bits, doub
     return CLV_OK;
 }
 
-/* ---- Accuracy ---- */
+/* ---- What each expert is worth ---- */
 
-/* What is needed for one sample after the other. */
-typedef struct worth {
-    const clvi_usage_input *in;
-    const float *logits;
-    clvi_usage_fuse fuse;
-    void *user;
-    double *gate;   /* [experts] */
-    double *scores; /* [classes] */
-} worth;
-
-static int best_score(const double *scores, int classes)
+void clvi_usage_answers(const float *logits, size_t n, int experts, int classes, int32_t *out)
 {
-    int best = 0;
-    for (int c = 1; c < classes; c++)
-        if (scores[c] > scores[best])
-            best = c;
-    return best;
-}
-
-/* Whether the mixture is right about a sample with w->gate. */
-static bool right_with(const worth *w, size_t sample)
-{
-    const size_t row = (size_t)w->in->experts * (size_t)w->in->classes;
-    w->fuse(w->user, w->gate, w->logits + sample * row, w->scores);
-    return best_score(w->scores, w->in->classes) == w->in->labels[sample];
-}
-
-static int answer(const clvi_usage_input *in, const float *logits, size_t sample, int expert)
-{
-    const size_t at = sample * (size_t)in->experts + (size_t)expert;
-    const float *row = logits + at * (size_t)in->classes;
-    int best = 0;
-    for (int c = 1; c < in->classes; c++)
-        if (row[c] > row[best])
-            best = c;
-    return best;
-}
-
-/* w->gate without one expert, with the same sum. */
-static void leave_out(const worth *w, size_t sample, int expert)
-{
-    const int experts = w->in->experts;
-    const float *gate = gate_of(w->in, sample);
-    const double all = sum_of(gate, experts), rest = all - gate[expert];
-    for (int i = 0; i < experts; i++) {
-        const double alike = all / (experts > 1 ? experts - 1 : 1);
-        w->gate[i] = i == expert ? 0 : rest > 0 ? gate[i] * all / rest : alike;
+    for (size_t i = 0; i < n * (size_t)experts; i++) {
+        const float *row = logits + i * (size_t)classes;
+        int best = 0;
+        for (int c = 1; c < classes; c++)
+            if (row[c] > row[best])
+                best = c;
+        out[i] = best;
     }
 }
 
-static void judge(const worth *w, size_t sample, const uint32_t *order, clvi_usage_worth *sum,
-                  double *alone, double *without)
+void clvi_usage_alone(const clvi_usage_input *in, const int32_t *answers, double *alone,
+                      double *oracle)
 {
-    const int experts = w->in->experts;
-    const float *own = gate_of(w->in, sample), *other = gate_of(w->in, order[sample]);
-    bool any = false;
-    for (int i = 0; i < experts; i++)
-        w->gate[i] = own[i];
-    sum->fused += right_with(w, sample);
-    for (int i = 0; i < experts; i++)
-        w->gate[i] = other[i];
-    sum->shuffled += right_with(w, sample);
-    for (int i = 0; i < experts; i++)
-        w->gate[i] = 1.0 / experts;
-    sum->uniform += right_with(w, sample);
-    for (int i = 0; i < experts; i++) {
-        const bool right = answer(w->in, w->logits, sample, i) == w->in->labels[sample];
-        alone[i] += right;
-        any = any || right;
-        leave_out(w, sample, i);
-        without[i] += experts > 1 && right_with(w, sample);
-    }
-    sum->oracle += any;
-}
-
-clv_status clvi_usage_accuracy(const clvi_usage_input *in, const float *logits,
-                               clvi_usage_fuse fuse, void *user, clvi_usage_worth *out,
-                               double *alone, double *without, clv_error *error)
-{
-    const size_t experts = (size_t)in->experts;
     const double count = in->samples > 0 ? (double)in->samples : NAN;
-    worth w = {.in = in, .logits = logits, .fuse = fuse, .user = user};
-    clvi_usage_worth sum = {0};
-    uint32_t *order;
-    CLV_TRY(shuffle(in->samples, 1000, &order, error));
-    w.gate = clvi_malloc(experts * sizeof *w.gate);
-    w.scores = clvi_malloc((size_t)in->classes * sizeof *w.scores);
-    if (!w.gate || !w.scores) {
-        clvi_free(w.gate);
-        clvi_free(w.scores);
-        clvi_free(order);
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to try other gates");
+    double any = 0;
+    memset(alone, 0, (size_t)in->experts * sizeof *alone);
+    for (size_t n = 0; n < in->samples; n++) {
+        bool some = false;
+        for (int i = 0; i < in->experts; i++) {
+            const bool right = answers[n * (size_t)in->experts + (size_t)i] == in->labels[n];
+            alone[i] += right;
+            some = some || right;
+        }
+        any += some;
     }
-    memset(alone, 0, experts * sizeof *alone);
-    memset(without, 0, experts * sizeof *without);
-    for (size_t n = 0; n < in->samples; n++)
-        judge(&w, n, order, &sum, alone, without);
-    clvi_free(w.gate);
-    clvi_free(w.scores);
-    clvi_free(order);
-    *out = (clvi_usage_worth){.fused = sum.fused / count,
-                              .uniform = sum.uniform / count,
-                              .shuffled = sum.shuffled / count,
-                              .oracle = sum.oracle / count};
-    for (size_t i = 0; i < experts; i++)
-        alone[i] /= count, without[i] /= in->experts > 1 ? count : NAN;
-    return CLV_OK;
+    for (int i = 0; i < in->experts; i++)
+        alone[i] /= count;
+    *oracle = any / count;
 }
 
-/* ---- Pairs ---- */
-
-void clvi_usage_compare(const clvi_usage_input *in, const float *logits, int first, int second,
+void clvi_usage_compare(const clvi_usage_input *in, const int32_t *answers, int first, int second,
                         clvi_usage_pair *out)
 {
     double both = 0, none = 0, only_first = 0, only_second = 0, different = 0;
     for (size_t n = 0; n < in->samples; n++) {
-        const int a = answer(in, logits, n, first), b = answer(in, logits, n, second);
-        const bool x = a == in->labels[n], y = b == in->labels[n];
+        const int32_t *row = answers + n * (size_t)in->experts;
+        const bool x = row[first] == in->labels[n], y = row[second] == in->labels[n];
         both += x && y;
         none += !x && !y;
         only_first += x && !y;
         only_second += y && !x;
-        different += a != b;
+        different += row[first] != row[second];
     }
     const double sum = both * none + only_first * only_second;
     *out =
         (clvi_usage_pair){.disagreement = in->samples > 0 ? different / (double)in->samples : NAN,
                           .yule_q = sum > 0 ? (both * none - only_first * only_second) / sum : NAN};
+}
+
+/* ---- Other gates ---- */
+
+void clvi_usage_uniform(const clvi_usage_input *in, size_t n, float *out)
+{
+    for (size_t i = 0; i < n * (size_t)in->experts; i++)
+        out[i] = 1 / (float)in->experts;
+}
+
+void clvi_usage_shuffled(const clvi_usage_input *in, const uint32_t *order, size_t from, size_t n,
+                         float *out)
+{
+    const size_t row = (size_t)in->experts;
+    for (size_t i = 0; i < n; i++)
+        memcpy(out + i * row, gate_of(in, order[from + i]), row * sizeof *out);
+}
+
+void clvi_usage_without(const clvi_usage_input *in, int without, size_t from, size_t n, float *out)
+{
+    for (size_t s = 0; s < n; s++) {
+        const float *gate = gate_of(in, from + s);
+        float *to = out + s * (size_t)in->experts;
+        const double all = sum_of(gate, in->experts), rest = all - gate[without];
+        for (int i = 0; i < in->experts; i++)
+            to[i] = i == without ? 0
+                    : rest > 0   ? (float)(gate[i] * all / rest)
+                                 : (float)(all / (in->experts - 1));
+    }
 }

@@ -49,32 +49,35 @@ bool clvi_usage_dead(const clvi_usage_expert *expert, int experts);
 clv_status clvi_usage_information(const clvi_usage_input *input, double *bits, double *shuffled,
                                   clv_error *error) CLV_MUST_CHECK;
 
-/* Turns a gate [experts] and the experts' logits [experts, classes] of one sample into what the
- * mixture would say: scores [classes], of which the largest is the answer. */
-typedef void (*clvi_usage_fuse)(void *user, const double *gate, const float *logits,
-                                double *scores);
+/* ---- What each expert is worth ---- */
 
-/* Shares of right answers. NAN where there is no sample. */
-typedef struct clvi_usage_worth {
-    double fused, uniform,
-        shuffled;  /* the gate as it is, all experts alike, another sample's gate */
-    double oracle; /* some expert is right */
-} clvi_usage_worth;
-/* logits: [samples, experts, classes]. alone: [experts], each expert by itself; without: [experts],
- * the mixture without it, its weight given to the others in proportion (in equal parts where it was
- * the only one). Errors: CLV_E_MEMORY. */
-clv_status clvi_usage_accuracy(const clvi_usage_input *input, const float *logits,
-                               clvi_usage_fuse fuse, void *user, clvi_usage_worth *out,
-                               double *alone, double *without, clv_error *error) CLV_MUST_CHECK;
+/* The classes that n samples' logits [n, experts, classes] say: out [n, experts]. */
+void clvi_usage_answers(const float *logits, size_t n, int experts, int classes, int32_t *out);
+/* Shares of right answers: alone [experts], of each by itself; *oracle: some expert is right.
+ * answers: [samples, experts]. NAN without samples. */
+void clvi_usage_alone(const clvi_usage_input *input, const int32_t *answers, double *alone,
+                      double *oracle);
 
-/* ---- Two experts of a mixture ---- */
-
-/* How alike their errors are. */
+/* How alike the errors of two experts are. */
 typedef struct clvi_usage_pair {
     double disagreement; /* share of samples on which they answer differently */
     double yule_q;       /* correlation of their errors, -1 … 1; NAN where it is not defined */
 } clvi_usage_pair;
-void clvi_usage_compare(const clvi_usage_input *input, const float *logits, int first, int second,
-                        clvi_usage_pair *out);
+void clvi_usage_compare(const clvi_usage_input *input, const int32_t *answers, int first,
+                        int second, clvi_usage_pair *out);
+
+/* ---- Other gates ---- */
+
+/* In place of the gate of `n` samples from `from` on, [n, experts]: all experts alike; the gate of
+ * another sample, order[sample]; the gate without expert `without`, whose weight goes to the others
+ * in proportion, or in equal parts where it was the only one (two experts or more). */
+void clvi_usage_uniform(const clvi_usage_input *input, size_t n, float *out);
+void clvi_usage_shuffled(const clvi_usage_input *input, const uint32_t *order, size_t from,
+                         size_t n, float *out);
+void clvi_usage_without(const clvi_usage_input *input, int without, size_t from, size_t n,
+                        float *out);
+/* A fixed permutation of `count` samples, which the caller frees. Errors: CLV_E_MEMORY. */
+clv_status clvi_usage_shuffle(size_t count, uint32_t number, uint32_t **out,
+                              clv_error *error) CLV_MUST_CHECK;
 
 #endif

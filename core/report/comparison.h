@@ -57,13 +57,15 @@ void clvi_comparison_fini(clvi_comparison *comparison);
 /* A figure of a run by the name that it has in CSV, such as "test_top1"; NAN where it is not known.
  * A name that is none is a programmer's error. */
 double clvi_figure(const clvi_run_record *record, const char *name);
+/* The usage of a mixture's experts on the judged images, from summary.json; NULL: not known. */
+const json_t *clvi_usage_of(const clvi_run_record *record);
 /* The names, in the order of CSV; NULL behind the last. */
 const char *clvi_figure_name(size_t index);
 /* Mean over the runs of a model that ended; NAN without any. */
 double clvi_contestant_mean(const clvi_contestant *contestant, const char *figure);
 
 /* The tables, in this order. */
-enum { CLVI_COMPARISON_TABLES = 6 };
+enum { CLVI_COMPARISON_TABLES = 8 };
 /* tables: [CLVI_COMPARISON_TABLES], each to be freed with clvi_report_table_fini. */
 clv_status clvi_comparison_tables(const clvi_comparison *comparison, clvi_report_table *tables,
                                   clv_error *error) CLV_MUST_CHECK;

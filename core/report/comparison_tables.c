@@ -257,6 +257,84 @@ static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv
     return CLV_OK;
 }
 
+/* ---- Experts and gates ---- */
+
+static const clvi_report_column expert_columns[] = {
+    {"model", false, false},    {"expert", false, false}, {"share", true, false},
+    {"weight", true, false},    {"first", true, false},   {"alone", true, false},
+    {"without it", true, false}};
+
+static double entry(const json_t *usage, const char *key, size_t index)
+{
+    const json_t *value = json_array_get(json_object_get(usage, key), index);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* Of the first run that ended. */
+static void expert_rows(const clvi_contestant *model, clvi_report_table *t)
+{
+    const clvi_run_record *r = NULL;
+    for (size_t i = 0; i < model->run_count && !r; i++)
+        r = model->runs[i].record.path ? &model->runs[i].record : NULL;
+    const json_t *usage = r ? clvi_usage_of(r) : NULL;
+    const json_t *names =
+        r ? json_object_get(json_object_get(r->summary, "usage"), "experts") : NULL;
+    const double images = json_number_value(json_object_get(usage, "images"));
+    for (size_t i = 0; usage && i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        clvi_report_cell(t, "%s", i == 0 ? model->name : "");
+        clvi_report_cell(t, "%s", name ? name : "?");
+        clvi_report_percent(t, entry(usage, "share", i));
+        clvi_report_percent(t, entry(usage, "weight_share", i));
+        clvi_report_percent(t, entry(usage, "first_choice", i) / images);
+        clvi_report_percent(t, entry(usage, "alone", i));
+        clvi_report_percent(t, entry(usage, "without", i));
+    }
+}
+
+static clv_status experts_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Experts", expert_columns,
+                                   sizeof expert_columns / sizeof *expert_columns, error));
+    for (size_t i = 0; i < c->count; i++)
+        expert_rows(&c->contestants[i], t);
+    t->note =
+        "Of the first run, on test images. share: of all assignments of images to experts. "
+        "first: images of which its weight is the largest. alone: accuracy of its own answer. "
+        "without it: accuracy of the mixture, its weight given to the others.";
+    return CLV_OK;
+}
+
+static const clvi_report_column gate_columns[] = {
+    {"model", false, false},   {"entropy", true, false},   {"of mean", true, false},
+    {"bits", true, false},     {"by chance", true, false}, {"uniform", true, false},
+    {"shuffled", true, false}, {"oracle", true, false}};
+
+static clv_status gates_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
+{
+    CLV_TRY(clvi_report_table_init(t, "Gates", gate_columns,
+                                   sizeof gate_columns / sizeof *gate_columns, error));
+    t->note =
+        "entropy: of the gate, mean over the images; of mean: of the mean gate; both over ln K. "
+        "bits: mutual information of the first expert and the class (Miller and Madow), and "
+        "what shuffled labels give. uniform, shuffled: accuracy with all experts alike, with "
+        "another image's gate, put in after training. oracle: some expert is right.";
+    for (size_t i = 0; i < c->count; i++) {
+        const clvi_contestant *model = &c->contestants[i];
+        if (!isfinite(clvi_contestant_mean(model, "gate_mean_entropy")))
+            continue;
+        clvi_report_cell(t, "%s", model->name);
+        clvi_report_figure(t, clvi_contestant_mean(model, "gate_mean_entropy"));
+        clvi_report_figure(t, clvi_contestant_mean(model, "gate_entropy_of_mean"));
+        clvi_report_figure(t, clvi_contestant_mean(model, "class_information_bits"));
+        clvi_report_figure(t, clvi_contestant_mean(model, "class_information_bits_shuffled"));
+        clvi_report_percent(t, clvi_contestant_mean(model, "uniform_gate_top1"));
+        clvi_report_percent(t, clvi_contestant_mean(model, "shuffled_gate_top1"));
+        clvi_report_percent(t, clvi_contestant_mean(model, "oracle_top1"));
+    }
+    return CLV_OK;
+}
+
 /* ---- Parts of a step ---- */
 
 static const clvi_report_column step_columns[] = {
@@ -323,8 +401,9 @@ clv_status clvi_comparison_tables(const clvi_comparison *c, clvi_report_table *t
                                   clv_error *error)
 {
     static clv_status (*const make[CLVI_COMPARISON_TABLES])(
-        const clvi_comparison *c, clvi_report_table *t, clv_error *error) = {
-        accuracy_table, test_table, training_table, equal_table, cost_table, step_table};
+        const clvi_comparison *c, clvi_report_table *t,
+        clv_error *error) = {accuracy_table, test_table,    training_table, equal_table,
+                             cost_table,     experts_table, gates_table,    step_table};
     memset(tables, 0, CLVI_COMPARISON_TABLES * sizeof *tables);
     clv_status status = CLV_OK;
     for (size_t i = 0; i < CLVI_COMPARISON_TABLES && status == CLV_OK; i++) {

@@ -61,6 +61,27 @@ static double temperature(const clvi_run_record *r)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
+const json_t *clvi_usage_of(const clvi_run_record *r)
+{
+    const json_t *usage = json_object_get(r->summary, "usage");
+    return json_object_get(usage, clvi_split_name(r->judged));
+}
+
+#define USAGE(name, key)                                                                           \
+    static double name(const clvi_run_record *r)                                                   \
+    {                                                                                              \
+        const json_t *value = json_object_get(clvi_usage_of(r), key);                              \
+        return json_is_number(value) ? json_number_value(value) : NAN;                             \
+    }
+USAGE(entropy_of_mean, "entropy_of_mean")
+USAGE(mean_entropy, "mean_entropy")
+USAGE(information, "class_information_bits")
+USAGE(information_shuffled, "class_information_bits_shuffled")
+USAGE(uniform, "uniform")
+USAGE(shuffled, "shuffled")
+USAGE(oracle, "oracle")
+#undef USAGE
+
 static const struct {
     const char *name;
     double (*of)(const clvi_run_record *record);
@@ -91,6 +112,13 @@ static const struct {
     {"test_recall", test_recall},
     {"test_f1", test_f1},
     {"temperature", temperature},
+    {"gate_entropy_of_mean", entropy_of_mean},
+    {"gate_mean_entropy", mean_entropy},
+    {"class_information_bits", information},
+    {"class_information_bits_shuffled", information_shuffled},
+    {"uniform_gate_top1", uniform},
+    {"shuffled_gate_top1", shuffled},
+    {"oracle_top1", oracle},
 };
 
 const char *clvi_figure_name(size_t index)

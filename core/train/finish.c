@@ -5,6 +5,7 @@
 #include "train/predictions.h"
 #include "train/run_dir.h"
 #include "train/temperature.h"
+#include "train/usage_report.h"
 
 /* What the best weights make of the splits. */
 typedef struct final {
@@ -16,6 +17,7 @@ typedef struct final {
     float *logits;                                  /* [taken, classes] of validation */
     int32_t *labels;                                /* [taken] */
     size_t taken;
+    clvi_usage_report *usage; /* NULL: one expert */
 } final;
 
 static void final_fini(final *f)
@@ -26,15 +28,19 @@ static void final_fini(final *f)
     }
     clvi_free(f->logits);
     clvi_free(f->labels);
+    clvi_usage_report_destroy(f->usage);
 }
 
 /* ---- Scoring ---- */
 
-/* Keeps what a batch was taken for, and of validation the logits. */
+/* Keeps what a batch was taken for, by whom, and of validation the logits. */
 static clv_status take(void *taker, const clvi_batch *batch, const float *logits, clv_error *error)
 {
     final *f = taker;
     const size_t row = (size_t)f->classes;
+    CLV_TRY(clvi_usage_report_take(f->usage, f->split, batch, error));
+    if (f->split == CLVI_TRAIN)
+        return CLV_OK;
     if (f->split == CLVI_VAL) {
         memcpy(f->logits + f->taken * row, logits, batch->count * row * sizeof *logits);
         memcpy(f->labels + f->taken, batch->labels, batch->count * sizeof *f->labels);
@@ -44,18 +50,22 @@ static clv_status take(void *taker, const clvi_batch *batch, const float *logits
                                 logits, error);
 }
 
+static clvi_evaluate_desc evaluation(const clvi_trainer *t, clvi_split split)
+{
+    return (clvi_evaluate_desc){.mixture = t->mixture,
+                                .data = t->desc->data,
+                                .split = split,
+                                .batch = t->batch,
+                                .stop = t->desc->stop,
+                                .progress = t->desc->progress,
+                                .user = t->desc->user};
+}
+
 static clv_status score(final *f, clvi_split split, double temperature, clv_error *error)
 {
-    const clvi_trainer *t = f->trainer;
-    const clvi_evaluate_desc desc = {.mixture = t->mixture,
-                                     .data = t->desc->data,
-                                     .split = split,
-                                     .batch = t->batch,
-                                     .stop = t->desc->stop,
-                                     .progress = t->desc->progress,
-                                     .user = t->desc->user,
-                                     .take = split == CLVI_TRAIN ? NULL : take,
-                                     .taker = f};
+    clvi_evaluate_desc desc = evaluation(f->trainer, split);
+    desc.take = split == CLVI_TRAIN && !f->usage ? NULL : take;
+    desc.taker = f;
     f->split = split;
     CLV_TRY(clvi_scores_create(f->classes, &f->scores[split], error));
     clvi_scores_calibrate(f->scores[split], temperature);
@@ -67,6 +77,8 @@ static clv_status score_all(final *f, clvi_train_result *out, clv_error *error)
 {
     const clvi_dataset *data = f->trainer->desc->data;
     const size_t most = clvi_dataset_count(data, CLVI_VAL);
+    CLV_TRY(clvi_usage_report_create(f->trainer->mixture, f->trainer->config,
+                                     f->trainer->desc->data, &f->usage, error));
     f->logits = clvi_malloc(most * (size_t)f->classes * sizeof *f->logits);
     f->labels = clvi_malloc(most * sizeof *f->labels);
     if (!f->logits || !f->labels)
@@ -79,6 +91,9 @@ static clv_status score_all(final *f, clvi_train_result *out, clv_error *error)
     out->has_test = clvi_dataset_count(data, CLVI_TEST) > 0;
     if (out->has_test)
         CLV_TRY(score(f, CLVI_TEST, out->temperature, error));
+    const clvi_evaluate_desc once_more =
+        evaluation(f->trainer, out->has_test ? CLVI_TEST : CLVI_VAL);
+    CLV_TRY(clvi_usage_report_finish(f->usage, &once_more, error));
     clvi_score_summary *const to[] = {&out->train, &out->val, &out->test};
     for (int s = 0; s < CLVI_SPLIT_COUNT; s++)
         if (f->scores[s])
@@ -135,8 +150,8 @@ static void append_confusion(const final *f, clvi_split split, clvi_text *text)
         }
 }
 
-/* Writes `text`, which is freed, as the file `name` of the run. */
-static clv_status write_text(const clvi_trainer *t, const char *name, clvi_text *text,
+/* Writes `text` as the file `name` of the run. */
+static clv_status write_text(const clvi_trainer *t, const char *name, const clvi_text *text,
                              clv_error *error)
 {
     char *path = clvi_path_join(t->desc->run_dir, name);
@@ -146,13 +161,12 @@ static clv_status write_text(const clvi_trainer *t, const char *name, clvi_text 
     else
         status = clvi_file_write(path, clvi_text_get(text), text->length, error);
     clvi_free(path);
-    clvi_text_fini(text);
     return status;
 }
 
 static clv_status write_tables(const final *f, clv_error *error)
 {
-    clvi_text classes = {0}, confusion = {0}, predictions = {0};
+    clvi_text classes = {0}, confusion = {0}, predictions = {0}, usage = {0};
     clvi_text_append(&classes, "split,class,images,predicted,correct,precision,recall,f1\n");
     clvi_text_append(&confusion, "split,class,predicted,images\n");
     for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
@@ -163,24 +177,47 @@ static clv_status write_tables(const final *f, clv_error *error)
         if (s != CLVI_TRAIN)
             clvi_predictions_append(&f->predictions[s], (clvi_split)s, &predictions);
     }
-    clv_status status = write_text(f->trainer, CLVI_RUN_CLASSES, &classes, error);
-    const clv_status second =
-        write_text(f->trainer, CLVI_RUN_CONFUSION, &confusion, status == CLV_OK ? error : NULL);
-    status = status == CLV_OK ? second : status;
-    const clv_status third =
-        write_text(f->trainer, CLVI_RUN_PREDICTIONS, &predictions, status == CLV_OK ? error : NULL);
-    return status == CLV_OK ? third : status;
+    const struct {
+        const char *name;
+        clvi_text *text;
+    } files[] = {{CLVI_RUN_CLASSES, &classes},
+                 {CLVI_RUN_CONFUSION, &confusion},
+                 {CLVI_RUN_PREDICTIONS, &predictions},
+                 {CLVI_RUN_USAGE, &usage}};
+    clv_status status = CLV_OK;
+    if (f->usage)
+        clvi_usage_report_csv(f->usage, &usage);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (status == CLV_OK && (f->usage || files[i].text != &usage))
+            status = write_text(f->trainer, files[i].name, files[i].text, error);
+        clvi_text_fini(files[i].text);
+    }
+    return status;
 }
 
 /* ---- summary.json ---- */
 
-/* Of one image. */
+/* Of one image, with every part. */
 static int64_t multiply_adds(const clvi_mixture *mixture)
 {
     int64_t sum = 0;
-    for (size_t i = 0; i < clvi_mixture_expert_count(mixture); i++)
-        sum += clvi_graph_macs(clvi_mixture_expert_graph(mixture, i));
+    for (size_t i = 0; i < clvi_mixture_part_count(mixture); i++)
+        sum += clvi_graph_macs(clvi_mixture_part_at(mixture, i).graph);
     return sum;
+}
+
+static clv_status add_usage(const final *f, const clvi_train_result *r, json_t *summary,
+                            clv_error *error)
+{
+    const clvi_split split = r->has_test ? CLVI_TEST : CLVI_VAL;
+    const double active = clvi_usage_report_active(f->usage, f->trainer->mixture, split);
+    json_t *usage = f->usage ? clvi_usage_report_json(f->usage) : NULL;
+    if (!summary || (f->usage && !usage) ||
+        json_object_set_new(summary, "active_multiply_adds", json_integer((json_int_t)active)) != 0)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the summary");
+    if (usage)
+        json_object_set_new(summary, "usage", usage);
+    return CLV_OK;
 }
 
 /* Measured last: it changes the variables. */
@@ -194,8 +231,9 @@ static clv_status add_step_times(clvi_trainer *t, json_t *summary, clv_error *er
     return CLV_OK;
 }
 
-static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv_error *error)
+static clv_status write_summary(const final *f, const clvi_train_result *r, clv_error *error)
 {
+    clvi_trainer *t = f->trainer;
     clvi_device_counters counters;
     clvi_device_get_counters(t->desc->device, &counters);
     const clvi_store *store = clvi_mixture_store(t->mixture);
@@ -214,7 +252,9 @@ static clv_status write_summary(clvi_trainer *t, const clvi_train_result *r, clv
     if (json && r->has_test)
         json_object_set_new(json, "test", clvi_score_json(&r->test));
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);
-    clv_status status = add_step_times(t, json, error);
+    clv_status status = add_usage(f, r, json, error);
+    if (status == CLV_OK)
+        status = add_step_times(t, json, error);
     if (status == CLV_OK && (!json || !path))
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the summary");
     else if (status == CLV_OK)
@@ -229,8 +269,11 @@ clv_status clvi_trainer_finish(clvi_trainer *t, clvi_train_result *out, clv_erro
     clv_error cause = CLV_ERROR_INIT;
     final f = {.trainer = t, .classes = (int)clvi_dataset_class_count(t->desc->data)};
     clv_status status = final_scores(&f, out, &cause);
+    out->epochs = t->state.epoch > out->best_epoch ? t->state.epoch : out->best_epoch;
     if (status == CLV_OK)
         status = write_tables(&f, &cause);
+    if (status == CLV_OK)
+        status = write_summary(&f, out, &cause);
     final_fini(&f);
     if (status == CLV_E_INTERRUPTED)
         CLV_FAIL(error, status,
@@ -238,6 +281,5 @@ clv_status clvi_trainer_finish(clvi_trainer *t, clvi_train_result *out, clv_erro
                  t->desc->run_dir);
     if (status != CLV_OK)
         CLV_FAIL(error, status, "%s", cause.message);
-    out->epochs = t->state.epoch > out->best_epoch ? t->state.epoch : out->best_epoch;
-    return write_summary(t, out, error);
+    return CLV_OK;
 }

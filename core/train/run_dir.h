@@ -15,6 +15,7 @@
 #define CLVI_RUN_PREDICTIONS "predictions.csv" /* of each validation and test image */
 #define CLVI_RUN_CLASSES     "per_class.csv"   /* precision, recall, F1 of each class and split */
 #define CLVI_RUN_CONFUSION   "confusion.csv"   /* which classes are taken for which */
+#define CLVI_RUN_USAGE       "usage.csv"       /* of a mixture: who is asked about what */
 #define CLVI_RUN_SUMMARY     "summary.json"
 
 /* Makes the folder OUTPUT/NAME, or NAME-2, NAME-3 … when there is one, and OUTPUT where needed, and

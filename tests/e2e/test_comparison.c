@@ -141,6 +141,47 @@ static void test_figures(void **state)
     contains(strstr(text, "\ntiny,"), ",wide,1,");
 }
 
+/* Without one of two experts the other one is alone. */
+static void test_mixture(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    json_error_t problem;
+    put("pair.ini", "[run]\nbase = tiny.ini\n[mixture]\nexperts = a, b\ncombine = weighted\n"
+                    "[expert.a]\nplugin = cnn\nwidths = 8, 16\n"
+                    "[expert.b]\nplugin = cnn\nwidths = 8, 12\n[gate]\nplugin = cnn\n");
+    expect("compare pair.ini tiny.ini --data data", 0);
+    contains(call_out, "\nExperts\n\nmodel ");
+    contains(call_out, "\nGates\n\nmodel ");
+    contains(call_out, "\nAgainst tiny\n"); /* the single model is the reference */
+    contains(call_out, "gate backward ");
+    assert_true(widest(call_out) <= 100);
+
+    json_t *summary = json_load_file("runs/pair/summary.json", 0, &problem);
+    assert_non_null(summary);
+    const json_t *usage = json_object_get(json_object_get(summary, "usage"), "test");
+    const json_t *alone = json_object_get(usage, "alone");
+    const json_t *without = json_object_get(usage, "without");
+    const json_t *weight = json_object_get(usage, "weight_share");
+    double sum = 0;
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(json_number_value(json_array_get(alone, i)) ==
+                    json_number_value(json_array_get(without, 1 - i)));
+        sum += json_number_value(json_array_get(weight, i));
+        assert_true(number(usage, "oracle") >= json_number_value(json_array_get(alone, i)));
+    }
+    assert_true(fabs(sum - 1) < 1e-6);
+    assert_true(number(usage, "images") == 24);
+    assert_true(number(usage, "uniform") >= 0 && number(usage, "shuffled") >= 0);
+    assert_true(number(summary, "active_multiply_adds") == number(summary, "multiply_adds"));
+    json_decref(summary);
+    read_whole("runs/pair/usage.csv", text, sizeof text);
+    contains(text, "split,by,group,expert,images,assigned,first_choice,share,");
+    contains(text, "\ntest,all,,b,24,24,");
+    contains(text, "\ntrain,class,rows,a,14,14,");
+    assert_false(exists("runs/tiny/usage.csv"));
+}
+
 static void test_seeds(void **state)
 {
     (void)state;
@@ -238,10 +279,10 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_suite),       cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_seeds),       cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_suite),   cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_mixture), cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_failure), cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_signal),  cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

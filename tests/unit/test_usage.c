@@ -121,94 +121,98 @@ static void test_information(void **state)
     assert_true(isnan(bits));
 }
 
-/* Weighted logits. */
-static void fuse(void *user, const double *weights, const float *logits, double *scores)
-{
-    const clvi_usage_input *in = user;
-    for (int c = 0; c < in->classes; c++) {
-        scores[c] = 0;
-        for (int i = 0; i < in->experts; i++)
-            scores[c] += weights[i] * (double)logits[i * in->classes + c];
-    }
-}
-
-/* Two experts, the first always says class 0 (by 1), the second always class 1 (by 3). */
-static void test_accuracy(void **state)
+/* Two experts, the first always says class 0, the second class 1, but for the last sample. */
+static void test_alone(void **state)
 {
     (void)state;
-    enum { N = 6 };
-    static const int32_t truth[N] = {0, 0, 0, 0, 1, 1};
-    static const float weights[N][2] = {{1, 0},       {1, 0},       {0.9f, 0.1f},
-                                        {0.1f, 0.9f}, {0.1f, 0.9f}, {1, 0}};
-    float logits[N][2][2];
-    for (int n = 0; n < N; n++) {
-        logits[n][0][0] = 1, logits[n][0][1] = 0;
-        logits[n][1][0] = 0, logits[n][1][1] = 3;
-    }
-    const clvi_usage_input in = {N, 2, 2, weights[0], truth};
-    clv_error error = CLV_ERROR_INIT;
-    clvi_usage_worth w;
-    double alone[2], without[2];
-    clvi_usage_input copy = in;
-    assert_int_equal(
-        clvi_usage_accuracy(&in, logits[0][0], fuse, &copy, &w, alone, without, &error), CLV_OK);
-    assert_near(w.fused, 4.0 / 6, 1e-12);   /* 0, 1, 2, 4 */
-    assert_near(w.uniform, 2.0 / 6, 1e-12); /* always class 1 */
-    assert_near(w.oracle, 1, 1e-12);
-    assert_near(alone[0], 4.0 / 6, 1e-12);
-    assert_near(alone[1], 2.0 / 6, 1e-12);
-    assert_near(without[0], 2.0 / 6, 1e-12); /* the second takes all, also those it had none of */
-    assert_near(without[1], 4.0 / 6, 1e-12);
-    /* Four of the six gates lead to class 0; how they fall on the labels is fixed. */
-    assert_true(w.shuffled >= 0 && w.shuffled <= 1);
+    enum { N = 5 };
+    static const int32_t truth[N] = {0, 0, 0, 1, 2};
+    static const float logits[N][2][3] = {{{1, 0, 0}, {0, 3, 0}},
+                                          {{1, 0, 0}, {0, 3, 0}},
+                                          {{1, 0, 0.5f}, {0, 3, 0}},
+                                          {{1, 0, 0}, {-1, 3, 0}},
+                                          {{1, 1, 0}, {1, 0, 1}}};
+    int32_t answers[N][2];
+    clvi_usage_answers(logits[0][0], N, 2, 3, answers[0]);
+    static const int32_t wanted[N][2] = {{0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 0}};
+    assert_memory_equal(answers, wanted, sizeof wanted);
+    const clvi_usage_input in = {N, 2, 3, NULL, truth};
+    double alone[2], oracle;
+    clvi_usage_alone(&in, answers[0], alone, &oracle);
+    assert_near(alone[0], 3.0 / 5, 1e-12);
+    assert_near(alone[1], 1.0 / 5, 1e-12);
+    assert_near(oracle, 4.0 / 5, 1e-12);
+    const clvi_usage_input none = {0, 2, 3, NULL, truth};
+    clvi_usage_alone(&none, answers[0], alone, &oracle);
+    assert_true(isnan(alone[0]) && isnan(oracle));
+}
 
+/* Yule's Q = (ad - bc) / (ad + bc) with a both right, d none, b and c one of them. */
+static void test_pair(void **state)
+{
+    (void)state;
+    static const int32_t truth[] = {0, 0, 0, 0, 0, 0, 0, 0};
+    static const int32_t answers[] = {0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 2, 1, 1};
+    const clvi_usage_input in = {8, 2, 3, NULL, truth};
     clvi_usage_pair pair;
-    clvi_usage_compare(&in, logits[0][0], 0, 1, &pair);
-    assert_near(pair.disagreement, 1, 1e-12);
-    assert_near(pair.yule_q, -1, 1e-12);
-    clvi_usage_compare(&in, logits[0][0], 0, 0, &pair);
+    clvi_usage_compare(&in, answers, 0, 1, &pair);
+    assert_near(pair.disagreement, 3.0 / 8, 1e-12);
+    assert_near(pair.yule_q, (3.0 * 3 - 1) / (3 * 3 + 1), 1e-12);
+    clvi_usage_compare(&in, answers, 0, 0, &pair);
     assert_near(pair.disagreement, 0, 1e-12);
     assert_near(pair.yule_q, 1, 1e-12);
-
-    const float *single = &weights[0][0];
-    const clvi_usage_input one = {1, 1, 2, single, truth};
-    copy = one;
-    assert_int_equal(
-        clvi_usage_accuracy(&one, logits[0][0], fuse, &copy, &w, alone, without, &error), CLV_OK);
-    assert_true(w.fused == 1 && alone[0] == 1 && isnan(without[0]));
+    const clvi_usage_input right = {3, 2, 3, NULL, truth};
+    clvi_usage_compare(&right, answers, 0, 1, &pair);
+    assert_true(isnan(pair.yule_q)); /* nobody errs */
 }
 
-/* A gate that sends every sample to the expert that is right: shuffled, half of that is left. */
-static void test_shuffled_gate(void **state)
+static void test_other_gates(void **state)
 {
     (void)state;
-    enum { N = 2000 };
-    static int32_t truth[N];
-    static float weights[N][2], logits[N][2][2];
-    for (int n = 0; n < N; n++) {
-        truth[n] = n % 2;
-        weights[n][n % 2] = 1;
-        logits[n][0][0] = 1;
-        logits[n][1][1] = 1;
-    }
-    clvi_usage_input in = {N, 2, 2, weights[0], truth};
+    float out[12];
+    clvi_usage_uniform(&input, 4, out);
+    for (int i = 0; i < 12; i++)
+        assert_near((double)out[i], 1.0 / 3, 1e-7);
+    static const uint32_t order[] = {3, 2, 1, 0};
+    clvi_usage_shuffled(&input, order, 1, 2, out);
+    assert_memory_equal(out, gate + 6, 3 * sizeof *out);
+    assert_memory_equal(out + 3, gate + 3, 3 * sizeof *out);
+    clvi_usage_without(&input, 1, 0, 4, out);
+    static const float wanted[] = {2.0f / 3, 0, 1.0f / 3, 0.5f, 0, 0.5f, 2, 0, 0, 0, 0, 0};
+    for (int i = 0; i < 12; i++)
+        assert_near((double)out[i], (double)wanted[i], 1e-6);
+    clvi_usage_without(&input, 2, 1, 1, out);
+    assert_memory_equal(out, gate + 3, 3 * sizeof *out);
+}
+
+static void test_shuffle(void **state)
+{
+    (void)state;
     clv_error error = CLV_ERROR_INIT;
-    clvi_usage_worth w;
-    double alone[2], without[2];
-    assert_int_equal(clvi_usage_accuracy(&in, logits[0][0], fuse, &in, &w, alone, without, &error),
-                     CLV_OK);
-    assert_near(w.fused, 1, 1e-12);
-    assert_near(w.shuffled, 0.5, 0.05);
-    assert_near(alone[0], 0.5, 1e-12);
+    uint32_t *order, *again;
+    assert_int_equal(clvi_usage_shuffle(100, 1, &order, &error), CLV_OK);
+    assert_int_equal(clvi_usage_shuffle(100, 1, &again, &error), CLV_OK);
+    assert_memory_equal(order, again, 100 * sizeof *order);
+    int seen[100] = {0}, moved = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        seen[order[i]]++;
+        moved += order[i] != i;
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(seen[i], 1);
+    assert_true(moved > 80);
+    clvi_free(order);
+    clvi_free(again);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_count),         cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_alike),         cmocka_unit_test(test_dead),
-        cmocka_unit_test(test_information),   cmocka_unit_test(test_accuracy),
-        cmocka_unit_test(test_shuffled_gate),
+        cmocka_unit_test(test_count),       cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_alike),       cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_information), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_pair),        cmocka_unit_test(test_other_gates),
+        cmocka_unit_test(test_shuffle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

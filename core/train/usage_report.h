@@ -1,0 +1,37 @@
+/* How a trained mixture uses its experts and what they are worth, over every split: usage.csv and
+ * the "usage" of summary.json. */
+#ifndef CLVI_USAGE_REPORT_H
+#define CLVI_USAGE_REPORT_H
+
+#include "train/run_files.h"
+#include "train/train.h"
+
+typedef struct clvi_usage_report clvi_usage_report;
+
+/* *out is NULL for a single expert: nothing is to be reported then. The pointers outlive it.
+ * Errors: CLV_E_MEMORY. */
+clv_status clvi_usage_report_create(clvi_mixture *mixture, const clvi_config *config,
+                                    clvi_dataset *data, clvi_usage_report **out,
+                                    clv_error *error) CLV_MUST_CHECK;
+void clvi_usage_report_destroy(clvi_usage_report *report); /* NULL allowed */
+
+/* Takes what the last inference did with a batch of `split`, whose batches come in their order.
+ * report NULL: does nothing. */
+clv_status clvi_usage_report_take(clvi_usage_report *report, clvi_split split,
+                                  const clvi_batch *batch, clv_error *error) CLV_MUST_CHECK;
+/* When a split is complete: counts; for the split `evaluate` is of, goes over it once more with
+ * other gates, where there is a dense one. Warns of experts that are hardly used. */
+clv_status clvi_usage_report_finish(clvi_usage_report *report, const clvi_evaluate_desc *evaluate,
+                                    clv_error *error) CLV_MUST_CHECK;
+
+/* Mean multiply-adds per image over the assignments of a split, of experts, gate and head; -1: not
+ * known. report NULL: of the one expert. */
+double clvi_usage_report_active(const clvi_usage_report *report, const clvi_mixture *mixture,
+                                clvi_split split);
+
+/* Appends usage.csv: a line per split, group (all, each class, each source) and expert. */
+void clvi_usage_report_csv(const clvi_usage_report *report, clvi_text *text);
+/* {"experts": […], "train": {…}, …}; a new reference. NULL: no memory. */
+json_t *clvi_usage_report_json(const clvi_usage_report *report);
+
+#endif
