@@ -736,7 +736,7 @@ static void launch_slow(bench *b, clvi_buf *x)
     clvi_launch_begin(&l, b->device, "t", "slow", "");
     clvi_arg_view(&l, (clvi_view){x, 0});
     clvi_arg_int(&l, b->device->found->software ? 5000 : 200000000);
-    OK(clvi_launch_run(&l, b->device->found->software ? 60000 : 1, 1, 1, &b->error));
+    OK(clvi_launch_run(&l, b->device->found->software ? 3000 : 1, 1, 1, &b->error));
 }
 
 static void test_long_launch_is_said(void **state)
