@@ -48,6 +48,13 @@ int clvi_clblast_users(int change);
     X(TRUST_PLUGINS, "CONCLAVE_TRUST_PLUGINS",                                                     \
       "one plugin folder to accept although others may write to it")                               \
     X(KEEP_PLUGINS, "CONCLAVE_KEEP_PLUGINS", "1: never dlclose a plugin (for sanitizer stacks)")   \
+    X(WEIGHTS, "CONCLAVE_WEIGHTS",                                                                 \
+      "folder of weights that have a name, such as torchvision:vgg16")                             \
+    X(TORCH_HOME, "TORCH_HOME", "where PyTorch keeps weights, in hub/checkpoints")                 \
+    X(KERAS_HOME, "KERAS_HOME", "where Keras keeps weights, in models")                            \
+    X(HF_HUB_CACHE, "HF_HUB_CACHE", "where Hugging Face's tools keep weights")                     \
+    X(HF_HOME, "HF_HOME", "the same, in hub")                                                      \
+    X(XDG_DATA_HOME, "XDG_DATA_HOME", "base of the default folder of named weights")               \
     X(H5, "CONCLAVE_H5", "the program conclave-h5, where it is not beside the command")            \
     X(CONFIG_PATH, "CONCLAVE_CONFIG_PATH", "folders of shipped configs, separated by ':'")         \
     X(SYNC, "CONCLAVE_SYNC", "1: wait after each kernel launch and name the one that fails")       \

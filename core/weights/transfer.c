@@ -325,6 +325,8 @@ static void tell_done(const clvi_transfer *t, size_t count)
              clvi_weights_path(t->desc.file), *place ? ", in " : "",
              clvi_printable(place, shown, sizeof shown), family ? ", with the names of " : "",
              family ? family : "", t->names.by_order ? ", by the order of layers" : "");
+    if (clvi_weights_note(t->desc.file))
+        clvi_log(CLVI_LOG_INFO, "%s: %s", t->expert, clvi_weights_note(t->desc.file));
 }
 
 clv_status clvi_transfer_run(const clvi_transfer *t, clvi_store *store, clv_error *error)

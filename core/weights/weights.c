@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "weights/h5.h"
+#include "weights/named.h"
 #include "weights/pth.h"
 #include "weights/safetensors.h"
 
@@ -10,6 +11,7 @@
 
 struct clvi_weights {
     char *path;
+    char *note;                    /* of a file asked for by name */
     clvi_safetensors *safetensors; /* one of these */
     clvi_pth *pth;
     bool keras; /* safetensors were made of a file of Keras */
@@ -31,9 +33,13 @@ static clv_status open_file(clvi_weights *file, const char *path, clv_error *err
 {
     unsigned char begin[16];
     size_t bytes = sizeof begin;
-    file->path = clvi_strdup(path);
+    if (clvi_named_is(path))
+        CLV_TRY(clvi_named_find(path, &file->path, &file->note, error));
+    else
+        file->path = clvi_strdup(path);
     if (!file->path)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    path = file->path;
     CLV_TRY(read_begin(path, begin, &bytes, error));
     if (clvi_pth_looks_like(begin, bytes))
         return clvi_pth_open(path, &file->pth, error);
@@ -64,12 +70,18 @@ void clvi_weights_close(clvi_weights *file)
     clvi_safetensors_close(file->safetensors);
     clvi_pth_close(file->pth);
     clvi_free(file->path);
+    clvi_free(file->note);
     clvi_free(file);
 }
 
 const char *clvi_weights_path(const clvi_weights *file)
 {
     return file->path;
+}
+
+const char *clvi_weights_note(const clvi_weights *file)
+{
+    return file->note;
 }
 
 const char *clvi_weights_format(const clvi_weights *file)

@@ -14,12 +14,15 @@ typedef enum clvi_weights_layout {
 
 typedef struct clvi_weights clvi_weights;
 
-/* Errors: CLV_E_IO, CLV_E_FORMAT, CLV_E_MEMORY, each naming the path. The caller closes. */
+/* `path` may be a name such as "torchvision:vgg16" (named.h). Errors: CLV_E_IO, CLV_E_FORMAT,
+ * CLV_E_MEMORY, each naming the path; those of clvi_named_find. The caller closes. */
 clv_status clvi_weights_open(const char *path, clvi_weights **out, clv_error *error) CLV_MUST_CHECK;
 void clvi_weights_close(clvi_weights *file); /* NULL allowed */
 
 /* Everything below lives as long as the file is open. */
 const char *clvi_weights_path(const clvi_weights *file);
+/* What the hash of a file said that was asked for by name; NULL: it was not. */
+const char *clvi_weights_note(const clvi_weights *file);
 const char *clvi_weights_format(const clvi_weights *file); /* "PyTorch", "Keras", … */
 clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file);
 /* The configuration in a checkpoint of Conclave; NULL in other files. */

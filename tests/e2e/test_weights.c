@@ -3,6 +3,8 @@
 #include "../unit/test_device.h"
 
 #include "base/process.h"
+#include "graph/weight_names.h"
+#include "mixture/expert.h"
 #include "mixture/initial_weights.h"
 
 #include <math.h>
@@ -111,6 +113,57 @@ static void test_misfits(void **state)
     assert_int_equal(run("zip.pth", "weights_strict = no", logits, &error), CLV_E_DATA);
 }
 
+/* Each layer of a plugin's lists is one of its network, and stands there once. */
+static void expect_layers(const char *name, const char *options)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, "[mixture]\nexperts = a\n[expert.a]\nplugin = %s\n%s\n", name,
+                   options);
+    const clvi_config_source source = {
+        .name = "test.ini", .text = text, .text_bytes = strlen(text)};
+    const clv_build_input input = {.struct_size = sizeof input,
+                                   .mode = CLV_MODE_INFER,
+                                   .classes = CLASSES,
+                                   .experts = 1,
+                                   .image_height = 224,
+                                   .image_width = 224,
+                                   .image_channels = 3};
+    clvi_config *config;
+    clvi_expert expert = {0};
+    const clvi_plugin *plugin;
+    OK(clvi_config_load(&source, &config, error));
+    OK(clvi_expert_build(config, plugins, 0, &input, &expert, error));
+    OK(clvi_plugins_find(plugins, CLV_KIND_EXPERT, name, &plugin, error));
+    assert_int_equal(clvi_weight_names_count(plugin->table), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const clv_weight_names names = clvi_weight_names_at(plugin->table, i);
+        for (size_t k = 0; k < names.layer_count; k++) {
+            const clv_layer_name layer = clvi_weight_layer_at(&names, k);
+            char weight[128];
+            bool found = false;
+            (void)snprintf(weight, sizeof weight, "%s.weight", layer.ours);
+            for (size_t v = 0; v < expert.graph->variable_count; v++)
+                found |= strcmp(expert.graph->variables[v].name, weight) == 0;
+            if (!found)
+                fail_msg("%s of %s: %s is no layer", name, names.family, layer.ours);
+            assert_string_equal(clvi_weight_layer_ours(&names, layer.theirs), layer.ours);
+            for (size_t other = 0; other < k; other++)
+                assert_string_not_equal(clvi_weight_layer_at(&names, other).ours, layer.ours);
+        }
+        if (strcmp(name, "efficientnet_b0") == 0 && names.layer_count > 0)
+            assert_int_equal(names.layer_count, 49 + 49 + 32 + 1); /* all of them */
+    }
+    clvi_expert_fini(&expert);
+    clvi_config_destroy(config);
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    expect_layers("efficientnet_b0", "");
+    expect_layers("vgg16", "");
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -129,6 +182,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keras),
         cmocka_unit_test(test_misfits),
+        cmocka_unit_test(test_lists),
     };
     plugin_folder = count > 1 ? arguments[1] : "plugins";
     fixtures = count > 2 ? arguments[2] : "tests/weights";

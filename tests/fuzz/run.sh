@@ -16,10 +16,10 @@ program="$found.program"
 case $name in
 weights)
     sources=
-    for source in file_tensor h5 pickle pth safetensors tensor_writer torch_objects weights zip; do
+    for source in file_tensor h5 named pickle pth safetensors tensor_writer torch_objects weights zip; do
         sources="$sources $root/core/weights/$source.c"
     done
-    libraries=jansson
+    libraries='jansson libmd'
     ;;
 *)
     sources=$(ls "$root"/core/data/*.c)

@@ -47,12 +47,21 @@ static void test_archives(void **state)
     replay("archive", fuzz_archive);
 }
 
+static void test_weights(void **state)
+{
+    (void)state;
+    replay("weights_zip", fuzz_weights);
+    replay("weights_plain", fuzz_weights);
+    replay("weights_safetensors", fuzz_weights);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_png),
         cmocka_unit_test(test_jpeg),
         cmocka_unit_test(test_archives),
+        cmocka_unit_test(test_weights),
     };
     corpus = count > 1 ? arguments[1] : "tests/fuzz/corpus";
     return cmocka_run_group_tests(tests, NULL, NULL);
