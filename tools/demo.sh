@@ -1,8 +1,8 @@
 #!/bin/sh
 # From a fresh checkout to a comparison of trained networks: installs what is missing, builds, draws a
 # data set of 46 Devanagari characters, trains a small CNN on it, shows what it learnt, and puts two
-# smaller networks and a mixture of two beside it. The data lie in build/demo-data, runs and tables in runs/. Run again, it
-# does only what is not done yet, and trains the CNN anew.
+# smaller networks and a mixture of two beside it. The data lie in build/demo-data, runs and tables in
+# runs/. Run again, it does only what is not done yet, and trains the CNN anew.
 set -eu
 cd "$(dirname "$0")/.."
 tools/setup.sh
