@@ -128,13 +128,18 @@ static void test_row(const clvi_comparison *c, size_t index, clvi_report_table *
 /* Why models were not compared, behind what the columns mean. */
 static const char *test_note(const clvi_comparison *c, clvi_report_table *t)
 {
-    bool few = false;
-    for (size_t i = 0; i < c->count; i++)
+    bool few = false, tested = false;
+    for (size_t i = 0; i < c->count; i++) {
         few = few || (i != c->reference && c->tests[i].pairs > 0 && c->tests[i].pairs < 3);
+        tested = tested || isfinite(clvi_contestant_mean(&c->contestants[i], "test_top1"));
+    }
     const char *note = clvi_arena_printf(
         t->arena,
-        "Paired by seed and image. From three seeds on: interval and p by a bootstrap over seeds "
+        "%sPaired by seed and image. From three seeds on: interval and p by a bootstrap over seeds "
         "and images, p corrected by Holm over this table.%s",
+        tested ? ""
+               : "There are no test images: these are validation's, which also chose the "
+                 "epochs. ",
         few ? " Below three seeds p is that of the exact McNemar test between the two runs, "
               "corrected likewise, and there is no claim about the method."
             : "");

@@ -224,6 +224,24 @@ static clv_status try_other_gates(clvi_usage_report *r, record *k,
 
 /* ---- Finishing ---- */
 
+/* Two experts that never disagree, of which one would do. */
+static void warn_of_copies(const clvi_usage_report *r, const record *k, clvi_split split)
+{
+    const clvi_usage_input in = input_of(r, k);
+    for (int i = 0; i < r->experts && k->answers; i++)
+        for (int j = i + 1; j < r->experts; j++) {
+            clvi_usage_pair pair;
+            clvi_usage_compare(&in, k->answers, i, j, &pair);
+            if (pair.disagreement == 0)
+                clvi_log(CLVI_LOG_WARN,
+                         "experts %s and %s give the same answer to each of the %zu %s images: one "
+                         "may be a copy of the other",
+                         clvi_config_expert_name(r->config, (size_t)i),
+                         clvi_config_expert_name(r->config, (size_t)j), k->samples,
+                         clvi_split_name(split));
+        }
+}
+
 static clv_status warn_of_dead(const clvi_usage_report *r, const record *k, clvi_split split,
                                clv_error *error)
 {
@@ -263,6 +281,7 @@ clv_status clvi_usage_report_finish(clvi_usage_report *r, const clvi_evaluate_de
     if (judged->samples == 0)
         return CLV_OK;
     CLV_TRY(warn_of_dead(r, &r->splits[CLVI_TRAIN], CLVI_TRAIN, error));
+    warn_of_copies(r, &r->splits[CLVI_TRAIN], CLVI_TRAIN);
     if (!clvi_mixture_has_gate(r->mixture) || !r->asks_all)
         return CLV_OK;
     return try_other_gates(r, judged, evaluate, error);
