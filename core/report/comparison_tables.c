@@ -393,10 +393,10 @@ static clv_status step_table(const clvi_comparison *c, clvi_report_table *t, clv
                                    sizeof step_columns / sizeof *step_columns, error));
     for (size_t i = 0; i < c->count; i++)
         step_rows(&c->contestants[i], t);
-    t->note =
-        "Of five steps after the training. Reading and decoding go on in other threads, ahead "
-        "of the steps; what they do not hide is waiting. The parts below upload are times of "
-        "kernels on the device.";
+    t->note = "Of up to five steps after the training. Reading and decoding go on in other "
+              "threads, ahead "
+              "of the steps; what they do not hide is waiting. The parts below upload are times of "
+              "kernels on the device.";
     return CLV_OK;
 }
 

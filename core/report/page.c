@@ -67,13 +67,14 @@ static void draw_run(const clvi_run_record *r, const scale *x, double y, char co
     const double top1 = clvi_figure(r, "test_top1");
     if (!isfinite(top1))
         return;
-    clvi_text_printf(out,
-                     "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"var(--%c)\" "
-                     "stroke-opacity=\".5\" stroke-width=\"3\"/><circle cx=\"%.1f\" cy=\"%.1f\" "
-                     "r=\"4\" fill=\"var(--%c)\"/>\n",
-                     place(x, 100 * clvi_figure(r, "test_top1_low")),
-                     place(x, 100 * clvi_figure(r, "test_top1_high")), y, y, color,
-                     place(x, 100 * top1), y, color);
+    clvi_text_printf(
+        out,
+        "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" style=\"stroke:var(--%c)\" "
+        "stroke-opacity=\".5\" stroke-width=\"3\"/><circle cx=\"%.1f\" cy=\"%.1f\" "
+        "r=\"4\" style=\"fill:var(--%c)\"/>\n",
+        place(x, 100 * clvi_figure(r, "test_top1_low")),
+        place(x, 100 * clvi_figure(r, "test_top1_high")), y, y, color, place(x, 100 * top1), y,
+        color);
 }
 
 static void draw_axis(const scale *x, double y, const char *unit, clvi_text *out)
@@ -130,7 +131,8 @@ static void draw_line(const clvi_run_record *r, const scale *x, const scale *y, 
                       clvi_text *out)
 {
     clvi_text_printf(
-        out, "<polyline fill=\"none\" stroke-width=\"2\" stroke=\"var(--%c)\" points=\"", color);
+        out, "<polyline fill=\"none\" stroke-width=\"2\" style=\"stroke:var(--%c)\" points=\"",
+        color);
     for (size_t i = 0; i < r->history_count; i++)
         if (isfinite(r->history[i].val_top1))
             clvi_text_printf(out, "%.1f,%.1f ", place(x, r->history[i].seconds),
@@ -170,10 +172,11 @@ static void draw_history(const clvi_comparison *c, clvi_text *out)
             if (c->contestants[i].runs[k].record.path)
                 draw_line(&c->contestants[i].runs[k].record, &x, &y, color_of(i), out);
         const double line = HEIGHT + 34 + (double)i * LEGEND;
-        clvi_text_printf(out,
-                         "<rect x=\"40\" y=\"%.1f\" width=\"14\" height=\"4\" fill=\"var(--%c)\"/>"
-                         "<text x=\"60\" y=\"%.1f\">",
-                         line - 6, color_of(i), line);
+        clvi_text_printf(
+            out,
+            "<rect x=\"40\" y=\"%.1f\" width=\"14\" height=\"4\" style=\"fill:var(--%c)\"/>"
+            "<text x=\"60\" y=\"%.1f\">",
+            line - 6, color_of(i), line);
         clvi_report_escape(out, c->contestants[i].name);
         clvi_text_append(out, "</text>\n");
     }

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { STEPS = 5, DECODED = 64 };
+enum { MOST_STEPS = 5, DECODED = 64 };
+static const double enough_seconds = 5; /* for the steps of one measurement */
 
 /* `count` steps from the begin of the first epoch; wraps around where there are not so many. */
 static clv_status run_steps(clvi_trainer *t, int count, clv_error *error)
@@ -53,7 +54,7 @@ static clv_status time_upload(const clvi_trainer *t, double *ms, clv_error *erro
 }
 
 /* Adds a launch to "expert.a forward", "input augment", "optimizer". */
-static bool add_launch(json_t *parts, const clvi_profile_launch *launch)
+static bool add_launch(json_t *parts, const clvi_profile_launch *launch, int steps)
 {
     const clvi_profile_scope *s = &launch->scope;
     const bool node = s->kind[0] != '\0';
@@ -63,12 +64,12 @@ static bool add_launch(json_t *parts, const clvi_profile_launch *launch)
                                                          : s->pass;
     snprintf(name, sizeof name, "%s%s%s", s->part[0] ? s->part : "other", *pass ? " " : "", pass);
     const double before = json_number_value(json_object_get(parts, name));
-    const double ms = 1e3 * (launch->end - launch->begin) / STEPS;
+    const double ms = 1e3 * (launch->end - launch->begin) / steps;
     return json_object_set_new(parts, name, json_real(before + ms)) == 0;
 }
 
-/* The launches of STEPS steps, by what they belong to; *parts NULL: the device has no clock. */
-static clv_status time_parts(clvi_trainer *t, json_t **parts, clv_error *error)
+/* The launches of some steps, by what they belong to; *parts NULL: the device has no clock. */
+static clv_status time_parts(clvi_trainer *t, int steps, json_t **parts, clv_error *error)
 {
     const clvi_profile_launch *launches;
     size_t count;
@@ -81,7 +82,7 @@ static clv_status time_parts(clvi_trainer *t, json_t **parts, clv_error *error)
     }
     if (begun != CLV_OK)
         CLV_FAIL(error, begun, "%s", fault.message);
-    const clv_status status = run_steps(t, STEPS, error);
+    const clv_status status = run_steps(t, steps, error);
     const clv_status ended =
         clvi_profile_end(t->desc->device, &launches, &count, status == CLV_OK ? error : NULL);
     CLV_TRY(status);
@@ -89,7 +90,7 @@ static clv_status time_parts(clvi_trainer *t, json_t **parts, clv_error *error)
     *parts = json_object();
     bool good = *parts != NULL;
     for (size_t i = 0; i < count && good; i++)
-        good = add_launch(*parts, &launches[i]);
+        good = add_launch(*parts, &launches[i], steps);
     if (good)
         return CLV_OK;
     json_decref(*parts);
@@ -103,17 +104,22 @@ clv_status clvi_step_times(clvi_trainer *t, json_t **out, clv_error *error)
     t->state.epoch = 0;
     t->state.running = (clvi_running_epoch){0};
     CLV_TRY(clvi_trainer_begin_epoch(t, error));
-    CLV_TRY(run_steps(t, 2, error)); /* the loader begins, memory is touched */
-    const double begin = clvi_now(), waited = t->waited;
-    CLV_TRY(run_steps(t, STEPS, error));
+    CLV_TRY(run_steps(t, 1, error)); /* the loader begins, memory is touched */
+    double begin = clvi_now();
+    CLV_TRY(run_steps(t, 1, error));
+    const double fit = enough_seconds / (clvi_now() - begin);
+    const int steps = fit >= MOST_STEPS ? MOST_STEPS : fit > 1 ? (int)fit : 1;
+    const double waited = t->waited;
+    begin = clvi_now();
+    CLV_TRY(run_steps(t, steps, error));
     const double wall = clvi_now() - begin, wait = t->waited - waited;
     CLV_TRY(clvi_dataset_time_images(t->desc->data, CLVI_TRAIN, DECODED, &read, &decode, error));
     CLV_TRY(time_upload(t, &upload, error));
-    CLV_TRY(time_parts(t, &parts, error));
+    CLV_TRY(time_parts(t, steps, &parts, error));
     const double images = (double)(t->batch * t->accumulate);
     json_t *times =
-        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "images", images, "wall", 1e3 * wall / STEPS,
-                  "wait", 1e3 * wait / STEPS, "read", 1e3 * read * images, "decode",
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "images", images, "wall", 1e3 * wall / steps,
+                  "wait", 1e3 * wait / steps, "read", 1e3 * read * images, "decode",
                   1e3 * decode * images, "upload", upload);
     if (times && parts)
         json_object_set(times, "device", parts);

@@ -256,6 +256,8 @@ static void test_refused(void **state)
     (void)state;
     expect_refusal("compare", 2, "what is to be compared?");
     expect_refusal("compare tiny.ini", 2, "which images?");
+    expect_refusal("compare demo", 2, "demo-small-cnn has to be trained; which images?");
+    expect_refusal("compare Models", 2, "has to be trained; which images?");
     expect_refusal("compare no-such-model --data data", 2, "no-such-model");
     expect_refusal("compare tiny.ini --data data --grid optimizer.lr", 2, "--grid optimizer.lr");
     expect_refusal("compare tiny.ini --data data --grid optimizer.rl=1,2", 2, "rl");
