@@ -61,7 +61,7 @@ int clvi_clblast_users(int change);
     X(ARENA, "CONCLAVE_ARENA", "0: a buffer with guard bands for every tensor instead of slabs")   \
     X(DEVICE, "CONCLAVE_DEVICE", "device to use where the configuration says auto")                \
     X(TUNING, "CONCLAVE_TUNING",                                                                   \
-      "tuning record to use whatever the device: cpu16, cpu8, cpu4 or gpu")                        \
+      "tuning record to use whatever the device: cpu16, cpu8, cpu4, gpu or gpu64")                 \
     X(XDG_CACHE_HOME, "XDG_CACHE_HOME", "base of the default cache folder")                        \
     X(HOME, "HOME", "home folder")                                                                 \
     X(NO_COLOR, "NO_COLOR", "set: no colour on the terminal")                                      \

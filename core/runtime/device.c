@@ -15,14 +15,14 @@ static void describe(clvi_device *device)
 static const char *tuning_class(const clvi_found_device *found)
 {
     if (found->info.type != CLVI_DEVICE_CPU || found->rusticl)
-        return "gpu";
+        return found->info.max_group < 256 ? "gpu64" : "gpu";
     return found->vector >= 16 ? "cpu16" : found->vector >= 8 ? "cpu8" : "cpu4";
 }
 
 /* Which record answers for the device, and so which form of the kernels it runs. */
 static clv_status choose_record(clvi_device *device, clv_error *error)
 {
-    static const char *const records[] = {"cpu16", "cpu8", "cpu4", "gpu"};
+    static const char *const records[] = {"cpu16", "cpu8", "cpu4", "gpu", "gpu64"};
     const char *wanted = clvi_env_get(CLVI_ENV_TUNING);
     device->tuning.record = tuning_class(device->found);
     if (wanted == NULL)
@@ -34,7 +34,7 @@ static clv_status choose_record(clvi_device *device, clv_error *error)
         }
     }
     CLV_FAIL(error, CLV_E_CONFIG,
-             "%s is \"%.60s\"; the tuning records are cpu16, cpu8, cpu4 and gpu",
+             "%s is \"%.60s\"; the tuning records are cpu16, cpu8, cpu4, gpu and gpu64",
              clvi_env_name(CLVI_ENV_TUNING), wanted);
 }
 
@@ -65,7 +65,7 @@ static clv_status open_parts(clvi_device *device, const clvi_device_options *opt
     CLV_TRY(clvi_programs_init(device, error));
     device->clblast =
         options->gemm == CLVI_GEMM_CLBLAST ||
-        (options->gemm == CLVI_GEMM_AUTO && strcmp(tuning_class(device->found), "gpu") == 0);
+        (options->gemm == CLVI_GEMM_AUTO && strncmp(tuning_class(device->found), "gpu", 3) == 0);
     const char *sync = clvi_env_get(CLVI_ENV_SYNC);
     device->sync = sync != NULL && strcmp(sync, "0") != 0;
     device->fast_math = options->fast_math;

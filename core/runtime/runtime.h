@@ -89,8 +89,8 @@ void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *o
 
 /* ---- Tuning record ---- */
 
-/* Integer of the device's tuning record (kernels/tuning/<class>.ini, class cpu16, cpu8, cpu4 or
- * gpu; CONCLAVE_TUNING chooses another). The key must exist in the record: CLV_ASSERT, 0 in
+/* Integer of the device's tuning record (kernels/tuning/<class>.ini, class cpu16, cpu8, cpu4, gpu
+ * or gpu64; CONCLAVE_TUNING chooses another). The key must exist in the record: CLV_ASSERT, 0 in
  * release. What keys there are: kernels/README.md. */
 int clvi_tuning_int(const clvi_device *device, const char *key);
 /* True when GEMM-shaped work goes to CLBlast (gemm = clblast, or auto on a GPU). */
