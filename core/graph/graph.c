@@ -470,6 +470,9 @@ clv_status clvi_graph_route(clv_graph *graph, const clv_route_desc *desc, clv_er
     if (d.max_per_sample < 0)
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "clv_route_desc.max_per_sample is %d, must be 0 (all) or more", d.max_per_sample);
+    if (!(d.per_batch >= 0) || d.per_batch > 1e6)
+        CLV_FAIL(error, CLV_E_PLUGIN, "clv_route_desc.per_batch is %g, must be 0 or more",
+                 d.per_batch);
     graph->route = d;
     return CLV_OK;
 }

@@ -40,6 +40,24 @@ void clvi_slabs_destroy(clvi_slabs *slabs)
     clvi_free(slabs);
 }
 
+bool clvi_layout_extent(const clvi_layout *layout, clvi_extent *out)
+{
+    clvi_extent all = {0, 0};
+    for (size_t i = 0; i < layout->count; i++) {
+        const clvi_item *item = &layout->items[i];
+        const clvi_extent end = {item->offset.per_sample + item->size.per_sample,
+                                 item->offset.constant + item->size.constant};
+        if (item->own)
+            return false;
+        if (item->slab != 0)
+            continue;
+        all.per_sample = end.per_sample > all.per_sample ? end.per_sample : all.per_sample;
+        all.constant = end.constant > all.constant ? end.constant : all.constant;
+    }
+    *out = all;
+    return true;
+}
+
 uint64_t clvi_slabs_bytes(const clvi_slabs *slabs)
 {
     uint64_t sum = 0;
@@ -71,6 +89,11 @@ static clv_status ensure(clvi_slabs *slabs, size_t index, size_t bytes, clv_erro
     slabs->bufs[index] = NULL;
     slabs->user = NULL;
     return clvi_buf_create(slabs->device, bytes, "activations", &slabs->bufs[index], error);
+}
+
+clv_status clvi_slabs_reserve(clvi_slabs *slabs, uint64_t bytes, clv_error *error)
+{
+    return ensure(slabs, 0, bytes, error);
 }
 
 void clvi_layout_init(clvi_layout *layout, clvi_device *device, clvi_slabs *slabs,
@@ -255,6 +278,28 @@ static uint64_t piece_limit(const clvi_layout *layout)
     return most < (uint64_t)INT32_MAX * 4 ? most : (uint64_t)INT32_MAX * 4;
 }
 
+/* Whether a piece goes to the second slab of plans that pause. */
+static bool is_scratch(const clvi_layout *layout, const clvi_item *item)
+{
+    const bool spans = item->first <= layout->pause && item->last >= layout->pause;
+    return item->size.constant > 0 && !spans;
+}
+
+/* As place_all, in two slabs. */
+static bool place_apart(clvi_layout *layout, const search *s, uint64_t cap, obstacle *o)
+{
+    for (size_t i = 0; i < layout->count; i++) {
+        clvi_item *item = s->order[i].item;
+        item->slab = is_scratch(layout, item);
+        item->offset = lowest_place(layout, s, i, item, item->slab);
+        const uint64_t end = at_batch(item->offset, layout->max_batch) + s->order[i].size;
+        *o = (obstacle){end * layout->unit * 4, cap * layout->unit * 4, false};
+        if (end > cap)
+            return false;
+    }
+    return true;
+}
+
 /* Gives every piece its slab and offset; *slabs: how many there are. False: a piece is too large.
  */
 static bool place_all(clvi_layout *layout, const search *s, uint32_t *slabs, obstacle *o)
@@ -265,7 +310,9 @@ static bool place_all(clvi_layout *layout, const search *s, uint32_t *slabs, obs
         s->order[i] =
             (ranked){&layout->items[i], at_batch(layout->items[i].size, layout->max_batch)};
     qsort(s->order, layout->count, sizeof *s->order, by_size);
-    *slabs = 0;
+    *slabs = layout->pause > 0 ? 2 : 0;
+    if (layout->pause > 0)
+        return place_apart(layout, s, cap < limit ? cap : limit, o);
     for (size_t i = 0; i < layout->count; i++) {
         clvi_item *item = s->order[i].item;
         if (s->order[i].size > limit) {
@@ -369,7 +416,8 @@ static clv_status allocate_slabs(clvi_layout *layout, uint32_t slabs, clv_error 
     for (uint32_t slab = 0; slab < slabs; slab++) {
         const uint64_t bytes = slab_bytes(layout, slab);
         layout->bytes += bytes;
-        CLV_TRY(ensure(layout->slabs, slab, bytes, error));
+        if (bytes > 0)
+            CLV_TRY(ensure(layout->slabs, slab, bytes, error));
     }
     return CLV_OK;
 }
@@ -409,7 +457,9 @@ clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n)
     const clvi_item *item = &layout->items[index];
     if (item->own)
         return (clvi_view){item->own, GUARD_ELEMENTS};
-    return (clvi_view){layout->slabs->bufs[item->slab], at_batch(item->offset, n) * layout->unit};
+    const uint64_t base = item->slab == 0 ? layout->base : 0;
+    return (clvi_view){layout->slabs->bufs[item->slab],
+                       (base + at_batch(item->offset, n)) * layout->unit};
 }
 
 clv_status clvi_layout_set_batch(clvi_layout *layout, int64_t n, clv_error *error)

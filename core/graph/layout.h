@@ -26,8 +26,12 @@ typedef struct clvi_layout {
     clvi_slabs *slabs;
     clvi_item *items;
     size_t count, capacity;
-    int64_t max_batch, n;      /* n: of the last run, where the guard bands stand */
-    uint64_t unit;             /* elements */
+    int64_t max_batch, n; /* n: of the last run, where the guard bands stand */
+    uint64_t unit;        /* elements */
+    uint64_t base;        /* where in the first slab everything begins; see clvi_plan_place */
+    /* Other plans run at this time: what need not live then, and does not grow with the batch
+     * alone, goes to the second slab, which has no base. 0: none do. */
+    int32_t pause;
     bool guarded;              /* CONCLAVE_ARENA=0 */
     uint64_t bytes;            /* in use at max_batch, after placing */
     const clvi_beside *beside; /* see clvi_plan_desc; while placing */
@@ -48,6 +52,8 @@ clv_status clvi_layout_place(clvi_layout *layout, const char *label,
 clv_status clvi_layout_set_batch(clvi_layout *layout, int64_t n, clv_error *error) CLV_MUST_CHECK;
 /* Where a piece lies for a batch of n. Index -1: an absent view. */
 clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n);
+/* An upper bound of what a batch of n takes in the first slab; false: it lies in no slabs. */
+bool clvi_layout_extent(const clvi_layout *layout, clvi_extent *out);
 clv_status clvi_layout_poison(clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_layout_check_guards(const clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
 

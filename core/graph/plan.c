@@ -317,6 +317,7 @@ static clv_status analyse(analysis *a, clv_error *error)
     find_gradients(a);
     CLV_TRY(check_modes(a, error));
     find_last_uses(a);
+    a->plan->layout.pause = a->desc->pauses ? a->steps : 0;
     CLV_TRY(add_memory(a, error));
     return clvi_layout_place(&a->plan->layout, a->graph->label, error);
 }
@@ -392,6 +393,22 @@ void clvi_plan_destroy(clvi_plan *plan)
     clvi_free(plan->outputs);
     clvi_buf_destroy(plan->watch);
     clvi_free(plan);
+}
+
+bool clvi_plan_extent(const clvi_plan *plan, uint64_t *per_sample, uint64_t *constant)
+{
+    clvi_extent extent;
+    if (!clvi_layout_extent(&plan->layout, &extent))
+        return false;
+    *per_sample = extent.per_sample * plan->layout.unit * 4;
+    *constant = extent.constant * plan->layout.unit * 4;
+    return true;
+}
+
+void clvi_plan_place(clvi_plan *plan, uint64_t bytes)
+{
+    CLV_ASSERT(bytes % (plan->layout.unit * 4) == 0);
+    plan->layout.base = bytes / (plan->layout.unit * 4);
 }
 
 uint64_t clvi_plan_bytes(const clvi_plan *plan)

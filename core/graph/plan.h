@@ -22,6 +22,9 @@ void clvi_slabs_destroy(clvi_slabs *slabs); /* NULL allowed; after its plans */
 /* Bytes of device memory of its slabs: of each the most that one of the plans wants. */
 uint64_t clvi_slabs_bytes(const clvi_slabs *slabs);
 
+/* Makes the first slab at least this large. Errors: CLV_E_MEMORY. */
+clv_status clvi_slabs_reserve(clvi_slabs *slabs, uint64_t bytes, clv_error *error) CLV_MUST_CHECK;
+
 /* Device memory that somebody will want beside the plan, for its largest batch. */
 typedef struct clvi_beside {
     const char *what;
@@ -46,6 +49,9 @@ typedef struct clvi_plan_desc {
     /* Only nodes behind this tensor are planned; its values come from clvi_plan_bind_from. */
     clv_tensor from;
     bool has_from;
+    /* Training: between its forward and its backward other plans in the same slabs run, with places
+     * of their own (clvi_plan_place). */
+    bool pauses;
     const clvi_beside *beside; /* is to fit as well; borrowed while the plan is made */
     size_t beside_count;
 } clvi_plan_desc;
@@ -61,6 +67,14 @@ void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view g
 
 /* Where the values of the tensor lie that the plan begins at (clvi_plan_desc.from). */
 void clvi_plan_bind_from(clvi_plan *plan, clvi_view values);
+
+/* Plans that pause share one slab by lying one behind the other in it, each as long as its batch
+ * wants. Bytes that a batch of n takes at most are per_sample·n + constant; false: with
+ * CONCLAVE_ARENA=0 it needs no place. */
+bool clvi_plan_extent(const clvi_plan *plan, uint64_t *per_sample, uint64_t *constant);
+/* Everything begins `bytes`, a sum of such, behind the slab's beginning, from the next forward on.
+ */
+void clvi_plan_place(clvi_plan *plan, uint64_t bytes);
 
 /* Runs forward for n samples, 1 … max_batch. `random` may be NULL where the graph draws nothing.
  * Enqueues only. */

@@ -26,14 +26,16 @@ void clvi_bank_fini(clvi_bank *b)
 }
 
 static clv_status move(const clvi_bank *b, const char *kernel, clvi_bank_part part, clvi_view to,
-                       clvi_view from, int64_t n, clv_error *error)
+                       clvi_view from, const clvi_bank_rows *rows, clv_error *error)
 {
-    const clvi_share share = clvi_share_of(n, 2 * part.width, 1);
+    const clvi_share share = clvi_share_of(rows->n, 2 * part.width, 1);
     clvi_launch l;
     clvi_launch_begin(&l, b->device, "bank", kernel, "");
     clvi_arg_view(&l, to);
     clvi_arg_view(&l, from);
-    clvi_arg_int(&l, (int32_t)n);
+    clvi_arg_view(&l, rows->list.buf ? rows->list : from);
+    clvi_arg_int(&l, rows->list.buf != NULL);
+    clvi_arg_int(&l, (int32_t)rows->n);
     clvi_arg_int(&l, (int32_t)b->width);
     clvi_arg_int(&l, (int32_t)part.at);
     clvi_arg_int(&l, (int32_t)part.width);
@@ -41,17 +43,17 @@ static clv_status move(const clvi_bank *b, const char *kernel, clvi_bank_part pa
     return clvi_launch_run(&l, share.groups, 1, 1, error);
 }
 
-clv_status clvi_bank_put(const clvi_bank *b, clvi_bank_part part, clvi_view from, int64_t n,
-                         clv_error *error)
+clv_status clvi_bank_put(const clvi_bank *b, clvi_bank_part part, clvi_view from,
+                         clvi_bank_rows rows, clv_error *error)
 {
-    return move(b, "bank_put", part, (clvi_view){b->values, 0}, from, n, error);
+    return move(b, "bank_put", part, (clvi_view){b->values, 0}, from, &rows, error);
 }
 
-clv_status clvi_bank_take(const clvi_bank *b, clvi_bank_part part, clvi_view to, int64_t n,
-                          bool add, clv_error *error)
+clv_status clvi_bank_take(const clvi_bank *b, clvi_bank_part part, clvi_view to,
+                          clvi_bank_rows rows, bool add, clv_error *error)
 {
     const clvi_view from = {b->grads, 0};
-    return move(b, add ? "bank_add" : "bank_take", part, to, from, n, error);
+    return move(b, add ? "bank_add" : "bank_take", part, to, from, &rows, error);
 }
 
 uint64_t clvi_bank_bytes(const clvi_bank *b)

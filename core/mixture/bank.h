@@ -20,13 +20,18 @@ void clvi_bank_fini(clvi_bank *bank); /* of a zeroed one: nothing */
 typedef struct clvi_bank_part {
     int64_t at, width;
 } clvi_bank_part;
+/* Which rows of the bank a matrix of n rows stands for. */
+typedef struct clvi_bank_rows {
+    int64_t n;
+    clvi_view list; /* [n] i32; buf NULL: the first n */
+} clvi_bank_rows;
 /* from [n, part.width] → the part's columns. Enqueues only. */
-clv_status clvi_bank_put(const clvi_bank *bank, clvi_bank_part part, clvi_view from, int64_t n,
-                         clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_bank_put(const clvi_bank *bank, clvi_bank_part part, clvi_view from,
+                         clvi_bank_rows rows, clv_error *error) CLV_MUST_CHECK;
 /* The gradient of the part's columns → to [n, part.width], overwritten, or added to. Enqueues only.
  */
-clv_status clvi_bank_take(const clvi_bank *bank, clvi_bank_part part, clvi_view to, int64_t n,
-                          bool add, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_bank_take(const clvi_bank *bank, clvi_bank_part part, clvi_view to,
+                          clvi_bank_rows rows, bool add, clv_error *error) CLV_MUST_CHECK;
 uint64_t clvi_bank_bytes(const clvi_bank *bank); /* of device memory */
 
 #endif

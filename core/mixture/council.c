@@ -3,7 +3,7 @@
  * gate. One expert needs no bank: the head reads what it wrote. */
 #include "mixture/council.h"
 
-#include "mixture/bank.h"
+#include "mixture/dispatch.h"
 #include "ops/share.h"
 
 #include <stdio.h>
@@ -25,6 +25,8 @@ struct clvi_council {
     bool gate_features;      /* the gate reads the experts' features, and comes after them */
     clvi_buf *gate_grad;     /* [batch, ΣF]: of features through the gate */
     clvi_buf *owners;
+    clvi_dispatch *dispatch;  /* of a sparse gate; NULL: every expert sees every sample */
+    bool *seen;               /* [experts]: got a sample since the step began */
     int64_t feature_elements; /* train.cache_features: of one image; 0: not kept */
     clvi_council_run run;     /* the last one */
 };
@@ -60,6 +62,8 @@ void clvi_council_destroy(clvi_council *c)
         clvi_bank_fini(&c->banks[role]);
     clvi_buf_destroy(c->gate_grad);
     clvi_buf_destroy(c->owners);
+    clvi_dispatch_destroy(c->dispatch);
+    clvi_free(c->seen);
     clvi_free(c->feature_widths);
     clvi_free(c->experts);
     clvi_free(c);
@@ -137,6 +141,11 @@ static clv_status check(clvi_council *c, clv_error *error)
     return clvi_fusion_check(c->site.config, &facts, &c->fusion, error);
 }
 
+static bool is_sparse(const clvi_council *c)
+{
+    return c->fusion.gated && c->gate.graphs[CLVI_TRAIN]->route.sparse != 0;
+}
+
 static clvi_head_desc head_desc(const clvi_council *c)
 {
     return (clvi_head_desc){.fusion = &c->fusion,
@@ -165,7 +174,8 @@ static clv_status build(clvi_council *c, clv_error *error)
     CLV_TRY(clvi_fusion_read(c->site.config, &c->fusion, error));
     c->experts = clvi_calloc(expert_count(c), sizeof *c->experts);
     c->feature_widths = clvi_calloc(expert_count(c), sizeof *c->feature_widths);
-    if (!c->experts || !c->feature_widths)
+    c->seen = clvi_calloc(expert_count(c), sizeof *c->seen);
+    if (!c->experts || !c->feature_widths || !c->seen)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu experts", expert_count(c));
     for (size_t i = 0; i < expert_count(c); i++)
         CLV_TRY(build_expert(c, i, error));
@@ -221,11 +231,13 @@ static size_t place_of(const bool *used, int role)
     return place;
 }
 
-/* What the head reads of the gate. The route always: it is what people ask for. */
-static void gate_uses(const clvi_council *c, bool used[GATE_ROLES])
+/* What the head reads of the gate. The route always: it is what people ask for. The others are read
+ * by losses only. */
+static void gate_uses(const clvi_council *c, int mode, bool used[GATE_ROLES])
 {
     for (int role = 0; role < GATE_ROLES; role++)
-        used[role] = role == ROUTE || input_of(c->head.graphs[CLVI_TRAIN], gate_roles[role]) >= 0;
+        used[role] = role == ROUTE ||
+                     (mode == CLVI_TRAIN && input_of(c->head.graphs[mode], gate_roles[role]) >= 0);
 }
 
 /* Its plans where train.cache_features wants the frozen part run once. */
@@ -264,8 +276,8 @@ static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_er
     clvi_part_wants wants = *base;
     clv_tensor outputs[GATE_ROLES];
     bool used[GATE_ROLES];
-    gate_uses(c, used);
     for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++) {
+        gate_uses(c, mode, used);
         wants.outputs = outputs;
         wants.count = outputs_of(c->gate.graphs[mode], gate_roles, used, GATE_ROLES, outputs);
         wants.outputs_with_grad = gate_taught(c) ? (1u << wants.count) - 1 : 0;
@@ -350,7 +362,22 @@ static clv_status make_buffers(clvi_council *c, clv_error *error)
     if (c->gate_features && s->train && experts_trainable(c))
         CLV_TRY(clvi_buf_create(s->device, (size_t)(bank_width(c, FEATURES) * s->max_batch) * 4,
                                 "the gate's gradient", &c->gate_grad, error));
+    if (c->dispatch)
+        CLV_TRY(clvi_dispatch_commit(c->dispatch, c->experts, error));
     return make_owners(c, error);
+}
+
+/* The experts of a sparse gate lie in one memory: see dispatch.h. */
+static clv_status share_memory(clvi_council *c, clv_error *error)
+{
+    const int64_t most = clvi_dispatch_most(&c->gate.graphs[CLVI_TRAIN]->route,
+                                            (int64_t)expert_count(c), c->site.max_batch);
+    CLV_TRY(clvi_dispatch_create(&c->site, expert_count(c), most, &c->dispatch, error));
+    for (size_t i = 0; i < expert_count(c); i++) {
+        c->experts[i].slabs = clvi_dispatch_slabs(c->dispatch);
+        c->experts[i].shares_slabs = true;
+    }
+    return CLV_OK;
 }
 
 clv_status clvi_council_plan(clvi_council *c, clv_error *error)
@@ -366,7 +393,7 @@ clv_status clvi_council_plan(clvi_council *c, clv_error *error)
         if (c->used[role] && expert_count(c) > 1)
             beside[wants.beside_count++] =
                 (clvi_beside){"the experts' outputs", (uint64_t)bank_width(c, role) * 8};
-    clv_status status = CLV_OK;
+    clv_status status = is_sparse(c) ? share_memory(c, error) : CLV_OK;
     for (size_t i = 0; i < expert_count(c) && status == CLV_OK; i++)
         status = plan_expert(c, &c->experts[i], &wants, error);
     if (status == CLV_OK && c->fusion.gated)
@@ -379,16 +406,25 @@ clv_status clvi_council_plan(clvi_council *c, clv_error *error)
 
 /* ---- Forward ---- */
 
+/* The samples that an expert runs. */
+static clvi_bank_rows rows_of(const clvi_council *c, size_t index)
+{
+    if (c->dispatch)
+        return clvi_dispatch_rows(c->dispatch, index);
+    return (clvi_bank_rows){c->run.part.n, {NULL, 0}};
+}
+
 /* What an expert wrote, into the banks. */
 static clv_status bank_expert(const clvi_council *c, size_t index, const clvi_council_run *run,
                               clv_error *error)
 {
     const clvi_plan *plan = c->experts[index].ran[run->part.mode];
+    const clvi_bank_rows rows = rows_of(c, index);
     for (int role = 0; role < EXPERT_ROLES && expert_count(c) > 1; role++)
         if (c->used[role])
             CLV_TRY(clvi_bank_put(&c->banks[role], bank_part(c, role, index),
-                                  clvi_plan_output(plan, place_of(c->used, role), run->part.n),
-                                  run->part.n, error));
+                                  clvi_plan_output(plan, place_of(c->used, role), rows.n), rows,
+                                  error));
     return CLV_OK;
 }
 
@@ -413,9 +449,9 @@ static void find_input(const clvi_council *c, const clvi_council_run *run, const
         return;
     }
     if (c->fusion.gated)
-        gate_uses(c, used);
+        gate_uses(c, run->part.mode, used);
     for (int k = 0; k < GATE_ROLES && c->fusion.gated; k++) {
-        if (strcmp(role, gate_roles[k]) != 0)
+        if (strcmp(role, gate_roles[k]) != 0 || !used[k])
             continue;
         *values = clvi_plan_output(c->gate.plans[run->part.mode], place_of(used, k), run->part.n);
         if (train)
@@ -448,15 +484,46 @@ static clv_status forward_gate(clvi_council *c, const clvi_council_run *run, clv
     return clvi_part_forward(&c->gate, &c->site, &run->part, error);
 }
 
+/* Sends each sample to the experts that its weights name. */
+static clv_status route_samples(clvi_council *c, const clvi_council_run *run, clv_error *error)
+{
+    /* What experts do not answer is read as 0. */
+    for (int role = 0; role < EXPERT_ROLES; role++)
+        if (c->used[role])
+            CLV_TRY(clvi_fill(c->site.device, c->banks[role].values, 0,
+                              (size_t)(c->banks[role].width * run->part.n) * 4, 0, error));
+    return clvi_dispatch_route(c->dispatch, c->experts, clvi_council_route(c), &run->part, error);
+}
+
+static clv_status forward_expert(clvi_council *c, size_t index, const clvi_council_run *run,
+                                 clv_error *error)
+{
+    clvi_part *p = &c->experts[index];
+    clvi_part_run own = run->part;
+    p->ran[own.mode] = NULL;
+    if (c->dispatch && clvi_dispatch_count(c->dispatch, index) == 0)
+        return CLV_OK;
+    if (c->dispatch)
+        CLV_TRY(clvi_dispatch_feed(c->dispatch, c->experts, index, &own, error));
+    CLV_TRY(clvi_part_forward(p, &c->site, &own, error));
+    return bank_expert(c, index, run, error);
+}
+
+static clv_status forward_experts(clvi_council *c, const clvi_council_run *run, clv_error *error)
+{
+    if (c->dispatch)
+        CLV_TRY(route_samples(c, run, error));
+    for (size_t i = 0; i < expert_count(c); i++)
+        CLV_TRY(forward_expert(c, i, run, error));
+    return CLV_OK;
+}
+
 clv_status clvi_council_forward(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
     c->run = *run;
     if (c->fusion.gated && !c->gate_features)
         CLV_TRY(forward_gate(c, run, error));
-    for (size_t i = 0; i < expert_count(c); i++) {
-        CLV_TRY(clvi_part_forward(&c->experts[i], &c->site, &run->part, error));
-        CLV_TRY(bank_expert(c, i, run, error));
-    }
+    CLV_TRY(forward_experts(c, run, error));
     if (c->gate_features)
         CLV_TRY(forward_gate(c, run, error));
     return forward_head(c, run, error);
@@ -468,6 +535,8 @@ clv_status clvi_council_reroute(clvi_council *c, const float *route, clv_error *
     const size_t bytes = (size_t)c->run.part.n * expert_count(c) * sizeof *route;
     CLV_ASSERT(c->fusion.gated && c->run.part.mode == CLVI_INFER);
     CLV_TRY(clvi_upload(c->site.device, to.buf, to.offset * 4, route, bytes, error));
+    if (c->dispatch) /* others may be asked now */
+        CLV_TRY(forward_experts(c, &c->run, error));
     return forward_head(c, &c->run, error);
 }
 
@@ -477,6 +546,39 @@ bool clvi_council_experts_answer(const clvi_council *c)
     for (size_t i = 0; i < c->fusion.term_count; i++)
         taught = taught || c->fusion.terms[i].spec->kind == CLVI_TERM_EXPERTS;
     return taught && c->used[LOGITS];
+}
+
+/* ---- Kernels ---- */
+
+/* Runs an expert with the first n samples, and its backward with gradients of 0. */
+static clv_status warm_expert(clvi_council *c, clvi_part *p, const clvi_part_run *run,
+                              clv_error *error)
+{
+    CLV_TRY(clvi_part_forward(p, &c->site, run, error));
+    if (run->mode == CLVI_INFER || !p->trainable)
+        return CLV_OK;
+    clvi_plan *plan = p->ran[CLVI_TRAIN];
+    for (int role = 0; role < EXPERT_ROLES; role++) {
+        if (!c->used[role])
+            continue;
+        const clvi_view grad = clvi_plan_grad(plan, place_of(c->used, role), run->n);
+        const int64_t width = bank_part(c, role, (size_t)(p - c->experts)).width;
+        CLV_TRY(clvi_fill(c->site.device, grad.buf, grad.offset * 4, (size_t)(width * run->n) * 4,
+                          0, error));
+    }
+    return clvi_plan_backward(plan, error);
+}
+
+clv_status clvi_council_warm(clvi_council *c, const clvi_part_run *run, clv_error *error)
+{
+    for (size_t i = 0; i < expert_count(c) && c->dispatch; i++) {
+        clvi_plan *const plans[] = {c->experts[i].plans[CLVI_TRAIN], c->experts[i].later};
+        for (int k = 0; k < 2; k++)
+            if (plans[k])
+                clvi_plan_place(plans[k], 0);
+        CLV_TRY(warm_expert(c, &c->experts[i], run, error));
+    }
+    return CLV_OK;
 }
 
 /* ---- Features that are kept ---- */
@@ -531,6 +633,8 @@ static clv_status seed_terms(const clvi_council *c, const clvi_council_seed *see
         const clvi_view to = clvi_plan_grad(c->head.plans[CLVI_TRAIN], i, c->run.part.n);
         if (term->spec->kind != CLVI_TERM_BALANCE) {
             CLV_TRY(seed_samples(c, to, term->weight * seed->share, seed, error));
+            if (c->dispatch)
+                CLV_TRY(clvi_dispatch_mask(c->dispatch, to, error));
             continue;
         }
         const float whole = (float)(term->weight * seed->batch);
@@ -541,21 +645,36 @@ static clv_status seed_terms(const clvi_council *c, const clvi_council_seed *see
     return CLV_OK;
 }
 
+/* An expert that got no sample has gradients of 0. */
+static clv_status clear_gradients(const clvi_council *c, const clvi_part *p, clv_error *error)
+{
+    for (size_t v = 0; v < p->graphs[CLVI_TRAIN]->variable_count; v++) {
+        const clvi_view to = clvi_store_view(c->site.store, p->base + v, CLVI_STORE_GRADIENT);
+        const size_t bytes = (size_t)clvi_store_segment(c->site.store, p->base + v)->elements * 4;
+        if (to.buf)
+            CLV_TRY(clvi_fill(c->site.device, to.buf, to.offset * 4, bytes, 0, error));
+    }
+    return CLV_OK;
+}
+
 static clv_status backward_expert(clvi_council *c, size_t index, clv_error *error)
 {
     const clvi_part *p = &c->experts[index];
+    const clvi_bank_rows rows = rows_of(c, index);
     clvi_plan *plan = p->ran[CLVI_TRAIN];
     clvi_view before = {NULL, 0};
     if (!p->trainable)
         return CLV_OK;
+    if (!plan)
+        return clear_gradients(c, p, error);
+    c->seen[index] = true;
     for (int role = 0; role < EXPERT_ROLES && expert_count(c) > 1; role++) {
         if (!c->used[role])
             continue;
-        const clvi_view to = clvi_plan_grad(plan, place_of(c->used, role), c->run.part.n);
+        const clvi_view to = clvi_plan_grad(plan, place_of(c->used, role), rows.n);
         /* Features and logits may be one tensor. */
         const bool same = before.buf == to.buf && before.offset == to.offset;
-        CLV_TRY(clvi_bank_take(&c->banks[role], bank_part(c, role, index), to, c->run.part.n, same,
-                               error));
+        CLV_TRY(clvi_bank_take(&c->banks[role], bank_part(c, role, index), to, rows, same, error));
         before = to;
     }
     return clvi_plan_backward(plan, error);
@@ -640,6 +759,22 @@ bool clvi_council_trains(const clvi_council *c, size_t segment, uint32_t epoch)
     return true;
 }
 
+void clvi_council_begin_step(clvi_council *c)
+{
+    for (size_t i = 0; i < expert_count(c); i++)
+        c->seen[i] = false;
+}
+
+bool clvi_council_steps(const clvi_council *c, size_t segment)
+{
+    for (size_t i = 0; i < expert_count(c) && c->dispatch; i++) {
+        const clvi_part *p = &c->experts[i];
+        if (segment >= p->base && segment - p->base < p->graphs[CLVI_TRAIN]->variable_count)
+            return c->seen[i];
+    }
+    return true;
+}
+
 size_t clvi_council_expert_count(const clvi_council *c)
 {
     return expert_count(c);
@@ -664,7 +799,8 @@ const clvi_part *clvi_council_part(const clvi_council *c, size_t index)
 
 uint64_t clvi_council_bytes(const clvi_council *c)
 {
-    uint64_t sum = (c->owners ? clvi_buf_bytes(c->owners) : 0) +
+    uint64_t sum = (c->dispatch ? clvi_dispatch_bytes(c->dispatch) : 0) +
+                   (c->owners ? clvi_buf_bytes(c->owners) : 0) +
                    (c->gate_grad ? clvi_buf_bytes(c->gate_grad) : 0);
     for (int role = 0; role < EXPERT_ROLES; role++)
         sum += clvi_bank_bytes(&c->banks[role]);
@@ -695,6 +831,8 @@ clv_status clvi_council_watched(const clvi_council *c, bool train, const char **
         const size_t index = i == experts + gated ? i : (i + experts) % (experts + gated);
         const clvi_part *p = clvi_council_part(c, index);
         clvi_finding now;
+        if (!p->ran[mode])
+            continue; /* it got no sample */
         CLV_TRY(clvi_plan_watched(p->ran[mode], &now, error));
         if (now.found && (!now.backward || p == &c->head || !last || last == &c->gate)) {
             found = now;

@@ -71,6 +71,15 @@ clv_status clvi_council_watched(const clvi_council *council, bool train, const c
 /* Whether a variable of the store trains in an epoch. */
 bool clvi_council_trains(const clvi_council *council, size_t segment, uint32_t epoch);
 
+/* A step of the optimiser begins: no expert of a sparse gate has seen a sample in it; and whether
+ * the variable's expert has, in what ran since (of other variables and gates: always). */
+void clvi_council_begin_step(clvi_council *council);
+bool clvi_council_steps(const clvi_council *council, size_t segment);
+/* Runs each expert of a sparse gate with the samples that lie in the forms, forward and, in
+ * training, backward, whatever the gate says: so that its kernels are compiled. */
+clv_status clvi_council_warm(clvi_council *council, const clvi_part_run *run,
+                             clv_error *error) CLV_MUST_CHECK;
+
 /* The parts: experts in their order, the gate where there is one, the head. */
 size_t clvi_council_part_count(const clvi_council *council);
 const clvi_part *clvi_council_part(const clvi_council *council, size_t index);

@@ -107,7 +107,8 @@ bool clvi_fusion_has_layer(const clvi_fusion *f)
 /* Product counts as weighted logits, which it is. */
 static bool weighs(const clvi_fusion *f)
 {
-    return f->combine == CLVI_WEIGHTED || f->combine == CLVI_MEAN || f->combine == CLVI_PRODUCT;
+    return !f->feature &&
+           (f->combine == CLVI_WEIGHTED || f->combine == CLVI_MEAN || f->combine == CLVI_PRODUCT);
 }
 
 static bool weighs_probabilities(const clvi_fusion *f)

@@ -170,7 +170,9 @@ static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *b
                           const clvi_augment *augment, clv_error *error)
 {
     const clvi_view labels = {m->labels, 0};
-    const clvi_council_run run = {{mode, b->n, b->epoch, b->features != NULL}, labels};
+    const clvi_council_run run = {
+        .part = {.mode = mode, .n = b->n, .epoch = b->epoch, .features = b->features != NULL},
+        .labels = labels};
     CLV_TRY(feed(m, b, augment, error));
     CLV_TRY(clvi_council_forward(m->council, &run, error));
     if (!b->labels)
@@ -306,7 +308,9 @@ clv_status clvi_mixture_watched(const clvi_mixture *m, bool train, const char **
 static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *features,
                                 clv_error *error)
 {
+    clvi_part_run run = {.mode = CLVI_INFER, .n = b.n};
     CLV_TRY(clvi_mixture_infer(m, &b, error));
+    CLV_TRY(clvi_council_warm(m->council, &run, error));
     if (!m->desc.train)
         return CLV_OK;
     if (clvi_mixture_feature_elements(m) > 0) {
@@ -314,11 +318,14 @@ static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *fe
         b.features = features;
         CLV_TRY(clvi_mixture_infer(m, &b, error));
     }
+    run.mode = CLVI_TRAIN;
     CLV_TRY(clvi_mixture_step(m, &b, error));
+    CLV_TRY(clvi_council_warm(m->council, &run, error));
     if (!clvi_mixture_active(m, 0))
         return CLV_OK;
-    b.epoch = UINT32_MAX; /* when all trains that ever will */
-    return clvi_mixture_step(m, &b, error);
+    b.epoch = run.epoch = UINT32_MAX; /* when all trains that ever will */
+    CLV_TRY(clvi_mixture_step(m, &b, error));
+    return clvi_council_warm(m->council, &run, error);
 }
 
 /* Kernels may differ between a large and a small batch: both are run. */
@@ -391,6 +398,11 @@ bool clvi_mixture_trains(const clvi_mixture *m, size_t segment, uint32_t epoch)
     return clvi_council_trains(m->council, segment, epoch);
 }
 
+void clvi_mixture_begin_step(clvi_mixture *m)
+{
+    clvi_council_begin_step(m->council);
+}
+
 const bool *clvi_mixture_active(clvi_mixture *m, uint32_t epoch)
 {
     const uint32_t groups = clvi_store_group_count(m->store);
@@ -399,7 +411,8 @@ const bool *clvi_mixture_active(clvi_mixture *m, uint32_t epoch)
         m->active[g] = true;
     for (size_t i = 0; i < clvi_store_count(m->store); i++) {
         const clvi_segment *s = clvi_store_segment(m->store, i);
-        if (s->trainable && !clvi_council_trains(m->council, i, epoch))
+        if (s->trainable &&
+            (!clvi_council_trains(m->council, i, epoch) || !clvi_council_steps(m->council, i)))
             all = m->active[s->group] = false;
     }
     return all ? NULL : m->active;

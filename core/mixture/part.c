@@ -12,7 +12,8 @@ void clvi_part_fini(clvi_part *p)
     clvi_plan_destroy(p->plans[CLVI_INFER]);
     clvi_plan_destroy(p->later);
     clvi_frozen_destroy(p->frozen);
-    clvi_slabs_destroy(p->slabs);
+    if (!p->shares_slabs)
+        clvi_slabs_destroy(p->slabs);
     clvi_trainable_destroy(p->trains);
     if (p->graphs[CLVI_INFER] != p->graphs[CLVI_TRAIN])
         clvi_graph_destroy(p->graphs[CLVI_INFER]);
@@ -57,6 +58,10 @@ static clv_status check_modes(const clvi_part *p, const char *path, clv_error *e
                  "%s: (%s): the variables that build declares for inference are not those for "
                  "training",
                  path, p->section);
+    if (a->route.sparse != b->route.sparse)
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "%s: (%s): the route is sparse in one mode and dense in the other", path,
+                 p->section);
     return CLV_OK;
 }
 
@@ -154,6 +159,7 @@ static clvi_plan_desc describe_plan(const clvi_part *p, const clvi_site *site, i
                             .inputs_with_grad = train ? wants->inputs_with_grad : 0,
                             .trains = parts ? clvi_trainable_variables(p->trains, stage) : NULL,
                             .node_modes = parts ? clvi_trainable_modes(p->trains, stage) : NULL,
+                            .pauses = train && p->shares_slabs,
                             .beside = wants->beside,
                             .beside_count = wants->beside_count};
 }
@@ -209,13 +215,15 @@ clv_status clvi_part_forward(clvi_part *p, const clvi_site *site, const clvi_par
 {
     const clvi_run_random random = {.key = {p->dropout.k[0], p->dropout.k[1]},
                                     .epoch = run->epoch,
-                                    .ids = clvi_forms_ids(site->forms)};
+                                    .ids = run->ids.buf ? run->ids : clvi_forms_ids(site->forms)};
     const clv_graph *g = p->graphs[run->mode];
     clvi_plan *plan = p->ran[run->mode] = plan_of(p, run);
     const clv_tensor image = clvi_graph_find_input(g, "image");
     for (size_t i = 0; i < g->input_count; i++)
         if (g->inputs[i].tensor == image)
-            clvi_plan_bind(plan, i, clvi_forms_view(site->forms, p->form), (clvi_view){NULL, 0});
+            clvi_plan_bind(plan, i,
+                           run->image.buf ? run->image : clvi_forms_view(site->forms, p->form),
+                           (clvi_view){NULL, 0});
     return clvi_plan_forward(plan, run->n, &random, error);
 }
 
@@ -232,7 +240,7 @@ clv_status clvi_part_watch(const clvi_part *p, int mode, clv_error *error)
 
 uint64_t clvi_part_bytes(const clvi_part *p)
 {
-    uint64_t sum = p->slabs ? clvi_slabs_bytes(p->slabs) : 0;
+    uint64_t sum = p->slabs && !p->shares_slabs ? clvi_slabs_bytes(p->slabs) : 0;
     for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++)
         sum += p->plans[mode] ? clvi_plan_own_bytes(p->plans[mode]) : 0;
     sum += p->later ? clvi_plan_own_bytes(p->later) : 0;

@@ -32,6 +32,7 @@ typedef struct clvi_part {
     clv_graph *graphs[CLVI_MODES]; /* may be one and the same */
     uint32_t base;
     clvi_slabs *slabs;
+    bool shares_slabs; /* they are somebody else's (dispatch.h) */
     clvi_plan *plans[CLVI_MODES];
     clvi_plan *later;    /* train, from the epoch on in which more trains; NULL: there is none */
     clvi_frozen *frozen; /* train.cache_features: in place of plans[0]; NULL: the whole is run */
@@ -81,7 +82,8 @@ typedef struct clvi_part_run {
     int mode; /* CLVI_TRAIN, CLVI_INFER */
     int64_t n;
     uint32_t epoch;
-    bool features; /* of a cut expert: begin with the features that were put */
+    bool features;        /* of a cut expert: begin with the features that were put */
+    clvi_view image, ids; /* of a routed expert: its samples'; buf NULL: those of the forms */
 } clvi_part_run;
 clv_status clvi_part_forward(clvi_part *part, const clvi_site *site, const clvi_part_run *run,
                              clv_error *error) CLV_MUST_CHECK;

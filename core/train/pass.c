@@ -92,6 +92,7 @@ static clv_status several_batches(clvi_trainer *t, int64_t *count, clv_error *er
 clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
 {
     double weight = 0;
+    clvi_mixture_begin_step(t->mixture);
     if (t->accumulate > 1) {
         int64_t count;
         CLV_TRY(several_batches(t, &count, error));

@@ -4,33 +4,6 @@
  * Variables: gate.{weight,bias}. */
 #include <conclave/ops.h>
 
-/* The picture, at most `grid` pixels high and wide, as a row of numbers. */
-static clv_tensor pixels(clv_builder *b, const clv_build_input *input, int64_t grid)
-{
-    clv_tensor x =
-        clv_image(b, input->image_height, input->image_width, input->image_channels, NULL, NULL);
-    const int64_t height = input->image_height < grid ? input->image_height : grid;
-    const int64_t width = input->image_width < grid ? input->image_width : grid;
-    if (height < input->image_height || width < input->image_width)
-        x = clv_adaptive_avg_pool2d(b, "pool", x, height, width);
-    return clv_op(b, "reshape", "flat", &x, 1, NULL, 0);
-}
-
-static clv_tensor dense_from_zero(clv_builder *b, clv_tensor x, int64_t units)
-{
-    const clv_shape s = clv_shape_of(b, x);
-    const clv_variable_desc weight =
-        clv_variable("weight", CLV_INIT_ZEROS, 0, 2, s.rank == 2 ? s.dims[1] : 1, units, 0, 0);
-    clv_variable_desc bias = clv_variable("bias", CLV_INIT_ZEROS, 0, 1, units, 0, 0, 0);
-    clv_tensor inputs[3] = {x, CLV_NO_TENSOR, CLV_NO_TENSOR};
-    bias.flags = CLV_PARAMETER_NO_DECAY;
-    clv_scope(b, "gate");
-    inputs[1] = clv_parameter(b, &weight);
-    inputs[2] = clv_parameter(b, &bias);
-    clv_scope_end(b);
-    return clv_op(b, "dense", "gate", inputs, 3, NULL, 0);
-}
-
 static clv_status build(const clv_host *host, clv_graph *graph, const clv_options *options,
                         const clv_build_input *input, clv_error *error)
 {
@@ -38,8 +11,8 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     const clv_route_desc route = {.struct_size = (uint32_t)sizeof(route), .sums_to_one = 1};
     const bool features = strcmp(clv_option_text(&b, options, "input"), "features") == 0;
     const int64_t grid = clv_option_int(&b, options, "grid");
-    clv_tensor x = features ? clv_features(&b, input) : pixels(&b, input, grid);
-    x = dense_from_zero(&b, x, input->experts);
+    clv_tensor x = features ? clv_features(&b, input) : clv_small_image(&b, input, grid);
+    x = clv_dense_from_zero(&b, "gate", x, input->experts);
     clv_output(&b, "gate_logits", x);
     clv_output(&b, "route", clv_softmax(&b, "route", x));
     if (b.status == CLV_OK)

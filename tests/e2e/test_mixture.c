@@ -40,6 +40,15 @@ static const way ways[] = {
     {"max", TWO "combine = max\n[gate]\nplugin = average\n"},
     {"linear", TWO "[gate]\nplugin = linear\ngrid = 4\n"},
     {"linear-features", TWO "fusion = feature\n[gate]\nplugin = linear\ninput = features\n"},
+    {"top-1", TWO "scores = logits\n[gate]\nplugin = noisy_topk\nk = 1\n"
+                  "[loss]\nterms = ce, importance:0.1, load:0.1\n"},
+    {"top-2",
+     TWO "[gate]\nplugin = noisy_topk\nk = 2\n[loss]\nterms = jacobs_ce, importance:0.1\n"},
+    {"top-1-concat", TWO "combine = concat\n[gate]\nplugin = noisy_topk\nk = 1\n"
+                         "[loss]\nterms = ce, expert_ce:0.1, load:0.1\n"},
+    {"switch", TWO "scores = logits\n[gate]\nplugin = switch\n[loss]\nterms = ce, switch:0.1\n"},
+    {"choice", TWO "scores = logits\n[gate]\nplugin = expert_choice\n"},
+    {"choice-feature", TWO "fusion = feature\n[gate]\nplugin = expert_choice\nk = 1.5\n"},
     {"jacobs", TWO CNN_GATE "[loss]\nterms = jacobs_ce:1, importance:0.1\n"},
     {"jacobs-mse", TWO CNN_GATE "[loss]\nterms = jacobs_mse:1, ce:0.5, z_loss:0.01, switch:0.1\n"
                                 "class_weights = 1, 2, 1, 1\n"},
@@ -301,6 +310,142 @@ static void test_gradients(void **state)
                   "gate on features, fused scores");
 }
 
+/* ---- Sparse routes ---- */
+
+/* Gradients of one step, of everything that trains. */
+static int64_t all_gradients(rig *r, const char *without, float *out, int64_t most)
+{
+    clvi_store *store = clvi_mixture_store(r->mixture);
+    const clvi_mixture_batch batch = rig_batch(r);
+    int64_t count = 0;
+    clvi_mixture_begin_step(r->mixture);
+    OK(clvi_mixture_step(r->mixture, &batch, error));
+    for (size_t i = 0; i < clvi_store_count(store); i++) {
+        const clvi_segment *s = clvi_store_segment(store, i);
+        if (!s->trainable || strncmp(s->name, without, strlen(without)) == 0)
+            continue;
+        assert_true(count + s->elements <= most);
+        OK(clvi_store_read(store, i, CLVI_STORE_GRADIENT, out + count, error));
+        count += s->elements;
+    }
+    return count;
+}
+
+#define GATE_WEIGHTS 4 * 4 * 2
+
+/* Gives the gate's layer these weights, so that it chooses. */
+static void set_gate(rig *r, float scale)
+{
+    float weights[GATE_WEIGHTS];
+    clvi_store *store = clvi_mixture_store(r->mixture);
+    const int64_t segment = clvi_store_find(store, "gate.gate.weight");
+    assert_true(segment >= 0 &&
+                clvi_store_segment(store, (size_t)segment)->elements == GATE_WEIGHTS);
+    for (int i = 0; i < GATE_WEIGHTS; i++)
+        weights[i] = scale * (float)((i * 7) % 11 - 5);
+    OK(clvi_store_write(store, (size_t)segment, CLVI_STORE_VALUE, weights, error));
+}
+
+/* All experts of a sparse gate are the dense gate, dropout included: answers and gradients. */
+static void test_all_chosen(void **state)
+{
+    (void)state;
+    enum { ALL = 4096 };
+    static float grads[2][ALL];
+    double answers[2][BATCH * TRAINING_CLASSES];
+    int64_t counts[2];
+    static const char *const configs[] = {
+        TWO "[gate]\nplugin = linear\ngrid = 4\n[loss]\nterms = jacobs_ce, importance:0.1\n",
+        TWO "[gate]\nplugin = noisy_topk\nk = 2\nnoise = no\ngrid = 4\n"
+            "[loss]\nterms = jacobs_ce, importance:0.1\n"};
+    for (int k = 0; k < 2; k++) {
+        rig r;
+        rig_init(&r, configs[k], true);
+        set_gate(&r, 0.3f);
+        predict(&r, answers[k]);
+        counts[k] = all_gradients(&r, "none", grads[k], ALL);
+        rig_fini(&r);
+    }
+    assert_int_equal(counts[0], counts[1]);
+    for (int i = 0; i < BATCH * TRAINING_CLASSES; i++)
+        assert_true(fabs(answers[0][i] - answers[1][i]) <= 1e-6);
+    for (int64_t i = 0; i < counts[0]; i++)
+        if (!(fabs((double)grads[0][i] - (double)grads[1][i]) <= 1e-6))
+            fail_msg("gradient %lld: %g for %g", (long long)i, (double)grads[1][i],
+                     (double)grads[0][i]);
+}
+
+/* Only the samples that are sent run: the answer is that of the chosen expert alone. And with one
+ * expert left out, its gradients are 0 and it takes no step. */
+static void test_routed(void **state)
+{
+    (void)state;
+    static const char config[] = TWO "scores = logits\n[gate]\nplugin = switch\ngrid = 4\n";
+    float gate[BATCH * 2], some[BATCH * 2 * TRAINING_CLASSES], all[BATCH * 2 * TRAINING_CLASSES];
+    double answers[BATCH * TRAINING_CLASSES];
+    int counts[2] = {0, 0};
+    rig r, dense;
+    rig_init(&r, config, true);
+    set_gate(&r, 0.3f);
+    predict(&r, answers);
+    OK(clvi_mixture_route(r.mixture, gate, error));
+    OK(clvi_mixture_expert_logits(r.mixture, some, error));
+    rig_init(&dense, TWO "scores = logits\n[gate]\nplugin = average\n", true);
+    predict(&dense, answers);
+    OK(clvi_mixture_expert_logits(dense.mixture, all, error));
+    for (int i = 0; i < BATCH * 2; i++) {
+        counts[i % 2] += gate[i] != 0;
+        for (int c = 0; c < TRAINING_CLASSES; c++) {
+            const float wanted = gate[i] != 0 ? all[i * TRAINING_CLASSES + c] : 0;
+            assert_true(fabs((double)(some[i * TRAINING_CLASSES + c] - wanted)) <= 1e-6);
+        }
+    }
+    assert_true(counts[0] > 0 && counts[1] > 0 && counts[0] + counts[1] == BATCH);
+    rig_fini(&dense);
+
+    set_gate(&r, 0); /* ties: all samples go to the first expert */
+    static float grads[4096];
+    const int64_t count = all_gradients(&r, "expert.a", grads, 4096);
+    const int64_t segment =
+        clvi_store_find(clvi_mixture_store(r.mixture), "expert.b.classifier.weight");
+    const bool *active = clvi_mixture_active(r.mixture, 0);
+    assert_true(active != NULL && segment >= 0);
+    const clvi_segment *s = clvi_store_segment(clvi_mixture_store(r.mixture), (size_t)segment);
+    assert_false(active[s->group]);
+    double sum = 0;
+    for (int64_t i = 0; i + GATE_WEIGHTS + 2 < count; i++) /* the gate's stand last */
+        sum += fabs((double)grads[i]);
+    assert_true(sum == 0);
+    rig_fini(&r);
+}
+
+/* Memory of training: that of the assignments, not of every expert's whole batch. */
+static void test_sparse_memory(void **state)
+{
+    (void)state;
+    uint64_t bytes[2];
+    static const char *const gates[] = {"[gate]\nplugin = linear\n",
+                                        "[gate]\nplugin = noisy_topk\nk = 1\n"};
+    for (int k = 0; k < 2; k++) {
+        char text[2048];
+        size_t at = 0;
+        rig r;
+        for (int i = 0; i < 8; i++)
+            at += (size_t)snprintf(text + at, sizeof text - at,
+                                   "[expert.e%d]\nplugin = cnn\nwidths = 32, 64\n", i);
+        snprintf(text + at, sizeof text - at,
+                 "[mixture]\nexperts = e0, e1, e2, e3, e4, e5, e6, e7\nscores = logits\n%s",
+                 gates[k]);
+        rig_init(&r, text, true);
+        bytes[k] = clvi_mixture_bytes(r.mixture) - clvi_store_bytes(clvi_mixture_store(r.mixture));
+        rig_fini(&r);
+    }
+    const char *arena = getenv("CONCLAVE_ARENA"); /* 0: nothing shares memory */
+    if ((arena == NULL || strcmp(arena, "0") != 0) && !(bytes[1] * 2 < bytes[0]))
+        fail_msg("%llu bytes beside the variables, dense %llu", (unsigned long long)bytes[1],
+                 (unsigned long long)bytes[0]);
+}
+
 /* ---- Seeds ---- */
 
 static float first_weight(const char *config, const char *name)
@@ -330,6 +475,13 @@ static void test_seeds(void **state)
 
 /* ---- Waiting and memory ---- */
 
+/* A dense step never waits; a sparse one reads how many samples each expert gets. */
+static bool is_sparse(const way *w)
+{
+    return strncmp(w->name, "top", 3) == 0 || strncmp(w->name, "choice", 6) == 0 ||
+           strcmp(w->name, "switch") == 0;
+}
+
 static void test_no_wait(void **state)
 {
     (void)state;
@@ -341,7 +493,8 @@ static void test_no_wait(void **state)
         clvi_device_get_counters(trainings_device(), &before);
         OK(clvi_mixture_step(r.mixture, &batch, error));
         clvi_device_get_counters(trainings_device(), &after);
-        assert_int_equal(before.waits, after.waits);
+        assert_int_equal(after.reads - before.reads, is_sparse(&ways[i]));
+        assert_int_equal(after.waits, before.waits);
         rig_fini(&r);
     }
 }
@@ -399,6 +552,13 @@ static const struct {
     {TWO "combine = mean\n[loss]\nterms = ce, importance:0.1\n",
      {"[loss] terms", "importance", "no gate.plugin"}},
     {TWO CNN_GATE "[loss]\nterms = ce, load:0.1\n", {"[loss] terms", "load", "gate.plugin = cnn"}},
+    {TWO "[gate]\nplugin = noisy_topk\nk = 3\n", {"k is 3", "2 experts", "gate"}},
+    {TWO "[gate]\nplugin = switch\n",
+     {"[mixture] scores", "gate.plugin = switch", "scores = logits"}},
+    {TWO "scores = logits\n[gate]\nplugin = noisy_topk\nk = 1\nnormalise = after\n",
+     {"[gate] plugin", "noisy_topk", "nothing in loss.terms teaches it"}},
+    {TWO "[gate]\nplugin = noisy_topk\nnoise = no\n[loss]\nterms = ce, load\n",
+     {"[loss] terms", "load", "draws noise"}},
     {"[loss]\nterms = ce, expert_ce\n", {"[loss] terms", "expert_ce", "one expert"}},
 };
 
@@ -420,11 +580,12 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ways),        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_definitions), cmocka_unit_test(test_average),
-        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_no_wait),     cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_ways),          cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_definitions),   cmocka_unit_test(test_average),
+        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_all_chosen),    cmocka_unit_test(test_routed),
+        cmocka_unit_test(test_sparse_memory), cmocka_unit_test(test_no_wait),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)

@@ -51,6 +51,8 @@ static const op_bounds table[] = {
      "as softmax, sums over classes and experts, then a log of a sum of exp"},
     {"balance_loss", 20 * ULP, 60 * ULP, 40 * ULP, 100 * ULP,
      "sums over the batch of softmaxes; the variance cancels"},
+    {"load_prob", 4 * ULP, 200 * ULP, 40 * ULP, 200 * ULP,
+     "erfc within 16 ulp; log1p, exp and a quotient under a steep slope"},
     {"weigh_columns", 0, 4 * ULP, 20 * ULP, 8 * ULP, "two products; sums over a row of blocks"},
     {"add_noise", 4 * ULP, 4 * ULP, 4 * ULP, 20 * ULP,
      "log within 3 ulp, its root, cospi and sinpi within 4 ulp, log1p and exp"},

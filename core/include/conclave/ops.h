@@ -441,6 +441,22 @@ static inline clv_tensor clv_dense(clv_builder *b, const char *name, clv_tensor 
     return clv_op(b, "dense", name, inputs, 3, attrs, 1);
 }
 
+/* As clv_dense without activation, but starting at zero: of a gate, all experts alike. */
+static inline clv_tensor clv_dense_from_zero(clv_builder *b, const char *name, clv_tensor x,
+                                             int64_t units)
+{
+    const clv_shape s = clv_shape_of(b, x);
+    const clv_variable_desc w =
+        clv_variable("weight", CLV_INIT_ZEROS, 0, 2, s.rank == 2 ? s.dims[1] : 1, units, 0, 0);
+    clv_variable_desc v = clv_variable("bias", CLV_INIT_ZEROS, 0, 1, units, 0, 0, 0);
+    clv_tensor inputs[3];
+    v.flags = CLV_PARAMETER_NO_DECAY;
+    clv_scope(b, name);
+    inputs[0] = x, inputs[1] = clv_parameter(b, &w), inputs[2] = clv_parameter(b, &v);
+    clv_scope_end(b);
+    return clv_op(b, "dense", name, inputs, 3, NULL, 0);
+}
+
 /* Maximum over kernel × kernel windows, padded pixels ignored. stride 0: as kernel. */
 static inline clv_tensor clv_max_pool2d(clv_builder *b, const char *name, clv_tensor x,
                                         int64_t kernel, int64_t stride, int64_t pad)
@@ -468,6 +484,18 @@ static inline clv_tensor clv_adaptive_avg_pool2d(clv_builder *b, const char *nam
 {
     const clv_attr attrs[] = {clv_attr_int("height", height), clv_attr_int("width", width)};
     return clv_op(b, "adaptive_avg_pool2d", name, &x, 1, attrs, 2);
+}
+
+/* The picture, at most `grid` pixels high and wide, as a row of numbers: for a gate. */
+static inline clv_tensor clv_small_image(clv_builder *b, const clv_build_input *input, int64_t grid)
+{
+    const int64_t height = input->image_height < grid ? input->image_height : grid;
+    const int64_t width = input->image_width < grid ? input->image_width : grid;
+    clv_tensor x =
+        clv_image(b, input->image_height, input->image_width, input->image_channels, NULL, NULL);
+    if (height < input->image_height || width < input->image_width)
+        x = clv_adaptive_avg_pool2d(b, "pool", x, height, width);
+    return clv_op(b, "reshape", "flat", &x, 1, NULL, 0);
 }
 
 /* [N, H, W, C] → [N, C], the mean over all pixels. */
@@ -569,6 +597,16 @@ static inline clv_tensor clv_add_noise(clv_builder *b, const char *name, clv_ten
 {
     const clv_tensor inputs[2] = {z, s};
     return clv_op(b, "add_noise", name, inputs, 2, NULL, 0);
+}
+
+/* How probable it is that each expert is among the k with the largest noisy logits: of
+ * clv_add_noise's z, s and result; k below K (Shazeer et al. 2017). For the output "load_prob". */
+static inline clv_tensor clv_load_prob(clv_builder *b, const char *name, clv_tensor z, clv_tensor s,
+                                       clv_tensor noisy, int64_t k)
+{
+    const clv_tensor inputs[3] = {z, s, noisy};
+    const clv_attr attrs[] = {clv_attr_int("k", k)};
+    return clv_op(b, "load_prob", name, inputs, 3, attrs, 1);
 }
 
 /* Weights from logits z [N, K]: the softmax over the k largest of a sample, exactly 0 for the

@@ -108,6 +108,9 @@ typedef struct clv_route_desc {
     uint32_t sparse;        /* 0: every sample goes to every expert */
     int32_t max_per_sample; /* most experts of one sample; 0: all */
     uint32_t sums_to_one;   /* the weights of a sample sum to 1 */
+    /* Of a sparse route: most assignments of a batch of n are per_batch·n, rounded up for each
+     * expert; 0: max_per_sample·n. */
+    double per_batch;
 } clv_route_desc;
 
 typedef enum clv_attr_type {
