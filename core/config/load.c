@@ -412,7 +412,8 @@ static void check_gate(loader *l, const clvi_slot *list)
 }
 
 /* Fills config->sources. A data.path of a later layer, such as --data on the command line, takes
- * the place of all sources; sources of a later layer take that of a path. */
+ * the place of all sources; sources of a later layer take that of a path. A source without a path
+ * waits, as data.path does, until somebody wants to see its images. */
 static void list_sources(loader *l)
 {
     clvi_config *config = l->config;
@@ -428,9 +429,6 @@ static void list_sources(loader *l)
         else if (config->source_count == CLVI_MAX_DATA_SOURCES)
             fault(l, "%s: more than %d sections [data.NAME]", instance->origin,
                   CLVI_MAX_DATA_SOURCES);
-        else if (clvi_config_slot(instance, "path")->value.text[0] == '\0')
-            fault(l, "%s: [%s] needs a path, a folder or archive of images", instance->origin,
-                  instance->name);
         else
             config->sources[config->source_count++] = i;
     }

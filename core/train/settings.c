@@ -50,6 +50,32 @@ clvi_data_options clvi_train_data_options(const clvi_config *config)
     return o;
 }
 
+clv_status clvi_train_has_images(const clvi_config *config, bool required, bool *out,
+                                 clv_error *error)
+{
+    const size_t sources = clvi_config_source_count(config);
+    const char *missing = NULL;
+    bool any = clvi_config_text(config, "data", "path")[0] != '\0';
+    for (size_t i = 0; i < sources; i++) {
+        const char *section = clvi_config_source_section(config, i);
+        const bool given = clvi_config_text(config, section, "path")[0] != '\0';
+        any |= given;
+        if (!given && missing == NULL)
+            missing = section;
+    }
+    if (missing != NULL && (required || any))
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "which images? give %s.path=PATH, a folder or archive that holds one folder of "
+                 "images per class",
+                 missing);
+    if (required && !any)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "which images? give --data PATH, a folder or archive that holds one folder of "
+                 "images per class");
+    *out = any;
+    return CLV_OK;
+}
+
 clvi_sampler clvi_settings_sampler(const clvi_config *config)
 {
     return is(config, "data", "sampler", "balanced") ? CLVI_SAMPLER_BALANCED : CLVI_SAMPLER_SHUFFLE;

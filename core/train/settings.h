@@ -10,6 +10,11 @@
 
 /* How [data] opens a data set. The strings live as long as the configuration. */
 clvi_data_options clvi_train_data_options(const clvi_config *config);
+/* *out: whether the configuration says where its images are, in data.path or in every [data.NAME].
+ * Errors: CLV_E_USAGE with the key that lacks a path, where images are `required`, or some sources
+ * have a path and others none. */
+clv_status clvi_train_has_images(const clvi_config *config, bool required, bool *out,
+                                 clv_error *error) CLV_MUST_CHECK;
 clvi_sampler clvi_settings_sampler(const clvi_config *config);
 
 /* [optimizer], without multipliers. Errors: CLV_E_CONFIG for keys that do not go together. */

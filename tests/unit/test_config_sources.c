@@ -104,11 +104,47 @@ static void test_path_against_sources(void **state)
             "a.ini:7: [data.more] stands beside data.path; give each source a section of its own");
 }
 
+/* Whether images are named; "": yes, "no": none, otherwise what is said. */
+static void expect_images(const char *text, const char *override, bool required, const char *said)
+{
+    clvi_config *config = load_good(text, override);
+    clv_error error = CLV_ERROR_INIT;
+    bool given = false;
+    const clv_status status = clvi_train_has_images(config, required, &given, &error);
+    clvi_config_destroy(config);
+    if (status == CLV_OK) {
+        assert_string_equal(given ? "" : "no", said);
+        return;
+    }
+    assert_int_equal(status, CLV_E_USAGE);
+    assert_non_null(strstr(error.message, said));
+    assert_string_not_equal(said, "");
+}
+
+/* Where sources have no path, the command line gives it, or images are missed when wanted. */
+static void test_paths_given_later(void **state)
+{
+    (void)state;
+    static const char none[] = EXPERT "[data.a]\n[data.b]\ntrain = x\n";
+    expect_images(none, NULL, false, "no");
+    expect_images(none, NULL, true, "give data.a.path=PATH");
+    expect_images(none, "data.a.path=here", false, "give data.b.path=PATH");
+    expect_images(none, "data.path=here", true, "");
+    expect_images(EXPERT "[data.a]\n[data.b]\npath = y\n", "data.a.path=x", true, "");
+    expect_images(EXPERT, NULL, false, "no");
+    expect_images(EXPERT, NULL, true, "give --data PATH");
+    expect_images(EXPERT "[data]\npath = x\n", NULL, true, "");
+    clvi_config *config = load_good(EXPERT "[data.a]\n[data.b]\npath = y\n", "data.a.path=x");
+    const clvi_data_options options = clvi_train_data_options(config);
+    assert_int_equal(options.source_count, 2);
+    assert_string_equal(options.sources[0].path, "x");
+    assert_string_equal(options.sources[1].path, "y");
+    clvi_config_destroy(config);
+}
+
 static void test_faults(void **state)
 {
     (void)state;
-    refuses(EXPERT "[data.a]\ntrain = x\n",
-            "a.ini:5: [data.a] needs a path, a folder or archive of images");
     refuses(EXPERT "[data.a]\npath = x\nsize = 3\n", "a.ini:7: [data.a] \"size\": unknown key");
     refuses(EXPERT "[dat]\npath = x\n",
             "a.ini:5: section \"dat\" is unknown; did you mean [data]?");
@@ -126,6 +162,7 @@ int main(void)
         cmocka_unit_test(test_several_sources),
         cmocka_unit_test(test_one_path),
         cmocka_unit_test(test_path_against_sources),
+        cmocka_unit_test(test_paths_given_later),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,7 +75,9 @@ static clv_status open_config(job *j, clv_error *error)
     j->desc.width = data.width;
     j->desc.channels = data.channels > 0 ? data.channels : DEFAULT_CHANNELS;
     j->desc.classes = DEFAULT_CLASSES;
-    if (data.path[0] != '\0' || data.source_count > 0)
+    bool given;
+    CLV_TRY(clvi_train_has_images(j->config, false, &given, error));
+    if (given)
         CLV_TRY(look_at_data(j, error));
     int64_t classes = j->desc.classes;
     CLV_TRY(cli_option_int(j->args, "classes", 2, 1000000, &classes, error));

@@ -231,11 +231,8 @@ static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv
 static clv_status begin(job *j, const cli_args *args, clv_error *error)
 {
     CLV_TRY(cli_load_config(args, 0, &j->config, error));
-    if (clvi_config_text(j->config, "data", "path")[0] == '\0' &&
-        clvi_config_source_count(j->config) == 0)
-        CLV_FAIL(error, CLV_E_USAGE,
-                 "which images? give --data PATH, a folder or archive that holds one folder of "
-                 "images per class");
+    bool given;
+    CLV_TRY(clvi_train_has_images(j->config, true, &given, error));
     return run_job(j, args, NULL, error);
 }
 

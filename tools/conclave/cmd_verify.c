@@ -172,7 +172,10 @@ static clv_status open_data(job *j, clv_error *error)
         data.path = other != NULL ? other : "";
         data.source_count = 0;
     }
-    if (data.path[0] == '\0' && data.source_count == 0)
+    bool given = other != NULL;
+    if (j->model == NULL)
+        CLV_TRY(clvi_train_has_images(config_of(j), false, &given, error));
+    if (!given)
         return make_batch(j, n, error);
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
     const int classes = (int)clvi_dataset_class_count(j->data);

@@ -4,6 +4,7 @@
 #include "base/child.h"
 
 #include "train/run_dir.h"
+#include "train/settings.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -201,12 +202,6 @@ static clv_status train(const plan *p, const plan_run *run, const cli_args *args
     return to->fault != NULL ? CLV_OK : no_memory(error);
 }
 
-static bool has_images(const clvi_config *config)
-{
-    return clvi_config_text(config, "data", "path")[0] != '\0' ||
-           clvi_config_source_count(config) > 0;
-}
-
 /* ---- One run of the plan ---- */
 
 static clv_status take_given(const plan_run *run, clvi_contest_run *to, clv_error *error)
@@ -259,11 +254,10 @@ static clv_status take_run(const plan *p, size_t index, const cli_args *args,
                  kept);
         return CLV_OK;
     }
-    if (!has_images(run->config))
-        CLV_FAIL(error, CLV_E_USAGE,
-                 "%s has to be trained; which images? give --data PATH, a folder or archive that "
-                 "holds one folder of images per class",
-                 model->name);
+    bool given;
+    clv_error cause = CLV_ERROR_INIT;
+    if (clvi_train_has_images(run->config, true, &given, &cause) != CLV_OK)
+        CLV_FAIL(error, CLV_E_USAGE, "%s has to be trained; %s", model->name, cause.message);
     const bool anew = kept == NULL || clvi_config_real(run->config, "train", "max_seconds") > 0;
     clvi_log(CLVI_LOG_INFO, "%s %s, seed %lld: %s%s", head, model->name, (long long)to->seed,
              anew ? "training" : "going on with ", anew ? "" : kept);
