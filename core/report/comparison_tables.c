@@ -347,13 +347,13 @@ static const clvi_report_column step_columns[] = {
 
 /* One part of the first of a model's runs that measured them. */
 static void step_row(clvi_report_table *t, const char *model, const char *part, double ms,
-                     double wall)
+                     double all)
 {
     clvi_report_cell(t, "%s", model);
     clvi_report_cell(t, "%s", part);
     clvi_report_cell(t, ms < 9.995 ? "%.2f" : "%.1f", ms);
-    if (wall > 0)
-        clvi_report_cell(t, "%.1f %%", 100 * ms / wall);
+    if (all > 0)
+        clvi_report_cell(t, "%.1f %%", 100 * ms / all);
     else
         clvi_report_cell(t, " ");
 }
@@ -371,19 +371,22 @@ static void step_rows(const clvi_contestant *model, clvi_report_table *t)
         times = json_object_get(model->runs[i].record.summary, "step_ms");
     if (!times)
         return;
-    const double wall = json_number_value(json_object_get(times, "wall"));
+    const char *part;
+    json_t *ms, *parts = json_object_get(times, "device");
+    double kernels = 0;
+    json_object_foreach(parts, part, ms)
+    {
+        kernels += json_number_value(ms);
+    }
     char head[64];
     snprintf(head, sizeof head, "a step of %.0f images",
              json_number_value(json_object_get(times, "images")));
-    step_row(t, model->name, head, wall, wall);
+    step_row(t, model->name, head, json_number_value(json_object_get(times, "wall")), 0);
     for (size_t i = 0; i < sizeof host / sizeof *host; i++)
-        step_row(t, "", host[i].name, json_number_value(json_object_get(times, host[i].key)),
-                 i < 2 ? 0 : wall);
-    const char *part;
-    json_t *ms, *parts = json_object_get(times, "device");
+        step_row(t, "", host[i].name, json_number_value(json_object_get(times, host[i].key)), 0);
     json_object_foreach(parts, part, ms)
     {
-        step_row(t, "", part, json_number_value(ms), wall);
+        step_row(t, "", part, json_number_value(ms), kernels);
     }
 }
 
@@ -393,10 +396,10 @@ static clv_status step_table(const clvi_comparison *c, clvi_report_table *t, clv
                                    sizeof step_columns / sizeof *step_columns, error));
     for (size_t i = 0; i < c->count; i++)
         step_rows(&c->contestants[i], t);
-    t->note = "Of up to five steps after the training. Reading and decoding go on in other "
-              "threads, ahead "
-              "of the steps; what they do not hide is waiting. The parts below upload are times of "
-              "kernels on the device.";
+    t->note =
+        "Of up to five steps after the training. Reading and decoding go on in other threads, "
+        "ahead of the steps; what they do not hide is waiting. The parts below upload are times "
+        "of kernels on the device, in steps of their own; share: of their sum.";
     return CLV_OK;
 }
 
