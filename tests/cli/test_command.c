@@ -1,5 +1,5 @@
 /* The conclave command itself: that every subcommand explains itself, and `conclave plugins`.
- * Arguments: the command, the folder of the wrong plugins of tests/abi. */
+ * Arguments: the command, the folder of the wrong plugins of tests/abi, tests/weights. */
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-static char command[PATH_MAX], wrong_folder[PATH_MAX];
+static char command[PATH_MAX], wrong_folder[PATH_MAX], weights[PATH_MAX];
 static char text[65536];
 
 /* Runs "conclave ARGUMENTS"; fills text with what the shell lets through. Returns the exit code. */
@@ -105,11 +105,38 @@ static void test_plugin_path(void **state)
     expect(arguments, 1, "clv_plugin.abi_major is 1");
 }
 
+/* `conclave inspect` of a file in folder `weights`. */
+static void inspect(const char *file, const char *more, int status, const char *part)
+{
+    char arguments[2 * PATH_MAX];
+    snprintf(arguments, sizeof(arguments), "inspect '%s/%s' %s 2>&1", weights, file, more);
+    expect(arguments, status, part);
+}
+
+static void test_inspect(void **state)
+{
+    (void)state;
+    inspect("zip.pth", "", 0, "turned     F32   [4, 3]\n");
+    assert_non_null(strstr(text, "PyTorch file, 12 tensors, 102 numbers, in model_state_dict\n"));
+    inspect("module.pth", "", 1, "names torch.nn.modules.linear.Linear");
+    inspect("nothing.pth", "", 1, "No such file");
+    inspect("zip.pth", "more", 2, "takes one file, 2 are given");
+    inspect("plain.pth", "--json", 0, "{");
+    json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *tensor = json_array_get(json_object_get(all, "tensors"), 4);
+    assert_string_equal(json_string_value(json_object_get(all, "format")), "PyTorch");
+    assert_string_equal(json_string_value(json_object_get(all, "place")), "model_state_dict");
+    assert_string_equal(json_string_value(json_object_get(tensor, "name")), "i64");
+    assert_string_equal(json_string_value(json_object_get(tensor, "dtype")), "I64");
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(tensor, "shape"), 1)), 3);
+    json_decref(all);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 3 || realpath(argv[1], command) == NULL ||
+    if (argc != 4 || realpath(argv[1], command) == NULL || realpath(argv[3], weights) == NULL ||
         realpath(argv[2], wrong_folder) == NULL) {
-        fputs("usage: test_command CONCLAVE FOLDER_OF_THE_WRONG_PLUGINS\n", stderr);
+        fputs("usage: test_command CONCLAVE FOLDER_OF_THE_WRONG_PLUGINS WEIGHTS\n", stderr);
         return 2;
     }
     const struct CMUnitTest tests[] = {
@@ -117,6 +144,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plugins_listed),
         cmocka_unit_test(test_plugins_json),
         cmocka_unit_test(test_plugin_path),
+        cmocka_unit_test(test_inspect),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* core/weights: files of PyTorch, as PyTorch writes them (tests/weights, the argument) and as
  * nobody should. */
 #include "base/files.h"
+#include "base/process.h"
 #include "weights/pth.h"
 
 #include <setjmp.h>
@@ -435,6 +436,46 @@ static void test_plain_files(void **state)
     expect_refused(scratch, "not a file of PyTorch");
 }
 
+static int allocations_left;
+
+static void *limited_allocate(size_t count)
+{
+    return allocations_left-- > 0 ? malloc(count) : NULL;
+}
+
+static void *limited_reallocate(void *block, size_t count)
+{
+    return allocations_left-- > 0 ? realloc(block, count) : NULL;
+}
+
+/* The n-th allocation fails, for every n: CLV_E_MEMORY, and with enough memory it works. */
+static void test_allocation_faults(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"zip.pth", "plain.pth"};
+    const clvi_allocator limited = {limited_allocate, limited_reallocate, free};
+    for (size_t i = 0; i < 2; i++) {
+        char path[1024];
+        clv_status status = CLV_E_MEMORY;
+        (void)snprintf(path, sizeof path, "%s/%s", fixtures, names[i]);
+        for (int allowed = 0; status != CLV_OK; allowed++) {
+            clv_error error = CLV_ERROR_INIT;
+            clvi_pth *file = NULL;
+            float values[12];
+            assert_true(allowed < 200);
+            allocations_left = allowed;
+            clvi_set_allocator(&limited);
+            status = clvi_pth_open(path, &file, &error);
+            if (status == CLV_OK)
+                status = clvi_pth_read_f32(file, 6, values, &error);
+            clvi_pth_close(file);
+            clvi_set_allocator(NULL);
+            assert_true(status == CLV_OK || status == CLV_E_MEMORY);
+            assert_true(status == CLV_OK || error.message[0] != '\0');
+        }
+    }
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -448,6 +489,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_plain_files),
+        cmocka_unit_test(test_allocation_faults),
     };
     fixtures = count > 1 ? arguments[1] : "tests/weights";
     return cmocka_run_group_tests(tests, set_up, tear_down);
