@@ -32,10 +32,10 @@ stop() {
 case "$*" in
 '') ;;
 --tests)
-    build="$build libcmocka-dev"
-    optional="$optional clang-format-14"
-    fedora="$fedora libcmocka-devel clang-tools-extra"
-    arch="$arch cmocka clang"
+    build="$build libcmocka-dev git clang shellcheck mesa-opencl-icd oclgrind"
+    optional="$optional clang-format-14 libclang-rt-14-dev"
+    fedora="$fedora libcmocka-devel clang-tools-extra clang ShellCheck mesa-libOpenCL git"
+    arch="$arch cmocka clang shellcheck opencl-rusticl-mesa git"
     modules="$modules cmocka"
     ;;
 --help | -h)
