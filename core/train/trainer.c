@@ -107,6 +107,32 @@ static void warn_of_random(const clvi_trainer *t, const char *section)
     }
 }
 
+static const char *plugin_of(const clvi_trainer *t, size_t expert)
+{
+    return clvi_config_text(t->config, clvi_config_expert_section(t->config, expert), "plugin");
+}
+
+/* Experts that follow each other and are of one plugin and one input share a line. */
+static void announce_experts(const clvi_trainer *t)
+{
+    const size_t count = clvi_mixture_expert_count(t->mixture);
+    for (size_t first = 0, next = 0; first < count; first = next) {
+        const char *plugin = plugin_of(t, first),
+                   *input = clvi_mixture_preprocessing(t->mixture, first);
+        clvi_text names = {0};
+        for (; next < count && strcmp(plugin_of(t, next), plugin) == 0 &&
+               strcmp(clvi_mixture_preprocessing(t->mixture, next), input) == 0;
+             next++)
+            clvi_text_printf(&names, "%s%s", next > first ? ", " : "",
+                             clvi_config_expert_name(t->config, next));
+        clvi_log(CLVI_LOG_INFO, "expert%s %s: plugin %s, input %s", next > first + 1 ? "s" : "",
+                 clvi_text_get(&names), plugin, input);
+        clvi_text_fini(&names);
+        for (size_t i = first; i < next; i++)
+            warn_of_random(t, clvi_config_expert_section(t->config, i));
+    }
+}
+
 /* Says in the log what will be trained and how long the way is. */
 static void announce(const clvi_trainer *t)
 {
@@ -120,12 +146,7 @@ static void announce(const clvi_trainer *t)
         snprintf(trains, sizeof trains, "%lld of ", (long long)first);
     if (first < most)
         snprintf(trains, sizeof trains, "%lld, later %lld of ", (long long)first, (long long)most);
-    for (size_t i = 0; i < clvi_mixture_expert_count(t->mixture); i++) {
-        clvi_log(CLVI_LOG_INFO, "expert %s: plugin %s, input %s", clvi_config_expert_name(c, i),
-                 clvi_config_text(c, clvi_config_expert_section(c, i), "plugin"),
-                 clvi_mixture_preprocessing(t->mixture, i));
-        warn_of_random(t, clvi_config_expert_section(c, i));
-    }
+    announce_experts(t);
     if (clvi_mixture_has_gate(t->mixture))
         clvi_log(CLVI_LOG_INFO, "gate: plugin %s", clvi_config_text(c, "gate", "plugin"));
     const int64_t full = t->batch * t->accumulate, all = (int64_t)t->train_count;
