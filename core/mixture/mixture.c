@@ -92,7 +92,10 @@ static clv_status build(clvi_mixture *m, clv_error *error)
     m->active = clvi_calloc(clvi_store_group_count(m->store), sizeof *m->active);
     if (!m->active)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for the mixture");
-    if (d->train && clvi_mixture_training(m, 0) == 0)
+    /* Experts that were trained before need only be fused. */
+    const bool fuses =
+        clvi_council_expert_count(m->council) > 1 && clvi_store_parameters(m->store, true) == 0;
+    if (d->train && clvi_mixture_training(m, 0) == 0 && !fuses)
         return clvi_config_fail(d->config, clvi_config_expert_section(d->config, 0), "trainable",
                                 error, "nothing trains in the first epoch");
     const uint32_t kinds = d->store_kinds ? d->store_kinds : CLVI_STORE_FOR_ADAM;

@@ -143,10 +143,31 @@ static clv_status epoch(clvi_trainer *t, bool *late, clv_error *error)
     return val.cut == CLVI_CUT_NONE ? end_epoch(t, &train, &val, error) : interrupted(t, error);
 }
 
+/* Experts that were trained before are fused and nothing is left to train: there is one state to
+ * judge, and nothing to go on with. */
+static clv_status judge_only(clvi_trainer *t, clv_error *error)
+{
+    clvi_pass val;
+    clvi_running_epoch sums;
+    if (t->state.stop.best_epoch > 0)
+        return CLV_OK;
+    clvi_log(CLVI_LOG_INFO, "nothing is left to train: the experts are fused as they are");
+    CLV_TRY(clvi_pass_val(t, &val, &sums, error));
+    if (val.cut != CLVI_CUT_NONE)
+        return interrupted(t, error);
+    (void)clvi_early_stop_update(&t->rule, &t->state.stop, t->state.epoch + 1, monitored(t, &val));
+    CLV_TRY(write_row(t, "val", &val, error));
+    t->state.epoch = t->epochs;
+    CLV_TRY(clvi_trainer_save(t, t->best_path, &t->state, error));
+    return save_last(t, error);
+}
+
 /* ---- The whole ---- */
 
 static clv_status run_epochs(clvi_trainer *t, clvi_train_result *out, clv_error *error)
 {
+    if (clvi_store_parameters(clvi_mixture_store(t->mixture), true) == 0)
+        return judge_only(t, error);
     while (t->state.epoch < t->epochs && !out->stopped_early) {
         bool late = clvi_trainer_cut(t, true) == CLVI_CUT_TIME && t->state.stop.best_epoch > 0;
         if (clvi_trainer_cut(t, false) == CLVI_CUT_STOP)

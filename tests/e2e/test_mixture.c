@@ -310,6 +310,35 @@ static void test_gradients(void **state)
                   "gate on features, fused scores");
 }
 
+/* ---- Late fusion ---- */
+
+#define LATE_A "[expert.a]\nplugin = cnn\nwidths = 4, 6\n"
+#define LATE_B "[expert.b]\nplugin = cnn\nwidths = 5\n"
+#define TRAINED                                                                                    \
+    "[expert.a]\nplugin = cnn\nwidths = 4, 6\nweights = late-a/best.safetensors\n"                 \
+    "trainable = none\n[expert.b]\nplugin = cnn\nwidths = 5\n"                                     \
+    "weights = late-b/best.safetensors\ntrainable = none\n[mixture]\nexperts = a, b\n"
+
+/* Experts trained apart, fused without any training; and only the fusing layer trained. */
+static void test_late(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {"mean", "product_rule", "max", "median", "min", "vote"};
+    assert_int_equal(train(LATE_A "[mixture]\nexperts = a\n", "late-a", 0, false), CLV_OK);
+    assert_int_equal(train(LATE_B "[mixture]\nexperts = b\n", "late-b", 0, false), CLV_OK);
+    for (int k = 0; k < 6; k++) {
+        char config[1024], run[32];
+        training t = {.run = run, .config = config};
+        snprintf(config, sizeof config, TRAINED "combine = %s\n", rules[k]);
+        snprintf(run, sizeof run, "late-%s", rules[k]);
+        if (training_run(&t) != CLV_OK)
+            fail_msg("%s: %s", run, t.error.message);
+        assert_true(t.result.val.count > 0 && isfinite(t.result.val.nll));
+    }
+    assert_true(weights_apart("late-mean/best.safetensors", "late-max/best.safetensors") == 0);
+    assert_int_equal(train(TRAINED "combine = concat\n", "late-concat", 0, false), CLV_OK);
+}
+
 /* ---- Sparse routes ---- */
 
 /* Gradients of one step, of everything that trains. */
@@ -580,12 +609,13 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ways),          cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_definitions),   cmocka_unit_test(test_average),
-        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_all_chosen),    cmocka_unit_test(test_routed),
-        cmocka_unit_test(test_sparse_memory), cmocka_unit_test(test_no_wait),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_ways),        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_definitions), cmocka_unit_test(test_average),
+        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_late),        cmocka_unit_test(test_all_chosen),
+        cmocka_unit_test(test_routed),      cmocka_unit_test(test_sparse_memory),
+        cmocka_unit_test(test_no_wait),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)
