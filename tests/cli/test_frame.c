@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <conclave/plugin.h>
+
 /* ---- Commands to try
  * ------------------------------------------------------------------------------ */
 
@@ -124,6 +126,10 @@ static void expect(const char *words, int status, const char *on_out, const char
         fail_msg("conclave %s: exit %d, out \"%s\", err \"%s\"", words, got, out, err);
 }
 
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+#define ABI      TEXT(CLV_ABI_MAJOR) "." TEXT(CLV_ABI_MINOR)
+
 #define LOG "conclave: warning: a warning\na note\n"
 
 static void test_options(void **state)
@@ -199,7 +205,7 @@ static void test_help(void **state)
     assert_string_equal(err, "");
     assert_int_equal(conclave("--help"), 0);
     assert_non_null(strstr(out, "To begin:"));
-    expect("--version", 0, "conclave 1.2.3 (plugin ABI 0.2)\n", "");
+    expect("--version", 0, "conclave 1.2.3 (plugin ABI " ABI ")\n", "");
 }
 
 static void test_full_disk(void **state)
