@@ -271,6 +271,30 @@ static void test_kills_at_checkpoints(void **state)
 
 /* ---- Signals ---- */
 
+/* Lines of a run's metrics, the heading counted where there is none yet. */
+static int metrics_lines(const char *name)
+{
+    char path[128];
+    int lines = 0;
+    snprintf(path, sizeof path, "runs/%s/metrics.csv", name);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return 1;
+    for (int c = fgetc(file); c != EOF; c = fgetc(file))
+        lines += c == '\n';
+    fclose(file);
+    return lines > 1 ? lines : 1;
+}
+
+/* Whether the child has not ended yet; leaves its end to finish(). */
+static bool is_running(pid_t child)
+{
+    siginfo_t info = {0};
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    return info.si_pid == 0;
+}
+
+/* A signal after the first epoch of five trainings, each going on with the one before. */
 static void interrupt(int number)
 {
     char name[32], line[128];
@@ -278,10 +302,11 @@ static void interrupt(int number)
     snprintf(name, sizeof name, "asked%d", number);
     snprintf(line, sizeof line, "conclave train --resume runs/%s", name);
     for (int i = 0; i < 5; i++) {
+        const int before = metrics_lines(name);
         const pid_t child = begin_or_resume(name);
-        while (!clvi_is_file("runs/last/metrics.csv") && waitpid(child, NULL, WNOHANG) == 0)
-            pause_for(0.002);
-        pause_for(0.1 * whole_seconds * (1 + chance()));
+        while (metrics_lines(name) <= before && is_running(child))
+            pause_for(0.001);
+        pause_for(0.005 * chance());
         (void)kill(child, number);
         const int code = finish(child);
         if (code == 1) {
