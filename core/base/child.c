@@ -248,6 +248,18 @@ clv_status clvi_child_run(const clvi_child_desc *desc, clvi_child_end *end, clv_
     return CLV_OK;
 }
 
+/* Whose shadow of the whole memory no limit would let through. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER true
+#endif
+#endif
+#ifndef ADDRESS_SANITIZER
+#define ADDRESS_SANITIZER false
+#endif
+
 static void limit(int what, uint64_t most)
 {
     const struct rlimit limits = {(rlim_t)most, (rlim_t)most};
@@ -263,7 +275,7 @@ clv_status clvi_child_begin(const clvi_child_limits *limits, FILE **report, clv_
     limit(RLIMIT_CPU, limits->cpu_seconds);
     /* Not the address space (RLIMIT_AS), of which drivers of GPUs reserve far more than they use.
      */
-    if (limits->memory > 0)
+    if (limits->memory > 0 && !ADDRESS_SANITIZER)
         limit(RLIMIT_DATA, limits->memory);
     if (limits->file > 0)
         limit(RLIMIT_FSIZE, limits->file);

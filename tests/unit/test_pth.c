@@ -159,7 +159,7 @@ static void put(bytes *to, const void *from, size_t count)
 static void put_number(bytes *to, uint64_t number, int count)
 {
     for (int i = 0; i < count; i++) {
-        const char byte = (char)(unsigned char)(number >> (8 * i) & 0xFF);
+        const char byte = (char)(unsigned char)(i < 8 ? number >> (8 * i) & 0xFF : 0);
         put(to, &byte, 1);
     }
 }

@@ -115,6 +115,15 @@ static void rates(const job *j, const row *r, double *gflops, double *gbs, doubl
     *share = a > b ? a : b;
 }
 
+/* The rate of what there is none of stays empty. */
+static void rate_cell(cli_table *table, double amount, double rate, int digits, const char *unit)
+{
+    if (amount > 0)
+        cli_table_cell(table, "%.*f%s", digits, rate, unit);
+    else
+        cli_table_cell(table, "%s", "");
+}
+
 static clv_status print_rows(const job *j, rows *table, const char *const heading[3], bool kernels,
                              clv_error *error)
 {
@@ -138,9 +147,9 @@ static clv_status print_rows(const job *j, rows *table, const char *const headin
         cli_table_cell(&t, "%.1f %%", 100 * r->seconds / j->busy);
         if (kernels)
             continue;
-        cli_table_cell(&t, r->macs > 0 ? "%.1f" : "", gflops);
-        cli_table_cell(&t, r->bytes > 0 ? "%.1f" : "", gbs);
-        cli_table_cell(&t, r->bytes > 0 ? "%.0f %%" : "", 100 * share);
+        rate_cell(&t, r->macs, gflops, 1, "");
+        rate_cell(&t, r->bytes, gbs, 1, "");
+        rate_cell(&t, r->bytes, 100 * share, 0, " %");
     }
     CLV_TRY(cli_table_print(&t, stdout, error));
     if (table->count > (size_t)j->top)
