@@ -798,22 +798,24 @@ static void test_timer(void **state)
 {
     bench *b = *state;
     clvi_buf *x = NULL;
-    double seconds[3] = {0.0};
+    double least[2] = {1e9, 1e9}; /* of the long and the short one: other work disturbs either */
     OK(clvi_buf_create(b->device, 64, "x", &x, &b->error));
     OK(clvi_fill(b->device, x, 0, 64, 0, &b->error));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 20; i++) {
+        double seconds = 0.0;
         clvi_launch l;
         clvi_launch_begin(&l, b->device, "t", "slow", "");
         clvi_arg_view(&l, (clvi_view){x, 0});
-        clvi_arg_int(&l, i == 1 ? 10 : 1000000);
+        clvi_arg_int(&l, i % 2 == 1 ? 10 : 1000000);
         const double before = clvi_host_seconds();
         OK(clvi_timer_begin(b->device, &b->error));
         OK(clvi_launch_run(&l, 1, 1, 1, &b->error));
-        OK(clvi_timer_end(b->device, &seconds[i], &b->error));
-        assert_true(seconds[i] > 0.0);
-        assert_true(seconds[i] < 1.1 * (clvi_host_seconds() - before) + 1e-4);
+        OK(clvi_timer_end(b->device, &seconds, &b->error));
+        assert_true(seconds > 0.0);
+        assert_true(seconds < 1.1 * (clvi_host_seconds() - before) + 1e-4);
+        least[i % 2] = seconds < least[i % 2] ? seconds : least[i % 2];
     }
-    assert_true(seconds[2] > 2.0 * seconds[1]);
+    assert_true(least[0] > 2.0 * least[1]);
     clvi_buf_destroy(x);
 }
 
