@@ -1,64 +1,19 @@
 /* See council.h. A step: gate (or after the experts, where it sees their features) → experts →
  * their outputs side by side in banks → head (fusion and losses) → back: head → banks → experts,
  * gate. One expert needs no bank: the head reads what it wrote. */
-#include "mixture/council.h"
+#include "mixture/council_impl.h"
 
-#include "mixture/dispatch.h"
 #include "ops/share.h"
-
-#include <stdio.h>
-
-/* What an expert or the gate may give to the head. */
-enum { LOGITS, FEATURES, EXPERT_ROLES };
-static const char *const expert_roles[EXPERT_ROLES] = {"logits", "features"};
-enum { ROUTE, GATE_LOGITS, LOAD_PROB, GATE_ROLES };
-static const char *const gate_roles[GATE_ROLES] = {"route", "gate_logits", "load_prob"};
-
-struct clvi_council {
-    clvi_site site;
-    clvi_fusion fusion;
-    clvi_part *experts;
-    clvi_part gate, head;
-    int64_t *feature_widths; /* [experts] */
-    clvi_bank banks[EXPERT_ROLES];
-    bool used[EXPERT_ROLES]; /* the head or the gate reads it */
-    bool gate_features;      /* the gate reads the experts' features, and comes after them */
-    clvi_buf *gate_grad;     /* [batch, ΣF]: of features through the gate */
-    clvi_buf *owners;
-    clvi_dispatch *dispatch;  /* of a sparse gate; NULL: every expert sees every sample */
-    bool *seen;               /* [experts]: got a sample since the step began */
-    int64_t feature_elements; /* train.cache_features: of one image; 0: not kept */
-    clvi_council_run run;     /* the last one */
-};
-
-static size_t expert_count(const clvi_council *c)
-{
-    return c->fusion.experts;
-}
-
-static bool experts_trainable(const clvi_council *c)
-{
-    bool any = false;
-    for (size_t i = 0; i < expert_count(c); i++)
-        any |= c->experts[i].trainable;
-    return any;
-}
-
-/* Whether gradients go into the gate. */
-static bool gate_taught(const clvi_council *c)
-{
-    return c->gate.trainable || (c->gate_features && experts_trainable(c));
-}
 
 void clvi_council_destroy(clvi_council *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; c->experts && i < expert_count(c); i++)
+    for (size_t i = 0; c->experts && i < clvi_council_expert_count(c); i++)
         clvi_part_fini(&c->experts[i]);
     clvi_part_fini(&c->gate);
     clvi_part_fini(&c->head);
-    for (int role = 0; role < EXPERT_ROLES; role++)
+    for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
         clvi_bank_fini(&c->banks[role]);
     clvi_buf_destroy(c->gate_grad);
     clvi_buf_destroy(c->owners);
@@ -93,24 +48,16 @@ static clv_status build_expert(clvi_council *c, size_t index, clv_error *error)
     return CLV_OK;
 }
 
-static int64_t bank_width(const clvi_council *c, int role)
-{
-    int64_t width = 0;
-    for (size_t i = 0; i < expert_count(c); i++)
-        width += role == LOGITS ? c->site.classes : c->feature_widths[i];
-    return width;
-}
-
 static clv_status build_gate(clvi_council *c, clv_error *error)
 {
     const clvi_site *s = &c->site;
     clv_build_input input = {.classes = s->classes,
-                             .experts = (int32_t)expert_count(c),
+                             .experts = (int32_t)clvi_council_expert_count(c),
                              .image_height = s->seen.height,
                              .image_width = s->seen.width,
                              .image_channels = s->seen.channels,
-                             .features = (int32_t)bank_width(c, FEATURES)};
-    for (size_t i = 0; i < expert_count(c); i++)
+                             .features = (int32_t)clvi_council_bank_width(c, CLVI_FEATURES)};
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         input.features = c->feature_widths[i] > 0 ? input.features : 0;
     CLV_TRY(clvi_part_build_gate(&c->gate, s, &input, error));
     c->gate_features =
@@ -120,20 +67,21 @@ static clv_status build_gate(clvi_council *c, clv_error *error)
 
 static bool gate_gives(const clvi_council *c, int role)
 {
-    return clvi_graph_find_output(c->gate.graphs[CLVI_TRAIN], gate_roles[role]) != CLV_NO_TENSOR;
+    return clvi_graph_find_output(c->gate.graphs[CLVI_TRAIN], clvi_gate_roles[role]) !=
+           CLV_NO_TENSOR;
 }
 
 static clv_status check(clvi_council *c, clv_error *error)
 {
     clvi_fusion_facts facts = {.train = c->site.train,
-                               .trainable = c->head.trainable || experts_trainable(c)};
+                               .trainable = c->head.trainable || clvi_council_trainable(c)};
     if (c->fusion.gated) {
         const clv_graph *g = c->gate.graphs[CLVI_TRAIN];
         facts.trainable |= c->gate.trainable;
         facts.gate_trainable = c->gate.trainable;
         facts.gate_variables = g->variable_count > 0;
-        facts.gate_logits = gate_gives(c, GATE_LOGITS);
-        facts.load_prob = gate_gives(c, LOAD_PROB);
+        facts.gate_logits = gate_gives(c, CLVI_GATE_LOGITS);
+        facts.load_prob = gate_gives(c, CLVI_LOAD_PROB);
         facts.sparse = g->route.sparse != 0;
         facts.sums_to_one = g->route.sums_to_one != 0;
         facts.max_per_sample = g->route.max_per_sample;
@@ -141,43 +89,29 @@ static clv_status check(clvi_council *c, clv_error *error)
     return clvi_fusion_check(c->site.config, &facts, &c->fusion, error);
 }
 
-static bool is_sparse(const clvi_council *c)
-{
-    return c->fusion.gated && c->gate.graphs[CLVI_TRAIN]->route.sparse != 0;
-}
-
-static clvi_head_desc head_desc(const clvi_council *c)
-{
-    return (clvi_head_desc){.fusion = &c->fusion,
-                            .classes = c->site.classes,
-                            .feature_widths = c->feature_widths,
-                            .sparse =
-                                c->fusion.gated && c->gate.graphs[CLVI_TRAIN]->route.sparse != 0};
-}
-
 static clv_status build_head(clvi_council *c, clv_error *error)
 {
-    const clvi_head_desc desc = head_desc(c);
+    const clvi_head_desc desc = clvi_council_head_desc(c);
     clv_graph *graph;
     CLV_TRY(clvi_head_build(&desc, &graph, error));
     CLV_TRY(clvi_part_adopt(&c->head, &c->site, "head", graph, error));
     CLV_TRY(check(c, error));
     CLV_TRY(clvi_head_add_terms(&desc, graph, error));
-    for (int role = 0; role < EXPERT_ROLES; role++)
-        c->used[role] = clvi_graph_find_input(graph, expert_roles[role]) != CLV_NO_TENSOR;
-    c->used[FEATURES] |= c->gate_features;
+    for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
+        c->used[role] = clvi_graph_find_input(graph, clvi_expert_roles[role]) != CLV_NO_TENSOR;
+    c->used[CLVI_FEATURES] |= c->gate_features;
     return CLV_OK;
 }
 
 static clv_status build(clvi_council *c, clv_error *error)
 {
     CLV_TRY(clvi_fusion_read(c->site.config, &c->fusion, error));
-    c->experts = clvi_calloc(expert_count(c), sizeof *c->experts);
-    c->feature_widths = clvi_calloc(expert_count(c), sizeof *c->feature_widths);
-    c->seen = clvi_calloc(expert_count(c), sizeof *c->seen);
+    c->experts = clvi_calloc(clvi_council_expert_count(c), sizeof *c->experts);
+    c->feature_widths = clvi_calloc(clvi_council_expert_count(c), sizeof *c->feature_widths);
+    c->seen = clvi_calloc(clvi_council_expert_count(c), sizeof *c->seen);
     if (!c->experts || !c->feature_widths || !c->seen)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu experts", expert_count(c));
-    for (size_t i = 0; i < expert_count(c); i++)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu experts", clvi_council_expert_count(c));
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         CLV_TRY(build_expert(c, i, error));
     if (c->fusion.gated)
         CLV_TRY(build_gate(c, error));
@@ -199,211 +133,6 @@ clv_status clvi_council_create(const clvi_site *site, clvi_council **out, clv_er
     return CLV_OK;
 }
 
-/* ---- Planning ---- */
-
-/* Index of a graph's input, or -1. */
-static int input_of(const clv_graph *graph, const char *role)
-{
-    const clv_tensor tensor = clvi_graph_find_input(graph, role);
-    for (size_t i = 0; i < graph->input_count; i++)
-        if (graph->inputs[i].tensor == tensor)
-            return (int)i;
-    return -1;
-}
-
-/* What an expert or the gate is to give, in the order of its roles: those that are used. */
-static size_t outputs_of(const clv_graph *graph, const char *const *roles, const bool *used,
-                         int count, clv_tensor *out)
-{
-    size_t n = 0;
-    for (int role = 0; role < count; role++)
-        if (used[role])
-            out[n++] = clvi_graph_find_output(graph, roles[role]);
-    return n;
-}
-
-/* Place of a role among the outputs that are planned. */
-static size_t place_of(const bool *used, int role)
-{
-    size_t place = 0;
-    for (int i = 0; i < role; i++)
-        place += used[i];
-    return place;
-}
-
-/* What the head reads of the gate. The route always: it is what people ask for. The others are read
- * by losses only. */
-static void gate_uses(const clvi_council *c, int mode, bool used[GATE_ROLES])
-{
-    for (int role = 0; role < GATE_ROLES; role++)
-        used[role] = role == ROUTE ||
-                     (mode == CLVI_TRAIN && input_of(c->head.graphs[mode], gate_roles[role]) >= 0);
-}
-
-/* Its plans where train.cache_features wants the frozen part run once. */
-static clv_status cut_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *wants,
-                             clv_error *error)
-{
-    const clvi_config *config = c->site.config;
-    if (c->site.augment->kind != CLVI_AUGMENT_NONE)
-        return clvi_config_fail(config, "train", "cache_features", error,
-                                "data.augment changes each image in each epoch, and with it the "
-                                "features; write augment = none, or cache_features = no");
-    if (expert_count(c) > 1)
-        return clvi_config_fail(config, "train", "cache_features", error,
-                                "features are kept for a single expert; there are %zu",
-                                expert_count(c));
-    return clvi_part_cut(p, &c->site, wants, &c->feature_elements, error);
-}
-
-static clv_status plan_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *base,
-                              clv_error *error)
-{
-    clvi_part_wants wants = *base;
-    clv_tensor outputs[EXPERT_ROLES];
-    wants.outputs = outputs;
-    wants.count = outputs_of(p->graphs[CLVI_TRAIN], expert_roles, c->used, EXPERT_ROLES, outputs);
-    wants.outputs_with_grad = p->trainable ? (1u << wants.count) - 1 : 0;
-    if (c->site.train && c->site.keep_features)
-        CLV_TRY(cut_expert(c, p, &wants, error));
-    else
-        CLV_TRY(clvi_part_plan(p, &c->site, CLVI_TRAIN, &wants, error));
-    return clvi_part_plan(p, &c->site, CLVI_INFER, &wants, error);
-}
-
-static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_error *error)
-{
-    clvi_part_wants wants = *base;
-    clv_tensor outputs[GATE_ROLES];
-    bool used[GATE_ROLES];
-    for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++) {
-        gate_uses(c, mode, used);
-        wants.outputs = outputs;
-        wants.count = outputs_of(c->gate.graphs[mode], gate_roles, used, GATE_ROLES, outputs);
-        wants.outputs_with_grad = gate_taught(c) ? (1u << wants.count) - 1 : 0;
-        const int features = input_of(c->gate.graphs[mode], "features");
-        wants.inputs_with_grad = features >= 0 && experts_trainable(c) ? 1u << features : 0;
-        CLV_TRY(clvi_part_plan(&c->gate, &c->site, mode, &wants, error));
-    }
-    return CLV_OK;
-}
-
-/* Terms first, then the prediction and what it costs. */
-static clv_status plan_head(clvi_council *c, const clvi_part_wants *base, clv_error *error)
-{
-    const clv_graph *g = c->head.graphs[CLVI_TRAIN];
-    clvi_part_wants wants = *base;
-    clv_tensor outputs[CLVI_MAX_TERMS + 2];
-    size_t terms = c->fusion.term_count;
-    for (size_t i = 0; i < terms; i++) {
-        char role[64];
-        snprintf(role, sizeof role, "loss.%s", c->fusion.terms[i].spec->name);
-        outputs[i] = clvi_graph_find_output(g, role);
-    }
-    outputs[terms] = clvi_graph_find_output(g, "prediction");
-    outputs[terms + 1] = clvi_graph_find_output(g, "nll");
-    wants.outputs = outputs;
-    wants.count = terms + 2;
-    wants.outputs_with_grad = (1u << terms) - 1;
-    for (size_t i = 0; i < g->input_count; i++) {
-        const char *role = g->inputs[i].desc.role;
-        bool wanted = false;
-        for (int k = 0; k < EXPERT_ROLES; k++)
-            wanted |= experts_trainable(c) && strcmp(role, expert_roles[k]) == 0;
-        for (int k = 0; k < GATE_ROLES; k++)
-            wanted |= gate_taught(c) && strcmp(role, gate_roles[k]) == 0;
-        wants.inputs_with_grad |= wanted ? 1u << i : 0;
-    }
-    CLV_TRY(clvi_part_plan(&c->head, &c->site, CLVI_TRAIN, &wants, error));
-    wants.outputs = outputs + terms;
-    wants.count = 2;
-    return clvi_part_plan(&c->head, &c->site, CLVI_INFER, &wants, error);
-}
-
-/* Where expert `index` stands in a bank. */
-static clvi_bank_part bank_part(const clvi_council *c, int role, size_t index)
-{
-    clvi_bank_part part = {0, c->site.classes};
-    if (role == LOGITS) {
-        part.at = (int64_t)index * c->site.classes;
-        return part;
-    }
-    for (size_t i = 0; i < index; i++)
-        part.at += c->feature_widths[i];
-    part.width = c->feature_widths[index];
-    return part;
-}
-
-static clv_status make_owners(clvi_council *c, clv_error *error)
-{
-    const clvi_head_desc desc = head_desc(c);
-    const size_t columns = (size_t)clvi_head_columns(&desc);
-    if (columns == 0)
-        return CLV_OK;
-    int32_t *owners = clvi_malloc(columns * sizeof *owners);
-    if (!owners)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu columns", columns);
-    clvi_head_owners(&desc, owners);
-    clv_status status =
-        clvi_buf_create(c->site.device, columns * 4, "owners of columns", &c->owners, error);
-    if (status == CLV_OK)
-        status = clvi_upload(c->site.device, c->owners, 0, owners, columns * 4, error);
-    clvi_free(owners);
-    return status;
-}
-
-static clv_status make_buffers(clvi_council *c, clv_error *error)
-{
-    const clvi_site *s = &c->site;
-    for (int role = 0; role < EXPERT_ROLES && expert_count(c) > 1; role++)
-        if (c->used[role])
-            CLV_TRY(clvi_bank_init(&c->banks[role], s->device, bank_width(c, role), s->max_batch,
-                                   s->train && experts_trainable(c), error));
-    if (c->gate_features && s->train && experts_trainable(c))
-        CLV_TRY(clvi_buf_create(s->device, (size_t)(bank_width(c, FEATURES) * s->max_batch) * 4,
-                                "the gate's gradient", &c->gate_grad, error));
-    if (c->dispatch)
-        CLV_TRY(clvi_dispatch_commit(c->dispatch, c->experts, error));
-    return make_owners(c, error);
-}
-
-/* The experts of a sparse gate lie in one memory: see dispatch.h. */
-static clv_status share_memory(clvi_council *c, clv_error *error)
-{
-    const int64_t most = clvi_dispatch_most(&c->gate.graphs[CLVI_TRAIN]->route,
-                                            (int64_t)expert_count(c), c->site.max_batch);
-    CLV_TRY(clvi_dispatch_create(&c->site, expert_count(c), most, &c->dispatch, error));
-    for (size_t i = 0; i < expert_count(c); i++) {
-        c->experts[i].slabs = clvi_dispatch_slabs(c->dispatch);
-        c->experts[i].shares_slabs = true;
-    }
-    return CLV_OK;
-}
-
-clv_status clvi_council_plan(clvi_council *c, clv_error *error)
-{
-    clvi_beside *beside =
-        clvi_calloc(clvi_forms_beside_most(c->site.forms) + EXPERT_ROLES + 1, sizeof *beside);
-    clvi_part_wants wants = {.beside = beside};
-    if (!beside)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan the mixture");
-    clvi_forms_beside(c->site.forms, beside, &wants.beside_count);
-    beside[wants.beside_count++] = (clvi_beside){"labels and ranks", 8};
-    for (int role = 0; role < EXPERT_ROLES; role++)
-        if (c->used[role] && expert_count(c) > 1)
-            beside[wants.beside_count++] =
-                (clvi_beside){"the experts' outputs", (uint64_t)bank_width(c, role) * 8};
-    clv_status status = is_sparse(c) ? share_memory(c, error) : CLV_OK;
-    for (size_t i = 0; i < expert_count(c) && status == CLV_OK; i++)
-        status = plan_expert(c, &c->experts[i], &wants, error);
-    if (status == CLV_OK && c->fusion.gated)
-        status = plan_gate(c, &wants, error);
-    if (status == CLV_OK)
-        status = plan_head(c, &wants, error);
-    clvi_free(beside);
-    return status == CLV_OK ? make_buffers(c, error) : status;
-}
-
 /* ---- Forward ---- */
 
 /* The samples that an expert runs. */
@@ -420,11 +149,11 @@ static clv_status bank_expert(const clvi_council *c, size_t index, const clvi_co
 {
     const clvi_plan *plan = c->experts[index].ran[run->part.mode];
     const clvi_bank_rows rows = rows_of(c, index);
-    for (int role = 0; role < EXPERT_ROLES && expert_count(c) > 1; role++)
+    for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++)
         if (c->used[role])
-            CLV_TRY(clvi_bank_put(&c->banks[role], bank_part(c, role, index),
-                                  clvi_plan_output(plan, place_of(c->used, role), rows.n), rows,
-                                  error));
+            CLV_TRY(clvi_bank_put(
+                &c->banks[role], clvi_council_bank_part(c, role, index),
+                clvi_plan_output(plan, clvi_council_place_of(c->used, role), rows.n), rows, error));
     return CLV_OK;
 }
 
@@ -433,14 +162,14 @@ static void find_input(const clvi_council *c, const clvi_council_run *run, const
                        clvi_view *values, clvi_view *grad)
 {
     const bool train = run->part.mode == CLVI_TRAIN;
-    bool used[GATE_ROLES];
+    bool used[CLVI_GATE_ROLES];
     *values = *grad = (clvi_view){NULL, 0};
-    for (int k = 0; k < EXPERT_ROLES; k++) {
-        if (strcmp(role, expert_roles[k]) != 0)
+    for (int k = 0; k < CLVI_EXPERT_ROLES; k++) {
+        if (strcmp(role, clvi_expert_roles[k]) != 0)
             continue;
         const clvi_plan *only = c->experts[0].ran[run->part.mode];
-        const size_t place = place_of(c->used, k);
-        const bool one = expert_count(c) == 1;
+        const size_t place = clvi_council_place_of(c->used, k);
+        const bool one = clvi_council_expert_count(c) == 1;
         *values =
             one ? clvi_plan_output(only, place, run->part.n) : (clvi_view){c->banks[k].values, 0};
         if (train)
@@ -449,13 +178,15 @@ static void find_input(const clvi_council *c, const clvi_council_run *run, const
         return;
     }
     if (c->fusion.gated)
-        gate_uses(c, run->part.mode, used);
-    for (int k = 0; k < GATE_ROLES && c->fusion.gated; k++) {
-        if (strcmp(role, gate_roles[k]) != 0 || !used[k])
+        clvi_council_gate_uses(c, run->part.mode, used);
+    for (int k = 0; k < CLVI_GATE_ROLES && c->fusion.gated; k++) {
+        if (strcmp(role, clvi_gate_roles[k]) != 0 || !used[k])
             continue;
-        *values = clvi_plan_output(c->gate.plans[run->part.mode], place_of(used, k), run->part.n);
+        *values = clvi_plan_output(c->gate.plans[run->part.mode], clvi_council_place_of(used, k),
+                                   run->part.n);
         if (train)
-            *grad = clvi_plan_grad(c->gate.plans[run->part.mode], place_of(used, k), run->part.n);
+            *grad = clvi_plan_grad(c->gate.plans[run->part.mode], clvi_council_place_of(used, k),
+                                   run->part.n);
         return;
     }
     if (strcmp(role, "labels") == 0)
@@ -477,10 +208,11 @@ static clv_status forward_head(clvi_council *c, const clvi_council_run *run, clv
 
 static clv_status forward_gate(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
-    const int features = input_of(c->gate.graphs[run->part.mode], "features");
+    const int features = clvi_council_input_of(c->gate.graphs[run->part.mode], "features");
     if (features >= 0)
         clvi_plan_bind(c->gate.plans[run->part.mode], (size_t)features,
-                       (clvi_view){c->banks[FEATURES].values, 0}, (clvi_view){c->gate_grad, 0});
+                       (clvi_view){c->banks[CLVI_FEATURES].values, 0},
+                       (clvi_view){c->gate_grad, 0});
     return clvi_part_forward(&c->gate, &c->site, &run->part, error);
 }
 
@@ -488,7 +220,7 @@ static clv_status forward_gate(clvi_council *c, const clvi_council_run *run, clv
 static clv_status route_samples(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
     /* What experts do not answer is read as 0. */
-    for (int role = 0; role < EXPERT_ROLES; role++)
+    for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
         if (c->used[role])
             CLV_TRY(clvi_fill(c->site.device, c->banks[role].values, 0,
                               (size_t)(c->banks[role].width * run->part.n) * 4, 0, error));
@@ -513,7 +245,7 @@ static clv_status forward_experts(clvi_council *c, const clvi_council_run *run, 
 {
     if (c->dispatch)
         CLV_TRY(route_samples(c, run, error));
-    for (size_t i = 0; i < expert_count(c); i++)
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         CLV_TRY(forward_expert(c, i, run, error));
     return CLV_OK;
 }
@@ -532,7 +264,7 @@ clv_status clvi_council_forward(clvi_council *c, const clvi_council_run *run, cl
 clv_status clvi_council_reroute(clvi_council *c, const float *route, clv_error *error)
 {
     const clvi_view to = clvi_council_route(c);
-    const size_t bytes = (size_t)c->run.part.n * expert_count(c) * sizeof *route;
+    const size_t bytes = (size_t)c->run.part.n * clvi_council_expert_count(c) * sizeof *route;
     CLV_ASSERT(c->fusion.gated && c->run.part.mode == CLVI_INFER);
     CLV_TRY(clvi_upload(c->site.device, to.buf, to.offset * 4, route, bytes, error));
     if (c->dispatch) /* others may be asked now */
@@ -545,7 +277,7 @@ bool clvi_council_experts_answer(const clvi_council *c)
     bool taught = !c->fusion.feature && c->fusion.combine != CLVI_CONCAT;
     for (size_t i = 0; i < c->fusion.term_count; i++)
         taught = taught || c->fusion.terms[i].spec->kind == CLVI_TERM_EXPERTS;
-    return taught && c->used[LOGITS];
+    return taught && c->used[CLVI_LOGITS];
 }
 
 /* ---- Kernels ---- */
@@ -558,11 +290,11 @@ static clv_status warm_expert(clvi_council *c, clvi_part *p, const clvi_part_run
     if (run->mode == CLVI_INFER || !p->trainable)
         return CLV_OK;
     clvi_plan *plan = p->ran[CLVI_TRAIN];
-    for (int role = 0; role < EXPERT_ROLES; role++) {
+    for (int role = 0; role < CLVI_EXPERT_ROLES; role++) {
         if (!c->used[role])
             continue;
-        const clvi_view grad = clvi_plan_grad(plan, place_of(c->used, role), run->n);
-        const int64_t width = bank_part(c, role, (size_t)(p - c->experts)).width;
+        const clvi_view grad = clvi_plan_grad(plan, clvi_council_place_of(c->used, role), run->n);
+        const int64_t width = clvi_council_bank_part(c, role, (size_t)(p - c->experts)).width;
         CLV_TRY(clvi_fill(c->site.device, grad.buf, grad.offset * 4, (size_t)(width * run->n) * 4,
                           0, error));
     }
@@ -571,7 +303,7 @@ static clv_status warm_expert(clvi_council *c, clvi_part *p, const clvi_part_run
 
 clv_status clvi_council_warm(clvi_council *c, const clvi_part_run *run, clv_error *error)
 {
-    for (size_t i = 0; i < expert_count(c) && c->dispatch; i++) {
+    for (size_t i = 0; i < clvi_council_expert_count(c) && c->dispatch; i++) {
         clvi_plan *const plans[] = {c->experts[i].plans[CLVI_TRAIN], c->experts[i].later};
         for (int k = 0; k < 2; k++)
             if (plans[k])
@@ -668,13 +400,14 @@ static clv_status backward_expert(clvi_council *c, size_t index, clv_error *erro
     if (!plan)
         return clear_gradients(c, p, error);
     c->seen[index] = true;
-    for (int role = 0; role < EXPERT_ROLES && expert_count(c) > 1; role++) {
+    for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++) {
         if (!c->used[role])
             continue;
-        const clvi_view to = clvi_plan_grad(plan, place_of(c->used, role), rows.n);
+        const clvi_view to = clvi_plan_grad(plan, clvi_council_place_of(c->used, role), rows.n);
         /* Features and logits may be one tensor. */
         const bool same = before.buf == to.buf && before.offset == to.offset;
-        CLV_TRY(clvi_bank_take(&c->banks[role], bank_part(c, role, index), to, rows, same, error));
+        CLV_TRY(clvi_bank_take(&c->banks[role], clvi_council_bank_part(c, role, index), to, rows,
+                               same, error));
         before = to;
     }
     return clvi_plan_backward(plan, error);
@@ -683,9 +416,9 @@ static clv_status backward_expert(clvi_council *c, size_t index, clv_error *erro
 /* A gate that sees the experts' features sends them a gradient, besides the head's. */
 static clv_status backward_gate(clvi_council *c, clv_error *error)
 {
-    const bool head = input_of(c->head.graphs[CLVI_TRAIN], "features") >= 0;
-    const clvi_view total = {c->banks[FEATURES].grads, 0}, part = {c->gate_grad, 0};
-    const int64_t elements = c->banks[FEATURES].width * c->run.part.n;
+    const bool head = clvi_council_input_of(c->head.graphs[CLVI_TRAIN], "features") >= 0;
+    const clvi_view total = {c->banks[CLVI_FEATURES].grads, 0}, part = {c->gate_grad, 0};
+    const int64_t elements = c->banks[CLVI_FEATURES].width * c->run.part.n;
     CLV_TRY(clvi_plan_backward(c->gate.plans[CLVI_TRAIN], error));
     if (!c->gate_grad)
         return CLV_OK;
@@ -700,9 +433,9 @@ clv_status clvi_council_backward(clvi_council *c, const clvi_council_seed *seed,
         return CLV_OK;
     CLV_TRY(seed_terms(c, seed, error));
     CLV_TRY(clvi_plan_backward(c->head.plans[CLVI_TRAIN], error));
-    if (gate_taught(c))
+    if (clvi_council_gate_taught(c))
         CLV_TRY(backward_gate(c, error));
-    for (size_t i = 0; i < expert_count(c); i++)
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         CLV_TRY(backward_expert(c, i, error));
     return CLV_OK;
 }
@@ -734,15 +467,15 @@ clvi_view clvi_council_route(const clvi_council *c)
 
 bool clvi_council_has_expert_logits(const clvi_council *c)
 {
-    return c->used[LOGITS];
+    return c->used[CLVI_LOGITS];
 }
 
 clvi_view clvi_council_expert_logits(const clvi_council *c)
 {
-    if (expert_count(c) > 1)
-        return (clvi_view){c->banks[LOGITS].values, 0};
-    return clvi_plan_output(c->experts[0].ran[c->run.part.mode], place_of(c->used, LOGITS),
-                            c->run.part.n);
+    if (clvi_council_expert_count(c) > 1)
+        return (clvi_view){c->banks[CLVI_LOGITS].values, 0};
+    return clvi_plan_output(c->experts[0].ran[c->run.part.mode],
+                            clvi_council_place_of(c->used, CLVI_LOGITS), c->run.part.n);
 }
 
 /* ---- Facts ---- */
@@ -761,13 +494,13 @@ bool clvi_council_trains(const clvi_council *c, size_t segment, uint32_t epoch)
 
 void clvi_council_begin_step(clvi_council *c)
 {
-    for (size_t i = 0; i < expert_count(c); i++)
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         c->seen[i] = false;
 }
 
 bool clvi_council_steps(const clvi_council *c, size_t segment)
 {
-    for (size_t i = 0; i < expert_count(c) && c->dispatch; i++) {
+    for (size_t i = 0; i < clvi_council_expert_count(c) && c->dispatch; i++) {
         const clvi_part *p = &c->experts[i];
         if (segment >= p->base && segment - p->base < p->graphs[CLVI_TRAIN]->variable_count)
             return c->seen[i];
@@ -777,7 +510,7 @@ bool clvi_council_steps(const clvi_council *c, size_t segment)
 
 size_t clvi_council_expert_count(const clvi_council *c)
 {
-    return expert_count(c);
+    return c->fusion.experts;
 }
 
 bool clvi_council_gated(const clvi_council *c)
@@ -787,14 +520,14 @@ bool clvi_council_gated(const clvi_council *c)
 
 size_t clvi_council_part_count(const clvi_council *c)
 {
-    return expert_count(c) + c->fusion.gated + 1;
+    return clvi_council_expert_count(c) + c->fusion.gated + 1;
 }
 
 const clvi_part *clvi_council_part(const clvi_council *c, size_t index)
 {
-    if (index < expert_count(c))
+    if (index < clvi_council_expert_count(c))
         return &c->experts[index];
-    return c->fusion.gated && index == expert_count(c) ? &c->gate : &c->head;
+    return c->fusion.gated && index == clvi_council_expert_count(c) ? &c->gate : &c->head;
 }
 
 uint64_t clvi_council_bytes(const clvi_council *c)
@@ -802,7 +535,7 @@ uint64_t clvi_council_bytes(const clvi_council *c)
     uint64_t sum = (c->dispatch ? clvi_dispatch_bytes(c->dispatch) : 0) +
                    (c->owners ? clvi_buf_bytes(c->owners) : 0) +
                    (c->gate_grad ? clvi_buf_bytes(c->gate_grad) : 0);
-    for (int role = 0; role < EXPERT_ROLES; role++)
+    for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
         sum += clvi_bank_bytes(&c->banks[role]);
     for (size_t i = 0; i < clvi_council_part_count(c); i++)
         sum += clvi_part_bytes(clvi_council_part(c, i));
@@ -824,7 +557,7 @@ clv_status clvi_council_watched(const clvi_council *c, bool train, const char **
 {
     /* In the order of a step: gate, experts, head; backward head, experts, gate. */
     const int mode = train ? CLVI_TRAIN : CLVI_INFER;
-    const size_t experts = expert_count(c), gated = c->fusion.gated;
+    const size_t experts = clvi_council_expert_count(c), gated = c->fusion.gated;
     const clvi_part *last = NULL;
     clvi_finding found = {0};
     for (size_t i = 0; i < clvi_council_part_count(c); i++) {

@@ -1,0 +1,50 @@
+/* What council.c and council_plan.c share. Internal to core/mixture. */
+#ifndef CLVI_COUNCIL_IMPL_H
+#define CLVI_COUNCIL_IMPL_H
+
+#include "mixture/council.h"
+#include "mixture/dispatch.h"
+
+/* What an expert or the gate may give to the head. */
+enum { CLVI_LOGITS, CLVI_FEATURES, CLVI_EXPERT_ROLES };
+extern const char *const clvi_expert_roles[CLVI_EXPERT_ROLES];
+enum { CLVI_ROUTE, CLVI_GATE_LOGITS, CLVI_LOAD_PROB, CLVI_GATE_ROLES };
+extern const char *const clvi_gate_roles[CLVI_GATE_ROLES];
+
+struct clvi_council {
+    clvi_site site;
+    clvi_fusion fusion;
+    clvi_part *experts;
+    clvi_part gate, head;
+    int64_t *feature_widths; /* [experts] */
+    clvi_bank banks[CLVI_EXPERT_ROLES];
+    bool used[CLVI_EXPERT_ROLES]; /* the head or the gate reads it */
+    bool gate_features;           /* the gate reads the experts' features, and comes after them */
+    clvi_buf *gate_grad;          /* [batch, ΣF]: of features through the gate */
+    clvi_buf *owners;
+    clvi_dispatch *dispatch;  /* of a sparse gate; NULL: every expert sees every sample */
+    bool *seen;               /* [experts]: got a sample since the step began */
+    int64_t feature_elements; /* train.cache_features: of one image; 0: not kept */
+    clvi_council_run run;     /* the last one */
+};
+
+/* Whether anything in an expert is trainable; and whether gradients go into the gate. */
+bool clvi_council_trainable(const clvi_council *council);
+bool clvi_council_gate_taught(const clvi_council *council);
+/* Whether the gate sends samples to some of the experts only. */
+bool clvi_council_sparse(const clvi_council *council);
+
+/* Columns of a role's bank, and where expert `index` stands in it. */
+int64_t clvi_council_bank_width(const clvi_council *council, int role);
+clvi_bank_part clvi_council_bank_part(const clvi_council *council, int role, size_t index);
+/* What the head is made from; points into the council. */
+clvi_head_desc clvi_council_head_desc(const clvi_council *council);
+/* Index of a graph's input, or -1. */
+int clvi_council_input_of(const clv_graph *graph, const char *role);
+/* Place of a role among the outputs that are planned. */
+size_t clvi_council_place_of(const bool *used, int role);
+/* What the head reads of the gate. The route always: it is what people ask for. The others are read
+ * by losses only. */
+void clvi_council_gate_uses(const clvi_council *council, int mode, bool used[CLVI_GATE_ROLES]);
+
+#endif

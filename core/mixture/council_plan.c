@@ -1,0 +1,249 @@
+/* Plans, memory and buffers of a council; see council.h. */
+#include "mixture/council_impl.h"
+
+#include <stdio.h>
+
+/* ---- What stands where ---- */
+
+const char *const clvi_expert_roles[CLVI_EXPERT_ROLES] = {"logits", "features"};
+const char *const clvi_gate_roles[CLVI_GATE_ROLES] = {"route", "gate_logits", "load_prob"};
+
+bool clvi_council_trainable(const clvi_council *c)
+{
+    bool any = false;
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
+        any |= c->experts[i].trainable;
+    return any;
+}
+
+bool clvi_council_gate_taught(const clvi_council *c)
+{
+    return c->gate.trainable || (c->gate_features && clvi_council_trainable(c));
+}
+
+bool clvi_council_sparse(const clvi_council *c)
+{
+    return c->fusion.gated && c->gate.graphs[CLVI_TRAIN]->route.sparse != 0;
+}
+
+int64_t clvi_council_bank_width(const clvi_council *c, int role)
+{
+    int64_t width = 0;
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
+        width += role == CLVI_LOGITS ? c->site.classes : c->feature_widths[i];
+    return width;
+}
+
+clvi_bank_part clvi_council_bank_part(const clvi_council *c, int role, size_t index)
+{
+    clvi_bank_part part = {0, c->site.classes};
+    if (role == CLVI_LOGITS) {
+        part.at = (int64_t)index * c->site.classes;
+        return part;
+    }
+    for (size_t i = 0; i < index; i++)
+        part.at += c->feature_widths[i];
+    part.width = c->feature_widths[index];
+    return part;
+}
+
+clvi_head_desc clvi_council_head_desc(const clvi_council *c)
+{
+    return (clvi_head_desc){.fusion = &c->fusion,
+                            .classes = c->site.classes,
+                            .feature_widths = c->feature_widths,
+                            .sparse = clvi_council_sparse(c)};
+}
+
+int clvi_council_input_of(const clv_graph *graph, const char *role)
+{
+    const clv_tensor tensor = clvi_graph_find_input(graph, role);
+    for (size_t i = 0; i < graph->input_count; i++)
+        if (graph->inputs[i].tensor == tensor)
+            return (int)i;
+    return -1;
+}
+
+size_t clvi_council_place_of(const bool *used, int role)
+{
+    size_t place = 0;
+    for (int i = 0; i < role; i++)
+        place += used[i];
+    return place;
+}
+
+void clvi_council_gate_uses(const clvi_council *c, int mode, bool used[CLVI_GATE_ROLES])
+{
+    for (int role = 0; role < CLVI_GATE_ROLES; role++)
+        used[role] = role == CLVI_ROUTE ||
+                     (mode == CLVI_TRAIN &&
+                      clvi_council_input_of(c->head.graphs[mode], clvi_gate_roles[role]) >= 0);
+}
+
+/* ---- Plans ---- */
+
+/* What an expert or the gate is to give, in the order of its roles: those that are used. */
+static size_t outputs_of(const clv_graph *graph, const char *const *roles, const bool *used,
+                         int count, clv_tensor *out)
+{
+    size_t n = 0;
+    for (int role = 0; role < count; role++)
+        if (used[role])
+            out[n++] = clvi_graph_find_output(graph, roles[role]);
+    return n;
+}
+
+/* Its plans where train.cache_features wants the frozen part run once. */
+static clv_status cut_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *wants,
+                             clv_error *error)
+{
+    const clvi_config *config = c->site.config;
+    if (c->site.augment->kind != CLVI_AUGMENT_NONE)
+        return clvi_config_fail(config, "train", "cache_features", error,
+                                "data.augment changes each image in each epoch, and with it the "
+                                "features; write augment = none, or cache_features = no");
+    if (clvi_council_expert_count(c) > 1)
+        return clvi_config_fail(config, "train", "cache_features", error,
+                                "features are kept for a single expert; there are %zu",
+                                clvi_council_expert_count(c));
+    return clvi_part_cut(p, &c->site, wants, &c->feature_elements, error);
+}
+
+static clv_status plan_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *base,
+                              clv_error *error)
+{
+    clvi_part_wants wants = *base;
+    clv_tensor outputs[CLVI_EXPERT_ROLES];
+    wants.outputs = outputs;
+    wants.count =
+        outputs_of(p->graphs[CLVI_TRAIN], clvi_expert_roles, c->used, CLVI_EXPERT_ROLES, outputs);
+    wants.outputs_with_grad = p->trainable ? (1u << wants.count) - 1 : 0;
+    if (c->site.train && c->site.keep_features)
+        CLV_TRY(cut_expert(c, p, &wants, error));
+    else
+        CLV_TRY(clvi_part_plan(p, &c->site, CLVI_TRAIN, &wants, error));
+    return clvi_part_plan(p, &c->site, CLVI_INFER, &wants, error);
+}
+
+static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_error *error)
+{
+    clvi_part_wants wants = *base;
+    clv_tensor outputs[CLVI_GATE_ROLES];
+    bool used[CLVI_GATE_ROLES];
+    for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++) {
+        clvi_council_gate_uses(c, mode, used);
+        wants.outputs = outputs;
+        wants.count =
+            outputs_of(c->gate.graphs[mode], clvi_gate_roles, used, CLVI_GATE_ROLES, outputs);
+        wants.outputs_with_grad = clvi_council_gate_taught(c) ? (1u << wants.count) - 1 : 0;
+        const int features = clvi_council_input_of(c->gate.graphs[mode], "features");
+        wants.inputs_with_grad = features >= 0 && clvi_council_trainable(c) ? 1u << features : 0;
+        CLV_TRY(clvi_part_plan(&c->gate, &c->site, mode, &wants, error));
+    }
+    return CLV_OK;
+}
+
+/* Terms first, then the prediction and what it costs. */
+static clv_status plan_head(clvi_council *c, const clvi_part_wants *base, clv_error *error)
+{
+    const clv_graph *g = c->head.graphs[CLVI_TRAIN];
+    clvi_part_wants wants = *base;
+    clv_tensor outputs[CLVI_MAX_TERMS + 2];
+    size_t terms = c->fusion.term_count;
+    for (size_t i = 0; i < terms; i++) {
+        char role[64];
+        snprintf(role, sizeof role, "loss.%s", c->fusion.terms[i].spec->name);
+        outputs[i] = clvi_graph_find_output(g, role);
+    }
+    outputs[terms] = clvi_graph_find_output(g, "prediction");
+    outputs[terms + 1] = clvi_graph_find_output(g, "nll");
+    wants.outputs = outputs;
+    wants.count = terms + 2;
+    wants.outputs_with_grad = (1u << terms) - 1;
+    for (size_t i = 0; i < g->input_count; i++) {
+        const char *role = g->inputs[i].desc.role;
+        bool wanted = false;
+        for (int k = 0; k < CLVI_EXPERT_ROLES; k++)
+            wanted |= clvi_council_trainable(c) && strcmp(role, clvi_expert_roles[k]) == 0;
+        for (int k = 0; k < CLVI_GATE_ROLES; k++)
+            wanted |= clvi_council_gate_taught(c) && strcmp(role, clvi_gate_roles[k]) == 0;
+        wants.inputs_with_grad |= wanted ? 1u << i : 0;
+    }
+    CLV_TRY(clvi_part_plan(&c->head, &c->site, CLVI_TRAIN, &wants, error));
+    wants.outputs = outputs + terms;
+    wants.count = 2;
+    return clvi_part_plan(&c->head, &c->site, CLVI_INFER, &wants, error);
+}
+
+static clv_status make_owners(clvi_council *c, clv_error *error)
+{
+    const clvi_head_desc desc = clvi_council_head_desc(c);
+    const size_t columns = (size_t)clvi_head_columns(&desc);
+    if (columns == 0)
+        return CLV_OK;
+    int32_t *owners = clvi_malloc(columns * sizeof *owners);
+    if (!owners)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu columns", columns);
+    clvi_head_owners(&desc, owners);
+    clv_status status =
+        clvi_buf_create(c->site.device, columns * 4, "owners of columns", &c->owners, error);
+    if (status == CLV_OK)
+        status = clvi_upload(c->site.device, c->owners, 0, owners, columns * 4, error);
+    clvi_free(owners);
+    return status;
+}
+
+static clv_status make_buffers(clvi_council *c, clv_error *error)
+{
+    const clvi_site *s = &c->site;
+    for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++)
+        if (c->used[role])
+            CLV_TRY(clvi_bank_init(&c->banks[role], s->device, clvi_council_bank_width(c, role),
+                                   s->max_batch, s->train && clvi_council_trainable(c), error));
+    if (c->gate_features && s->train && clvi_council_trainable(c))
+        CLV_TRY(clvi_buf_create(
+            s->device, (size_t)(clvi_council_bank_width(c, CLVI_FEATURES) * s->max_batch) * 4,
+            "the gate's gradient", &c->gate_grad, error));
+    if (c->dispatch)
+        CLV_TRY(clvi_dispatch_commit(c->dispatch, c->experts, error));
+    return make_owners(c, error);
+}
+
+/* The experts of a sparse gate lie in one memory: see dispatch.h. */
+static clv_status share_memory(clvi_council *c, clv_error *error)
+{
+    const int64_t most =
+        clvi_dispatch_most(&c->gate.graphs[CLVI_TRAIN]->route,
+                           (int64_t)clvi_council_expert_count(c), c->site.max_batch);
+    CLV_TRY(
+        clvi_dispatch_create(&c->site, clvi_council_expert_count(c), most, &c->dispatch, error));
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
+        c->experts[i].slabs = clvi_dispatch_slabs(c->dispatch);
+        c->experts[i].shares_slabs = true;
+    }
+    return CLV_OK;
+}
+
+clv_status clvi_council_plan(clvi_council *c, clv_error *error)
+{
+    clvi_beside *beside =
+        clvi_calloc(clvi_forms_beside_most(c->site.forms) + CLVI_EXPERT_ROLES + 1, sizeof *beside);
+    clvi_part_wants wants = {.beside = beside};
+    if (!beside)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan the mixture");
+    clvi_forms_beside(c->site.forms, beside, &wants.beside_count);
+    beside[wants.beside_count++] = (clvi_beside){"labels and ranks", 8};
+    for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
+        if (c->used[role] && clvi_council_expert_count(c) > 1)
+            beside[wants.beside_count++] = (clvi_beside){
+                "the experts' outputs", (uint64_t)clvi_council_bank_width(c, role) * 8};
+    clv_status status = clvi_council_sparse(c) ? share_memory(c, error) : CLV_OK;
+    for (size_t i = 0; i < clvi_council_expert_count(c) && status == CLV_OK; i++)
+        status = plan_expert(c, &c->experts[i], &wants, error);
+    if (status == CLV_OK && c->fusion.gated)
+        status = plan_gate(c, &wants, error);
+    if (status == CLV_OK)
+        status = plan_head(c, &wants, error);
+    clvi_free(beside);
+    return status == CLV_OK ? make_buffers(c, error) : status;
+}
