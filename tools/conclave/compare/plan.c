@@ -1,68 +1,15 @@
 /* See plan.h. */
 #include "plan.h"
 
-#include "../freeze.h"
+#include "../made_runs.h"
 
-#include "config/differences.h"
 #include "config/suite.h"
-#include "mixture/input_form.h"
 #include "train/run_dir.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { MOST_SEEDS = 100, MOST_POINTS = 10000 };
-
-/* ---- Equal configurations ---- */
-
-typedef struct sameness {
-    bool seed, same, seconds;
-} sameness;
-
-/* Paths of one place are the same. */
-static bool same_place(const char *a, const char *b)
-{
-    char x[PATH_MAX], y[PATH_MAX];
-    return realpath(a, x) != NULL && realpath(b, y) != NULL && strcmp(x, y) == 0;
-}
-
-/* A clvi_config_difference. */
-static clv_status judge(void *user, const char *section, const char *key, const char *was,
-                        const char *is, clv_error *error)
-{
-    static const char *const free_keys[] = {"run.name",       "run.output",
-                                            "run.base",       "data.workers",
-                                            "data.cache",     "train.checkpoint_every",
-                                            "train.log_every"};
-    sameness *s = user;
-    char name[128];
-    (void)error;
-    snprintf(name, sizeof name, "%s.%s", section, key);
-    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
-        if (strcmp(name, free_keys[i]) == 0)
-            return CLV_OK;
-    if (!s->seed && strcmp(name, "run.seed") == 0)
-        return CLV_OK;
-    if (strncmp(name, "data.", 5) == 0 && strcmp(key, "path") == 0 && was != NULL && is != NULL &&
-        same_place(was, is))
-        return CLV_OK;
-    if (strcmp(name, "train.max_seconds") == 0)
-        s->seconds = true;
-    else
-        s->same = false;
-    return CLV_OK;
-}
-
-clv_status plan_same(const clvi_config *a, const clvi_config *b, bool seed, bool *same,
-                     bool *seconds, clv_error *error)
-{
-    sameness s = {.seed = seed, .same = true};
-    CLV_TRY(clvi_config_differences(a, b, judge, &s, error));
-    *same = s.same && !s.seconds;
-    *seconds = s.same && s.seconds;
-    return CLV_OK;
-}
 
 /* ---- Models ---- */
 
@@ -127,23 +74,24 @@ static clv_status add_named_run(plan *p, const char *folder, clv_error *error)
         return no_memory(error);
     }
     const clvi_config_source source = {.name = path};
-    clv_status status = clvi_config_load(&source, &run.config, error);
+    clv_status status = clvi_config_load(&source, &run.recipe.config, error);
     clvi_free(path);
     CLV_TRY(status);
     clvi_comparison *c = p->comparison;
-    const int64_t seed = clvi_config_int(run.config, "run", "seed");
+    const int64_t seed = clvi_config_int(run.recipe.config, "run", "seed");
     bool same = false, seconds, again = false;
     for (size_t i = 0; i < p->count && !same && status == CLV_OK; i++) {
         if (p->runs[i].given == NULL)
             continue;
-        status = plan_same(p->runs[i].config, run.config, false, &same, &seconds, error);
+        status = cli_same_training(p->runs[i].recipe.config, run.recipe.config, false, &same,
+                                   &seconds, error);
         run.contestant = p->runs[i].contestant;
     }
     if (status == CLV_OK && !same) {
         run.contestant = c->count;
-        const char *name = clvi_config_name(run.config);
+        const char *name = clvi_config_name(run.recipe.config);
         status = add_contestant(p, is_taken(c, name) ? run.given : name,
-                                clvi_config_expert_count(run.config), 1, error);
+                                clvi_config_expert_count(run.recipe.config), 1, error);
     } else if (status == CLV_OK) {
         clvi_contestant *model = &c->contestants[run.contestant];
         for (size_t i = 0; i < model->run_count; i++)
@@ -161,7 +109,7 @@ static clv_status add_named_run(plan *p, const char *folder, clv_error *error)
         status = add_run(p, &run, error);
     }
     if (status != CLV_OK || again)
-        clvi_config_destroy(run.config);
+        clvi_config_destroy(run.recipe.config);
     if (status == CLV_OK && again)
         clvi_log(CLVI_LOG_WARN, "%s is left out: it is the same as another one, seed included",
                  folder);
@@ -225,20 +173,9 @@ static clv_status load(plan *p, clvi_plugins *plugins, plan_run *run, const char
     list[n++] = clvi_arena_printf(p->arena, "run.output=%s", p->output);
     if (list[n - 1] == NULL || list[n - 2] == NULL || list[n - 3] == NULL)
         return no_memory(error);
-    run->overrides = list;
-    run->override_count = n;
-    clvi_text report = {0};
-    const clvi_config_source source = {
-        .name = run->source, .overrides = list, .override_count = n, .report = &report};
-    clv_status status = clvi_config_load(&source, &run->config, error);
-    clvi_text_fini(&report);
-    if (status == CLV_OK)
-        status = cli_freeze_config(run->config, plugins, error);
-    /* As training does when it has begun. */
-    for (size_t i = 0; status == CLV_OK && i < clvi_config_expert_count(run->config); i++)
-        status =
-            clvi_input_form_settle(run->config, clvi_config_expert_section(run->config, i), error);
-    return status;
+    run->recipe.overrides = list;
+    run->recipe.override_count = n;
+    return cli_recipe_load(&run->recipe, plugins, error);
 }
 
 /* "NAME lr=0.01 batch=64": a point of the grid. */
@@ -268,14 +205,17 @@ static clv_status add_model(plan *p, clvi_plugins *plugins, const char *path, co
     for (int64_t s = 0; s < v->seeds && status == CLV_OK; s++) {
         plan_run run = {.contestant = contestant,
                         .run = (size_t)s,
-                        .source = clvi_arena_strdup(p->arena, path)};
+                        .recipe = {.name = clvi_arena_strdup(
+                                       p->arena, p->comparison->contestants[contestant].name),
+                                   .source = clvi_arena_strdup(p->arena, path)}};
         p->comparison->contestants[contestant].runs[s].seed = first + s;
-        status = run.source != NULL ? load(p, plugins, &run, name, v, first + s, error)
-                                    : no_memory(error);
+        status = run.recipe.name != NULL && run.recipe.source != NULL
+                     ? load(p, plugins, &run, name, v, first + s, error)
+                     : no_memory(error);
         if (status == CLV_OK)
             status = add_run(p, &run, error);
         if (status != CLV_OK)
-            clvi_config_destroy(run.config);
+            clvi_config_destroy(run.recipe.config);
     }
     return status;
 }
@@ -496,7 +436,7 @@ clv_status plan_make(const cli_args *args, clvi_plugins *plugins, clvi_compariso
 void plan_fini(plan *p)
 {
     for (size_t i = 0; i < p->count; i++)
-        clvi_config_destroy(p->runs[i].config);
+        clvi_config_destroy(p->runs[i].recipe.config);
     clvi_free(p->runs);
     clvi_arena_destroy(p->arena);
     *p = (plan){0};

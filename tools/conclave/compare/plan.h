@@ -4,18 +4,16 @@
 #define CONCLAVE_COMPARE_PLAN_H
 
 #include "../config_args.h"
+#include "../obtain.h"
 #include "../session.h"
 
 #include "report/comparison.h"
 
 /* One run that is wanted. */
 typedef struct plan_run {
-    size_t contestant, run;       /* comparison->contestants[contestant].runs[run] */
-    clvi_config *config;          /* resolved and frozen, as it is or shall be trained */
-    const char *given;            /* folder of a run that was named; NULL: it is found or trained */
-    const char *source;           /* path of the configuration */
-    const char *const *overrides; /* "section.key=value", for `conclave train` */
-    size_t override_count;
+    size_t contestant, run; /* comparison->contestants[contestant].runs[run] */
+    const char *given;      /* folder of a run that was named; NULL: it is found or trained */
+    cli_recipe recipe;      /* of a run that was named, its configuration only */
 } plan_run;
 
 typedef struct plan {
@@ -33,10 +31,5 @@ typedef struct plan {
 clv_status plan_make(const cli_args *args, clvi_plugins *plugins, clvi_comparison *comparison,
                      plan *out, clv_error *error) CLV_MUST_CHECK;
 void plan_fini(plan *plan);
-
-/* Whether two configurations mean the same training. seed: run.seed counts too. *seconds: they
- * differ in train.max_seconds, and if so nowhere else. Errors: CLV_E_MEMORY. */
-clv_status plan_same(const clvi_config *a, const clvi_config *b, bool seed, bool *same,
-                     bool *seconds, clv_error *error) CLV_MUST_CHECK;
 
 #endif

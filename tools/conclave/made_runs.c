@@ -1,0 +1,155 @@
+/* See made_runs.h. */
+#include "made_runs.h"
+
+#include "base/process.h"
+#include "config/differences.h"
+#include "train/run_dir.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- Equal configurations ---- */
+
+typedef struct sameness {
+    bool seed, same, seconds;
+} sameness;
+
+/* Paths of one place are the same. */
+static bool same_place(const char *a, const char *b)
+{
+    char x[PATH_MAX], y[PATH_MAX];
+    return realpath(a, x) != NULL && realpath(b, y) != NULL && strcmp(x, y) == 0;
+}
+
+/* A clvi_config_difference. */
+static clv_status judge(void *user, const char *section, const char *key, const char *was,
+                        const char *is, clv_error *error)
+{
+    static const char *const free_keys[] = {"run.name",       "run.output",
+                                            "run.base",       "data.workers",
+                                            "data.cache",     "train.checkpoint_every",
+                                            "train.log_every"};
+    sameness *s = user;
+    char name[128];
+    (void)error;
+    snprintf(name, sizeof name, "%s.%s", section, key);
+    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
+        if (strcmp(name, free_keys[i]) == 0)
+            return CLV_OK;
+    if (!s->seed && strcmp(name, "run.seed") == 0)
+        return CLV_OK;
+    if (strncmp(name, "data.", 5) == 0 && strcmp(key, "path") == 0 && was != NULL && is != NULL &&
+        same_place(was, is))
+        return CLV_OK;
+    if (strcmp(name, "train.max_seconds") == 0)
+        s->seconds = true;
+    else
+        s->same = false;
+    return CLV_OK;
+}
+
+clv_status cli_same_training(const clvi_config *a, const clvi_config *b, bool seed, bool *same,
+                             bool *seconds, clv_error *error)
+{
+    sameness s = {.seed = seed, .same = true};
+    CLV_TRY(clvi_config_differences(a, b, judge, &s, error));
+    *same = s.same && !s.seconds;
+    *seconds = s.same && s.seconds;
+    return CLV_OK;
+}
+
+/* ---- Runs that there are ---- */
+
+void cli_made_runs_fini(cli_made_runs *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        clvi_free(c->items[i].path);
+        clvi_config_destroy(c->items[i].config);
+    }
+    clvi_free(c->items);
+    *c = (cli_made_runs){0};
+}
+
+static clv_status no_memory(clv_error *error)
+{
+    return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: the runs there are");
+}
+
+static clv_status read_run(const char *output, const char *name, cli_made_run *out,
+                           clv_error *error)
+{
+    clv_error none = CLV_ERROR_INIT;
+    out->path = clvi_path_join(output, name);
+    char *path = out->path != NULL ? clvi_path_join(out->path, CLVI_RUN_CONFIG) : NULL;
+    if (path == NULL)
+        return no_memory(error);
+    const clvi_config_source source = {.name = path};
+    if (clvi_config_load(&source, &out->config, &none) != CLV_OK)
+        out->config = NULL;
+    clvi_free(path);
+    return CLV_OK;
+}
+
+clv_status cli_made_runs_list(const char *output, cli_made_runs *out, clv_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    cli_made_runs c = {0};
+    CLV_TRY(clvi_run_list(output, &names, &count, error));
+    c.items = clvi_calloc(count + 1, sizeof *c.items);
+    clv_status status = c.items != NULL ? CLV_OK : no_memory(error);
+    for (size_t i = 0; i < count && status == CLV_OK; i++)
+        status = read_run(output, names[i], &c.items[c.count++], error);
+    clvi_names_free(names, count);
+    if (status != CLV_OK) {
+        cli_made_runs_fini(&c);
+        return status;
+    }
+    *out = c;
+    return CLV_OK;
+}
+
+static bool holds(const char *folder, const char *name)
+{
+    char *path = clvi_path_join(folder, name);
+    const bool found = path != NULL && clvi_is_file(path);
+    clvi_free(path);
+    return found;
+}
+
+/* A limit changes nothing for a training that ended by itself before it. */
+static bool within_limit(const clvi_run_record *record, const clvi_config *wanted)
+{
+    const double limit = clvi_config_real(wanted, "train", "max_seconds");
+    return !json_is_true(json_object_get(record->summary, "stopped_early")) &&
+           (limit == 0 || record->seconds <= limit);
+}
+
+clv_status cli_made_runs_find(const cli_made_runs *c, const clvi_config *wanted,
+                              clvi_run_record *record, const char **begun, clv_error *error)
+{
+    *begun = NULL;
+    for (size_t i = 0; i < c->count; i++) {
+        bool same = false, seconds = false;
+        clv_error fault = CLV_ERROR_INIT;
+        if (c->items[i].config == NULL)
+            continue;
+        CLV_TRY(cli_same_training(c->items[i].config, wanted, true, &same, &seconds, error));
+        if (!same && !seconds)
+            continue;
+        if (holds(c->items[i].path, CLVI_RUN_SUMMARY)) {
+            if (clvi_run_record_read(c->items[i].path, record, &fault) != CLV_OK) {
+                clvi_log(CLVI_LOG_WARN, "%s is passed over: %s", c->items[i].path, fault.message);
+            } else if (same || within_limit(record, wanted)) {
+                *begun = c->items[i].path;
+                return CLV_OK;
+            } else {
+                clvi_run_record_fini(record);
+            }
+        } else if (same && holds(c->items[i].path, CLVI_RUN_LAST)) {
+            *begun = c->items[i].path;
+        }
+    }
+    return CLV_OK;
+}
