@@ -100,6 +100,7 @@ static clv_status build_head(clvi_council *c, clv_error *error)
     for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
         c->used[role] = clvi_graph_find_input(graph, clvi_expert_roles[role]) != CLV_NO_TENSOR;
     c->used[CLVI_FEATURES] |= c->gate_features;
+    memcpy(c->given, c->used, sizeof c->given);
     return CLV_OK;
 }
 
@@ -143,17 +144,16 @@ static clvi_bank_rows rows_of(const clvi_council *c, size_t index)
     return (clvi_bank_rows){c->run.part.n, {NULL, 0}};
 }
 
-/* What an expert wrote, into the banks. */
-static clv_status bank_expert(const clvi_council *c, size_t index, const clvi_council_run *run,
-                              clv_error *error)
+clv_status clvi_council_bank(const clvi_council *c, size_t index, int mode, clvi_bank_rows rows,
+                             clv_error *error)
 {
-    const clvi_plan *plan = c->experts[index].ran[run->part.mode];
-    const clvi_bank_rows rows = rows_of(c, index);
+    const clvi_plan *plan = c->experts[index].ran[mode];
     for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++)
-        if (c->used[role])
-            CLV_TRY(clvi_bank_put(
-                &c->banks[role], clvi_council_bank_part(c, role, index),
-                clvi_plan_output(plan, clvi_council_place_of(c->used, role), rows.n), rows, error));
+        if (c->given[role])
+            CLV_TRY(
+                clvi_bank_put(&c->banks[role], clvi_council_bank_part(c, role, index),
+                              clvi_plan_output(plan, clvi_council_place_of(c->given, role), rows.n),
+                              rows, error));
     return CLV_OK;
 }
 
@@ -238,11 +238,15 @@ static clv_status forward_expert(clvi_council *c, size_t index, const clvi_counc
     if (c->dispatch)
         CLV_TRY(clvi_dispatch_feed(c->dispatch, c->experts, index, &own, error));
     CLV_TRY(clvi_part_forward(p, &c->site, &own, error));
-    return bank_expert(c, index, run, error);
+    return clvi_council_bank(c, index, own.mode, rows_of(c, index), error);
 }
 
 static clv_status forward_experts(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
+    if (c->keeps_experts && run->part.features) {
+        clvi_council_pass_experts(c, run);
+        return CLV_OK;
+    }
     if (c->dispatch)
         CLV_TRY(route_samples(c, run, error));
     for (size_t i = 0; i < clvi_council_expert_count(c); i++)
@@ -311,25 +315,6 @@ clv_status clvi_council_warm(clvi_council *c, const clvi_part_run *run, clv_erro
         CLV_TRY(warm_expert(c, &c->experts[i], run, error));
     }
     return CLV_OK;
-}
-
-/* ---- Features that are kept ---- */
-
-int64_t clvi_council_feature_elements(const clvi_council *c)
-{
-    return c->feature_elements;
-}
-
-clv_status clvi_council_compute_features(clvi_council *c, int64_t n, float *out, clv_error *error)
-{
-    const clvi_part *p = &c->experts[0];
-    return clvi_frozen_compute(p->frozen, n, clvi_forms_view(c->site.forms, p->form), out, error);
-}
-
-clv_status clvi_council_put_features(clvi_council *c, int64_t n, const float *features,
-                                     clv_error *error)
-{
-    return clvi_frozen_put(c->experts[0].frozen, n, features, error);
 }
 
 /* ---- Backward ---- */

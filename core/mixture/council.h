@@ -41,14 +41,6 @@ typedef struct clvi_council_seed {
     double batch;            /* share times the sum of the classes' weights: of a balance term */
     clvi_buf *class_weights; /* [classes]; NULL: all 1 */
 } clvi_council_seed;
-/* train.cache_features: elements of the features that are kept of one image, 0: none. What clvi_
- * frozen_compute and clvi_frozen_put do, of the one expert. */
-int64_t clvi_council_feature_elements(const clvi_council *council);
-clv_status clvi_council_compute_features(clvi_council *council, int64_t n, float *out,
-                                         clv_error *error) CLV_MUST_CHECK;
-clv_status clvi_council_put_features(clvi_council *council, int64_t n, const float *features,
-                                     clv_error *error) CLV_MUST_CHECK;
-
 /* Backward of the last forward in training: gradients of all terms, each times its weight, lie in
  * the store. Enqueues only. */
 clv_status clvi_council_backward(clvi_council *council, const clvi_council_seed *seed,

@@ -1,9 +1,10 @@
-/* What council.c and council_plan.c share. Internal to core/mixture. */
+/* What council.c, council_plan.c and kept.c share. Internal to core/mixture. */
 #ifndef CLVI_COUNCIL_IMPL_H
 #define CLVI_COUNCIL_IMPL_H
 
 #include "mixture/council.h"
 #include "mixture/dispatch.h"
+#include "mixture/kept.h"
 
 /* What an expert or the gate may give to the head. */
 enum { CLVI_LOGITS, CLVI_FEATURES, CLVI_EXPERT_ROLES };
@@ -18,14 +19,16 @@ struct clvi_council {
     clvi_part gate, head;
     int64_t *feature_widths; /* [experts] */
     clvi_bank banks[CLVI_EXPERT_ROLES];
-    bool used[CLVI_EXPERT_ROLES]; /* the head or the gate reads it */
-    bool gate_features;           /* the gate reads the experts' features, and comes after them */
-    clvi_buf *gate_grad;          /* [batch, ΣF]: of features through the gate */
+    bool used[CLVI_EXPERT_ROLES];  /* the head or the gate reads it */
+    bool given[CLVI_EXPERT_ROLES]; /* experts give it: what is used, or kept for others (kept.h) */
+    bool gate_features;            /* the gate reads the experts' features, and comes after them */
+    clvi_buf *gate_grad;           /* [batch, ΣF]: of features through the gate */
     clvi_buf *owners;
-    clvi_dispatch *dispatch;  /* of a sparse gate; NULL: every expert sees every sample */
-    bool *seen;               /* [experts]: got a sample since the step began */
-    int64_t feature_elements; /* train.cache_features: of one image; 0: not kept */
-    clvi_council_run run;     /* the last one */
+    clvi_dispatch *dispatch; /* of a sparse gate; NULL: every expert sees every sample */
+    bool *seen;              /* [experts]: got a sample since the step began */
+    int64_t cut_elements; /* train.cache_features of one expert's part: of an image; 0: not kept */
+    bool keeps_experts;   /* train.cache_features of experts that are frozen as a whole */
+    clvi_council_run run; /* the last one */
 };
 
 /* Whether anything in an expert is trainable; and whether gradients go into the gate. */
@@ -37,6 +40,11 @@ bool clvi_council_sparse(const clvi_council *council);
 /* Columns of a role's bank, and where expert `index` stands in it. */
 int64_t clvi_council_bank_width(const clvi_council *council, int role);
 clvi_bank_part clvi_council_bank_part(const clvi_council *council, int role, size_t index);
+/* What expert `index` wrote when it last ran in this mode, into the banks. */
+clv_status clvi_council_bank(const clvi_council *council, size_t index, int mode,
+                             clvi_bank_rows rows, clv_error *error) CLV_MUST_CHECK;
+/* In the place of the experts, whose outputs were put into the banks (kept.h). */
+void clvi_council_pass_experts(clvi_council *council, const clvi_council_run *run);
 /* What the head is made from; points into the council. */
 clvi_head_desc clvi_council_head_desc(const clvi_council *council);
 /* Index of a graph's input, or -1. */

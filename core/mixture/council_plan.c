@@ -93,20 +93,16 @@ static size_t outputs_of(const clv_graph *graph, const char *const *roles, const
     return n;
 }
 
-/* Its plans where train.cache_features wants the frozen part run once. */
-static clv_status cut_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *wants,
-                             clv_error *error)
+/* What train.cache_features asks for, before the plans are made. */
+static clv_status keep_features(clvi_council *c, clv_error *error)
 {
-    const clvi_config *config = c->site.config;
+    if (!c->site.train || !c->site.keep_features)
+        return CLV_OK;
     if (c->site.augment->kind != CLVI_AUGMENT_NONE)
-        return clvi_config_fail(config, "train", "cache_features", error,
+        return clvi_config_fail(c->site.config, "train", "cache_features", error,
                                 "data.augment changes each image in each epoch, and with it the "
                                 "features; write augment = none, or cache_features = no");
-    if (clvi_council_expert_count(c) > 1)
-        return clvi_config_fail(config, "train", "cache_features", error,
-                                "features are kept for a single expert; there are %zu",
-                                clvi_council_expert_count(c));
-    return clvi_part_cut(p, &c->site, wants, &c->feature_elements, error);
+    return clvi_council_expert_count(c) > 1 ? clvi_council_keep_experts(c, error) : CLV_OK;
 }
 
 static clv_status plan_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *base,
@@ -116,11 +112,11 @@ static clv_status plan_expert(clvi_council *c, clvi_part *p, const clvi_part_wan
     clv_tensor outputs[CLVI_EXPERT_ROLES];
     wants.outputs = outputs;
     wants.count =
-        outputs_of(p->graphs[CLVI_TRAIN], clvi_expert_roles, c->used, CLVI_EXPERT_ROLES, outputs);
+        outputs_of(p->graphs[CLVI_TRAIN], clvi_expert_roles, c->given, CLVI_EXPERT_ROLES, outputs);
     wants.outputs_with_grad = p->trainable ? (1u << wants.count) - 1 : 0;
-    if (c->site.train && c->site.keep_features)
-        CLV_TRY(cut_expert(c, p, &wants, error));
-    else
+    if (c->site.train && c->site.keep_features && !c->keeps_experts)
+        CLV_TRY(clvi_part_cut(p, &c->site, &wants, &c->cut_elements, error));
+    else if (!c->keeps_experts)
         CLV_TRY(clvi_part_plan(p, &c->site, CLVI_TRAIN, &wants, error));
     return clvi_part_plan(p, &c->site, CLVI_INFER, &wants, error);
 }
@@ -197,7 +193,7 @@ static clv_status make_buffers(clvi_council *c, clv_error *error)
 {
     const clvi_site *s = &c->site;
     for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++)
-        if (c->used[role])
+        if (c->given[role])
             CLV_TRY(clvi_bank_init(&c->banks[role], s->device, clvi_council_bank_width(c, role),
                                    s->max_batch, s->train && clvi_council_trainable(c), error));
     if (c->gate_features && s->train && clvi_council_trainable(c))
@@ -226,6 +222,7 @@ static clv_status share_memory(clvi_council *c, clv_error *error)
 
 clv_status clvi_council_plan(clvi_council *c, clv_error *error)
 {
+    CLV_TRY(keep_features(c, error));
     clvi_beside *beside =
         clvi_calloc(clvi_forms_beside_most(c->site.forms) + CLVI_EXPERT_ROLES + 1, sizeof *beside);
     clvi_part_wants wants = {.beside = beside};
@@ -234,7 +231,7 @@ clv_status clvi_council_plan(clvi_council *c, clv_error *error)
     clvi_forms_beside(c->site.forms, beside, &wants.beside_count);
     beside[wants.beside_count++] = (clvi_beside){"labels and ranks", 8};
     for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
-        if (c->used[role] && clvi_council_expert_count(c) > 1)
+        if (c->given[role] && clvi_council_expert_count(c) > 1)
             beside[wants.beside_count++] = (clvi_beside){
                 "the experts' outputs", (uint64_t)clvi_council_bank_width(c, role) * 8};
     clv_status status = clvi_council_sparse(c) ? share_memory(c, error) : CLV_OK;

@@ -191,6 +191,13 @@ clv_status clvi_dispatch_route(clvi_dispatch *d, const clvi_part *experts, clvi_
     return CLV_OK;
 }
 
+void clvi_dispatch_assume(clvi_dispatch *d, clvi_view route, int64_t n)
+{
+    memset(d->count, 0, d->experts * sizeof *d->count);
+    d->route = route;
+    d->n = n;
+}
+
 int64_t clvi_dispatch_count(const clvi_dispatch *d, size_t expert)
 {
     return d->count[expert];

@@ -27,6 +27,10 @@ clv_status clvi_dispatch_commit(clvi_dispatch *dispatch, const clvi_part *expert
  * than the gate declared. */
 clv_status clvi_dispatch_route(clvi_dispatch *dispatch, const clvi_part *experts, clvi_view route,
                                const clvi_part_run *run, clv_error *error) CLV_MUST_CHECK;
+/* A route of n samples whose experts are not run: nobody is sent anything, clvi_dispatch_mask
+ * works.
+ */
+void clvi_dispatch_assume(clvi_dispatch *dispatch, clvi_view route, int64_t n);
 /* Samples of an expert in the last route. */
 int64_t clvi_dispatch_count(const clvi_dispatch *dispatch, size_t expert);
 /* Its rows of a bank. */

@@ -116,7 +116,7 @@ static clv_status keras_form(const clvi_config *config, const char *section,
                             (double)variance[2]);
 }
 
-/* What the expert of that name had in a checkpoint. */
+/* What the expert of that name, or the only one, had in a checkpoint. */
 static clv_status checkpoint_form(const clvi_weights *file, const char *section, const char **out,
                                   clv_error *error)
 {
@@ -125,9 +125,11 @@ static clv_status checkpoint_form(const clvi_weights *file, const char *section,
         .name = clvi_weights_path(file), .text = text, .text_bytes = strlen(text)};
     clvi_config *config = NULL;
     CLV_TRY(clvi_config_load(&source, &config, error));
-    for (size_t i = 0; i < clvi_config_expert_count(config); i++)
-        if (strcmp(clvi_config_expert_section(config, i), section) == 0) {
-            const struct known *k = find(clvi_config_text(config, section, key));
+    const size_t experts = clvi_config_expert_count(config);
+    for (size_t i = 0; i < experts; i++)
+        if (experts == 1 || strcmp(clvi_config_expert_section(config, i), section) == 0) {
+            const char *theirs = clvi_config_expert_section(config, i);
+            const struct known *k = find(clvi_config_text(config, theirs, key));
             *out = k ? k->name : "plugin";
         }
     clvi_config_destroy(config);

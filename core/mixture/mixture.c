@@ -164,7 +164,9 @@ static clv_status feed(clvi_mixture *m, const clvi_mixture_batch *b, const clvi_
     if (b->labels)
         CLV_TRY(clvi_upload(m->desc.device, m->labels, 0, b->labels, (size_t)b->n * 4, error));
     if (b->features)
-        return clvi_council_put_features(m->council, b->n, b->features, error);
+        CLV_TRY(clvi_council_put_kept(m->council, b->n, b->features, error));
+    if (b->features && !clvi_mixture_kept(m).with_image)
+        return CLV_OK;
     return clvi_forms_feed(m->forms, b->n, b->pixels, b->epoch, augment, error);
 }
 
@@ -197,7 +199,7 @@ double clvi_mixture_weight(const clvi_mixture *m, const int32_t *labels, int64_t
 clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
 {
     CLV_ASSERT(m->desc.train && batch->labels);
-    CLV_ASSERT((batch->features != NULL) == (clvi_mixture_feature_elements(m) > 0));
+    CLV_ASSERT((batch->features != NULL) == (clvi_mixture_kept(m).count > 0));
     CLV_TRY(forward(m, CLVI_TRAIN, batch, &m->augment, error));
     const double weight = clvi_mixture_weight(m, batch->labels, batch->n);
     clvi_council_seed seed = {.share = batch->share, .class_weights = m->class_weights_buf};
@@ -215,13 +217,13 @@ clv_status clvi_mixture_infer(clvi_mixture *m, const clvi_mixture_batch *batch, 
     return CLV_OK;
 }
 
-clv_status clvi_mixture_features(clvi_mixture *m, const clvi_mixture_batch *batch, float *out,
-                                 clv_error *error)
+clv_status clvi_mixture_features(clvi_mixture *m, const clvi_mixture_batch *batch,
+                                 const bool *wanted, float *out, clv_error *error)
 {
     const clvi_augment none = {.kind = CLVI_AUGMENT_NONE};
-    CLV_ASSERT(clvi_mixture_feature_elements(m) > 0 && batch->features == NULL);
+    CLV_ASSERT(clvi_mixture_kept(m).count > 0 && batch->features == NULL);
     CLV_TRY(feed(m, batch, &none, error));
-    return clvi_council_compute_features(m->council, batch->n, out, error);
+    return clvi_council_compute_kept(m->council, batch->n, wanted, out, error);
 }
 
 static clv_status download(const clvi_mixture *m, clvi_view from, size_t each, float *out,
@@ -312,15 +314,22 @@ static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *fe
                                 clv_error *error)
 {
     clvi_part_run run = {.mode = CLVI_INFER, .n = b.n};
-    CLV_TRY(clvi_mixture_infer(m, &b, error));
-    CLV_TRY(clvi_council_warm(m->council, &run, error));
+    const clvi_kept kept = clvi_mixture_kept(m);
+    /* Experts that are kept run once, if at all: when their outputs are made. */
+    if (!kept.experts) {
+        CLV_TRY(clvi_mixture_infer(m, &b, error));
+        CLV_TRY(clvi_council_warm(m->council, &run, error));
+    }
     if (!m->desc.train)
         return CLV_OK;
-    if (clvi_mixture_feature_elements(m) > 0) {
-        CLV_TRY(clvi_mixture_features(m, &b, features, error));
+    if (kept.count > 0) {
+        if (!kept.experts)
+            CLV_TRY(clvi_mixture_features(m, &b, NULL, features, error));
         b.features = features;
         CLV_TRY(clvi_mixture_infer(m, &b, error));
     }
+    if (kept.experts)
+        return clvi_mixture_step(m, &b, error);
     run.mode = CLVI_TRAIN;
     CLV_TRY(clvi_mixture_step(m, &b, error));
     CLV_TRY(clvi_council_warm(m->council, &run, error));
@@ -336,7 +345,7 @@ static clv_status run_black(clvi_mixture *m, clv_error *error)
 {
     const size_t batch = (size_t)m->desc.max_batch;
     const size_t pixels = (size_t)m->desc.height * (size_t)m->desc.width * (size_t)m->desc.channels;
-    const size_t elements = (size_t)clvi_mixture_feature_elements(m);
+    const size_t elements = (size_t)clvi_mixture_kept(m).used;
     uint8_t *black = clvi_calloc(batch, pixels);
     int32_t *labels = clvi_calloc(batch, sizeof *labels);
     float *features = clvi_calloc(batch, (elements + 1) * sizeof *features);
@@ -369,9 +378,14 @@ clvi_store *clvi_mixture_store(clvi_mixture *m)
     return m->store;
 }
 
-int64_t clvi_mixture_feature_elements(const clvi_mixture *m)
+clvi_kept clvi_mixture_kept(const clvi_mixture *m)
 {
-    return clvi_council_feature_elements(m->council);
+    return clvi_council_kept(m->council);
+}
+
+clvi_kept_columns clvi_mixture_kept_columns(const clvi_mixture *m, size_t block, size_t expert)
+{
+    return clvi_council_kept_columns(m->council, block, expert);
 }
 
 size_t clvi_mixture_expert_count(const clvi_mixture *m)

@@ -5,6 +5,7 @@
 
 #include "config/config.h"
 #include "graph/finite.h"
+#include "mixture/kept.h"
 #include "mixture/metrics.h"
 #include "plugin/plugin_host.h"
 
@@ -36,7 +37,8 @@ void clvi_mixture_destroy(clvi_mixture *mixture); /* NULL allowed */
 typedef struct clvi_mixture_batch {
     int64_t n;             /* 1 … max_batch */
     const uint8_t *pixels; /* [n, height, width, channels] */
-    /* [n, clvi_mixture_feature_elements] of these images, in place of the pixels; NULL: none */
+    /* the blocks of clvi_mixture_kept that are used, of these images, in place of the pixels, which
+     * are read where its with_image says so; NULL: none */
     const float *features;
     const int32_t *labels; /* [n] in 0 … classes - 1; NULL: no loss (inference only) */
     const uint32_t *ids;   /* [n] names of the samples' random numbers; NULL: all 0 */
@@ -55,12 +57,14 @@ double clvi_mixture_weight(const clvi_mixture *mixture, const int32_t *labels, i
  */
 clv_status clvi_mixture_infer(clvi_mixture *mixture, const clvi_mixture_batch *batch,
                               clv_error *error) CLV_MUST_CHECK;
-/* train.cache_features: elements of the features that the frozen part makes of one image, which
- * steps then take in place of pixels, and inference may; 0: nothing is kept. */
-int64_t clvi_mixture_feature_elements(const clvi_mixture *mixture);
-/* The features of a batch of pixels, without augmentation. Waits. */
-clv_status clvi_mixture_features(clvi_mixture *mixture, const clvi_mixture_batch *batch, float *out,
-                                 clv_error *error) CLV_MUST_CHECK;
+/* train.cache_features: what is kept of an image. Steps then take the features, its blocks that are
+ * used, in place of pixels (or beside them), and inference may. */
+clvi_kept clvi_mixture_kept(const clvi_mixture *mixture);
+clvi_kept_columns clvi_mixture_kept_columns(const clvi_mixture *mixture, size_t block,
+                                            size_t expert);
+/* All blocks of a batch of pixels, without augmentation. wanted [experts]: whose columns. Waits. */
+clv_status clvi_mixture_features(clvi_mixture *mixture, const clvi_mixture_batch *batch,
+                                 const bool *wanted, float *out, clv_error *error) CLV_MUST_CHECK;
 /* The prediction of the last infer as logits, [n, classes]: of probabilities that were fused, their
  * logs. Waits. */
 clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;

@@ -89,7 +89,9 @@ static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
     /* From features, validation costs less than so many steps; making them is paid once. */
     const double batches = ceil((double)t->val_count / (double)t->batch);
     const double val = t->features ? batches * step : (double)t->val_count * image;
-    const double making = t->features ? (double)(t->train_count + t->val_count) * image : 0;
+    const bool whole = clvi_mixture_kept(t->mixture).experts; /* of all splits, used at the end */
+    const double making =
+        t->features && !whole ? (double)(t->train_count + t->val_count) * image : 0;
     out->epoch_seconds = (double)t->steps_per_epoch * step + val;
     out->seconds = (double)t->epochs * out->epoch_seconds + rest + making;
     out->images_per_second = step > 0 ? (double)out->step_images / step : 0;

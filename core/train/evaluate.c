@@ -1,3 +1,4 @@
+#include "train/features.h"
 #include "train/train.h"
 
 #include "base/clock.h"
@@ -34,7 +35,11 @@ static clv_status run(const clvi_evaluate_desc *desc, clvi_loader *loader, float
         CLV_TRY(clvi_loader_next(loader, &b, error));
         if (b.count == 0)
             return CLV_OK;
-        const clvi_mixture_batch batch = {.n = (int64_t)b.count, .pixels = b.pixels, .ids = b.ids};
+        const clvi_mixture_batch batch = {.n = (int64_t)b.count,
+                                          .pixels = b.pixels,
+                                          .features =
+                                              clvi_features_of(desc->features, desc->split, &b),
+                                          .ids = b.ids};
         CLV_TRY(clvi_mixture_infer(desc->mixture, &batch, error));
         CLV_TRY(clvi_mixture_logits(desc->mixture, logits, error));
         if (scores)
@@ -63,6 +68,8 @@ clv_status clvi_evaluate(const clvi_evaluate_desc *desc, clvi_scores *scores, cl
         order[i] = (uint32_t)i;
     if (status == CLV_OK)
         status = clvi_loader_create(desc->data, desc->split, (size_t)desc->batch, &loader, error);
+    if (status == CLV_OK && clvi_features_have(desc->features, desc->split))
+        clvi_features_lighten(desc->features, loader);
     if (status == CLV_OK)
         status = clvi_loader_start(loader, order, count, error);
     if (status == CLV_OK)

@@ -50,9 +50,12 @@ static clv_status take(void *taker, const clvi_batch *batch, const float *logits
                                 logits, error);
 }
 
+/* From pixels, unless what whole experts make of them is kept. */
 static clvi_evaluate_desc evaluation(const clvi_trainer *t, clvi_split split)
 {
     return (clvi_evaluate_desc){.mixture = t->mixture,
+                                .features =
+                                    clvi_mixture_kept(t->mixture).experts ? t->features : NULL,
                                 .data = t->desc->data,
                                 .split = split,
                                 .batch = t->batch,

@@ -19,9 +19,9 @@ enum { CONFIG_BYTES = 1 << 20, LOG_BYTES = 1 << 30 };
 static bool is_free(const char *section, const char *key)
 {
     static const char *const keys[] = {
-        "run.name",          "run.output",   "device.select",          "data.path",
-        "data.cache",        "data.workers", "train.checkpoint_every", "train.log_every",
-        "train.max_seconds",
+        "run.name",          "run.output",           "device.select",          "data.path",
+        "data.cache",        "data.workers",         "train.checkpoint_every", "train.log_every",
+        "train.max_seconds", "train.feature_folder",
     };
     char name[128];
     snprintf(name, sizeof name, "%s.%s", section, key);

@@ -193,9 +193,11 @@ static clv_status set_up(clvi_trainer *t, clv_error *error)
     CLV_TRY(clvi_trainer_open_files(t, error));
     CLV_TRY(clvi_trainer_create(t, error));
     CLV_TRY(t->desc->resume ? clvi_trainer_restore(t, error) : clvi_trainer_start(t, error));
-    if (t->features)
+    if (t->features) {
         CLV_TRY(
             clvi_features_compute(t->features, t->mixture, t->desc->data, t->desc->stop, error));
+        clvi_device_save_programs(t->desc->device); /* some kernels run there for the first time */
+    }
     t->began = clvi_now();
     t->deadline = limit > 0 ? begin + limit : 0;
     if (t->desc->resume)

@@ -66,8 +66,11 @@ clv_status clvi_train_try(const clvi_train_desc *desc, clvi_trial *out,
 
 /* Scores a split: forward over all its images, in order. */
 
+struct clvi_features;
 typedef struct clvi_evaluate_desc {
     clvi_mixture *mixture;
+    /* What is kept of the images of the split, in place of running the experts; NULL: nothing. */
+    struct clvi_features *features;
     clvi_dataset *data;
     clvi_split split;
     int64_t batch;

@@ -185,10 +185,8 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
     CLV_TRY(clvi_loader_create(t->desc->data, CLVI_VAL, (size_t)t->batch, &t->val_loader, error));
     CLV_TRY(
         clvi_features_create(t->config, t->mixture, t->desc->data, t->batch, &t->features, error));
-    if (t->features) {
-        clvi_loader_leave_pixels(t->train_loader);
-        clvi_loader_leave_pixels(t->val_loader);
-    }
+    clvi_features_lighten(t->features, t->train_loader);
+    clvi_features_lighten(t->features, t->val_loader);
     const size_t most = t->train_count > t->val_count ? t->train_count : t->val_count;
     t->order = clvi_malloc(most * sizeof *t->order);
     t->scales = clvi_malloc((size_t)t->epochs * sizeof *t->scales);

@@ -61,18 +61,45 @@ static size_t common_prefix(const clvi_weights *file)
     return skip;
 }
 
-static clv_status split_torch(finder *f, const char *prefix, clv_error *error)
+/* What stands before the names of the expert that is meant in a checkpoint: `prefix`, or, where
+ * there is no expert of that name, that of the only one there is. The length is *length. */
+static const char *expert_prefix(const clvi_weights *file, const char *prefix, size_t *length)
+{
+    const char *only = NULL;
+    size_t count = 0;
+    *length = strlen(prefix);
+    for (size_t i = 0; i < clvi_weights_count(file); i++) {
+        const char *name = clvi_weights_at(file, i)->name;
+        const char *dot =
+            begins_with(name, "expert.") ? strchr(name + strlen("expert."), '.') : NULL;
+        if (begins_with(name, prefix))
+            return prefix;
+        if (!dot || (only && strncmp(name, only, count) == 0))
+            continue;
+        if (only)
+            return prefix; /* the rest is read in vain: there are several */
+        only = name;
+        count = (size_t)(dot - name) + 1;
+    }
+    *length = only ? count : *length;
+    return only ? only : prefix;
+}
+
+static clv_status split_torch(finder *f, const char *wanted, clv_error *error)
 {
     const bool own = clvi_weights_layout_of(f->file) == CLVI_LAYOUT_OWN;
+    size_t length;
+    const char *prefix = expert_prefix(f->file, wanted, &length);
     const size_t skip = own ? 0 : common_prefix(f->file);
     for (size_t i = 0; i < f->count; i++) {
         const char *name = clvi_weights_at(f->file, i)->name + skip;
         split *s = &f->splits[i];
         /* Variables of other experts, and all but values, are not meant. */
-        s->passed = (own && !begins_with(name, prefix)) || ends_with(name, ".num_batches_tracked");
+        s->passed =
+            (own && strncmp(name, prefix, length) != 0) || ends_with(name, ".num_batches_tracked");
         s->variable = -1;
         if (own && !s->passed)
-            name += strlen(prefix);
+            name += length;
         const char *dot = strrchr(name, '.');
         s->layer = clvi_arena_printf(f->arena, "%.*s", dot ? (int)(dot - name) : 0, name);
         s->leaf = dot ? dot + 1 : name;

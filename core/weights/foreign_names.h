@@ -21,7 +21,8 @@ typedef struct clvi_foreign_names {
 } clvi_foreign_names;
 
 /* Takes the list of names under which most variables are found; several tensors may come out with
- * one name. `prefix` is what stands before the names in a checkpoint; `plugin` may be NULL. Errors:
+ * one name. `prefix` is what stands before the names in a checkpoint, where not only
+ * one expert is in it; `plugin` may be NULL. Errors:
  * CLV_E_DATA for a checkpoint without this expert; CLV_E_MEMORY. */
 clv_status clvi_foreign_names_find(const clvi_weights *file, const clv_graph *graph,
                                    const clv_plugin *plugin, const char *prefix, clvi_arena *arena,

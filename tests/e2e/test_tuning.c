@@ -258,7 +258,7 @@ static cost measure(const char *keys)
     OK(clvi_mixture_create(&desc, &m, error));
     OK(clvi_mixture_warm(m, error));
     static const float features[MOST];
-    const int64_t kept = clvi_mixture_feature_elements(m);
+    const int64_t kept = clvi_mixture_kept(m).used;
     assert_true(kept * BATCH <= MOST);
     const clvi_mixture_batch batch = {
         .n = BATCH, .pixels = pixels, .labels = labels, .features = kept > 0 ? features : NULL};

@@ -260,7 +260,13 @@ static void test_own(void **state)
         expect_element(v[k], 0, k);
     expect_element(read_variable(&o, "hidden.weight", v)[119], 6, 119);
     close_all(&o);
+    /* The only expert is meant whatever it is called; of several, the one of the name. */
     write_items(own, sizeof own / sizeof *own, "expert.b.", "conclave 1");
+    plan_or_fail(&o, true);
+    expect_element(read_variable(&o, "hidden.weight", v)[119], 6, 119);
+    close_all(&o);
+    const item two[] = {{"b.norm.weight", 1, {4}}, {"c.norm.weight", 1, {4}}};
+    write_items(two, sizeof two / sizeof *two, "expert.", "conclave 1");
     assert_int_equal(try_plan(&o, true), CLV_E_DATA);
     assert_non_null(strstr(o.error.message, "this checkpoint has no expert.a"));
     close_all(&o);

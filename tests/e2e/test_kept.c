@@ -1,0 +1,299 @@
+/* Experts that are frozen as a whole: what they make of the images is computed once, and kept in
+ * files for others (train.cache_features, train.feature_folder). Argument: the folder of plugins.
+ * Exit 77 where there is no OpenCL device. */
+#define _XOPEN_SOURCE 700
+#include "trainings.h"
+
+#include "../unit/image_files.h"
+#include "../unit/test_device.h"
+#include "base/process.h"
+#include "train/resume.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* Three frozen experts, of other features each. */
+#define EXPERTS                                                                                    \
+    "[mixture]\nexperts = small, other, third\n%s"                                                 \
+    "[expert.small]\ntrainable = none\n"                                                           \
+    "[expert.other]\nplugin = cnn\nwidths = 5\ntrainable = none\nseed = 7\n"                       \
+    "[expert.third]\nplugin = cnn\nwidths = 3, 4\ntrainable = none\npreprocess = plugin\n"         \
+    "[optimizer]\nlr = 0.02\n[train]\nepochs = 3\nbatch = 7\nlog_every = 2\n"
+#define KEEP   "cache_features = yes\n"
+#define FOLDER KEEP "feature_folder = features\n"
+
+static char told[4096]; /* what was logged of features since it was cleared */
+
+static void listen(void *user, clvi_log_level level, const char *line)
+{
+    (void)user;
+    const size_t length = strlen(told);
+    if (strstr(line, "features of ") != NULL || strstr(line, "made anew") != NULL)
+        snprintf(told + length, sizeof told - length, "%s\n", line);
+    else if (level <= CLVI_LOG_WARN && strstr(line, "keep random values") == NULL &&
+             strstr(line, "hardly used") == NULL && strstr(line, "the same answer") == NULL)
+        fprintf(stderr, "# %s\n", line);
+}
+
+/* A configuration of these experts: lines for [mixture] and more, lines for [train]. */
+static const char *fused(const char *mixture, const char *train)
+{
+    static char text[2][4096];
+    static int turn;
+    char *to = text[turn ^= 1];
+    const int length = snprintf(to, sizeof text[0], EXPERTS, mixture);
+    snprintf(to + length, sizeof text[0] - (size_t)length, "%s", train);
+    return to;
+}
+
+static training run_well(const char *config, const char *run)
+{
+    training t = {.config = config, .run = run};
+    told[0] = '\0';
+    if (training_run(&t) != CLV_OK)
+        fail_msg("%s: %s", run, t.error.message);
+    return t;
+}
+
+static bool same_checkpoint(const char *run_a, const char *run_b)
+{
+    char a[128], b[128];
+    snprintf(a, sizeof a, "%s/last.safetensors", run_a);
+    snprintf(b, sizeof b, "%s/last.safetensors", run_b);
+    return weights_apart(a, b) == 0;
+}
+
+static size_t count_files(const char *folder)
+{
+    char **names = NULL;
+    size_t count = 0;
+    OK(clvi_dir_list(folder, &names, &count, error));
+    clvi_names_free(names, count);
+    return count;
+}
+
+/* ---- The same as without ---- */
+
+static void expect_same(const char *mixture, const char *name)
+{
+    char kept_run[64], a[128], b[128];
+    const training plain = run_well(fused(mixture, ""), name);
+    assert_string_equal(told, "");
+    snprintf(kept_run, sizeof kept_run, "%s-kept", name);
+    const training kept = run_well(fused(mixture, KEEP), kept_run);
+    assert_non_null(strstr(told, "computed in"));
+    snprintf(a, sizeof a, "%s/last.safetensors", name);
+    snprintf(b, sizeof b, "%s/last.safetensors", kept_run);
+    const double apart = weights_apart(a, b);
+    if (!(apart <= 1e-5))
+        fail_msg("%s: weights are %g apart", name, apart);
+    assert_int_equal(plain.result.best_epoch, kept.result.best_epoch);
+    /* Without, these were taken from the pixels. */
+    if (!(fabs(plain.result.val.nll - kept.result.val.nll) <= 1e-5) ||
+        !(fabs(plain.result.train.nll - kept.result.train.nll) <= 1e-5))
+        fail_msg("%s: %.9g %.9g, kept %.9g %.9g", name, plain.result.val.nll,
+                 plain.result.train.nll, kept.result.val.nll, kept.result.train.nll);
+    assert_true(plain.result.val.top1 == kept.result.val.top1);
+}
+
+static void test_same(void **state)
+{
+    (void)state;
+    expect_same("fusion = feature\n[gate]\nplugin = cnn\nwidths = 6\n", "feature");
+    expect_same("combine = concat\nscores = logits\n[gate]\nplugin = linear\ninput = features\n",
+                "concat");
+    expect_same("[gate]\nplugin = linear\n[loss]\nterms = jacobs_mse, importance:0.1\n", "jacobs");
+    expect_same(
+        "combine = product\n[gate]\nplugin = cnn\nwidths = 6\n[loss]\nterms = ce, expert_ce:0.5\n",
+        "product");
+    expect_same("combine = median\n[gate]\nplugin = average\n", "median");
+}
+
+/* The weights of a sparse gate are a mask on what all experts say. */
+static void test_sparse(void **state)
+{
+    (void)state;
+    expect_same(
+        "[gate]\nplugin = noisy_topk\nk = 2\n[loss]\nterms = ce, importance:0.1, load:0.1\n",
+        "topk");
+    expect_same("scores = logits\n[gate]\nplugin = switch\n[loss]\nterms = ce, switch:0.1\n",
+                "switch");
+    expect_same("scores = logits\n[gate]\nplugin = expert_choice\n", "choice");
+    expect_same("fusion = feature\n[gate]\nplugin = noisy_topk\nk = 1\n", "sparse-feature");
+    expect_same("combine = max\n[gate]\nplugin = noisy_topk\nk = 2\n", "sparse-max");
+}
+
+static void test_resumed(void **state)
+{
+    (void)state;
+    static const char mixture[] =
+        "combine = concat\n[gate]\nplugin = cnn\nwidths = 6\ndropout = 0.2\n";
+    const training whole = run_well(fused(mixture, FOLDER "ema = 0.9\n"), "whole");
+    for (int64_t at = 1; at <= whole.calls; at += 5) {
+        char run[64];
+        snprintf(run, sizeof run, "stopped-%lld", (long long)at);
+        training t = {.config = fused(mixture, FOLDER "ema = 0.9\n"), .run = run, .stop_at = at};
+        if (training_run(&t) == CLV_OK)
+            continue;
+        clvi_resume resume = {0};
+        OK(clvi_resume_open(run, NULL, 0, NULL, &resume, error));
+        OK(clvi_resume_cut(run, &resume.state, error));
+        clvi_resume_close(&resume);
+        training rest = {.config = t.config, .run = run, .resume = true};
+        if (training_run(&rest) != CLV_OK)
+            fail_msg("%s", rest.error.message);
+        if (!same_checkpoint("whole", run))
+            fail_msg("another checkpoint after a stop at call %lld", (long long)at);
+    }
+}
+
+/* ---- Files ---- */
+
+static void test_files(void **state)
+{
+    (void)state;
+    const char *score = "combine = concat\n[gate]\nplugin = linear\n";
+    assert_int_equal(system("rm -rf features"), 0);
+    run_well(fused(score, FOLDER), "first");
+    assert_non_null(strstr(told, "computed (of 3 of 3 experts) in"));
+    assert_int_equal(count_files("features"), 6); /* logits and features of each */
+    run_well(fused(score, FOLDER), "second");
+    assert_non_null(strstr(told, " read in"));
+    assert_true(same_checkpoint("first", "second"));
+    /* What was computed for another fusion serves this one. */
+    run_well(fused("fusion = feature\n[gate]\nplugin = average\n", FOLDER), "other-fusion");
+    assert_non_null(strstr(told, " read in"));
+    run_well(fused("fusion = feature\n[gate]\nplugin = average\n", ""), "other-plain");
+    assert_true(weights_apart("other-fusion/last.safetensors", "other-plain/last.safetensors") <=
+                1e-5);
+    /* Another expert of the three: only it is run. */
+    char text[4096];
+    snprintf(text, sizeof text, "%s[expert.third]\nseed = 3\n", fused(score, FOLDER));
+    run_well(text, "third");
+    assert_non_null(strstr(told, "computed (of 1 of 3 experts) in"));
+    assert_int_equal(count_files("features"), 8);
+    assert_false(same_checkpoint("first", "third"));
+    /* Other pixels, other images. */
+    snprintf(text, sizeof text, "%s[data]\nimage_size = 10\n", fused(score, FOLDER));
+    run_well(text, "larger");
+    assert_non_null(strstr(told, "computed (of 3 of 3 experts) in"));
+    snprintf(text, sizeof text, "%s[data]\nlimit_per_class = 4\n", fused(score, FOLDER));
+    run_well(text, "fewer");
+    assert_non_null(strstr(told, "computed (of 3 of 3 experts) in"));
+    assert_int_equal(count_files("features"), 20);
+}
+
+/* A file that was cut or is another's is made anew. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    const char *score = "combine = concat\n[gate]\nplugin = linear\n";
+    assert_int_equal(system("rm -rf features"), 0);
+    run_well(fused(score, FOLDER), "good");
+    char **names = NULL, path[512], *bytes = NULL;
+    size_t count = 0, length = 0;
+    OK(clvi_dir_list("features", &names, &count, error));
+    assert_int_equal(count, 6);
+    size_t cut = count;
+    for (size_t i = 0; i < count; i++)
+        cut = cut == count && strstr(names[i], "logits") != NULL ? i : cut;
+    snprintf(path, sizeof path, "features/%s", names[cut]);
+    OK(clvi_file_read(path, 1 << 20, &bytes, &length, error));
+    OK(clvi_file_write(path, bytes, length / 2, error));
+    clvi_free(bytes);
+    clvi_names_free(names, count);
+    run_well(fused(score, FOLDER), "mended");
+    assert_non_null(strstr(told, "made anew"));
+    assert_non_null(strstr(told, "computed (of 1 of 3 experts) in"));
+    assert_true(same_checkpoint("good", "mended"));
+    run_well(fused(score, FOLDER), "again");
+    assert_non_null(strstr(told, " read in"));
+    assert_null(strstr(told, "made anew"));
+}
+
+/* An image that cannot be read has no features: nothing is written for others. */
+static void test_bad_image(void **state)
+{
+    (void)state;
+    static const char damaged[] = "data/train/class1/1.png";
+    char *text, config[4096], plain[4096];
+    size_t bytes;
+    assert_int_equal(system("rm -rf features"), 0);
+    OK(clvi_file_read(damaged, 1 << 20, &text, &bytes, error));
+    file_put(".", damaged, text, bytes / 2);
+    const char *score = "combine = concat\n[gate]\nplugin = average\n";
+    snprintf(config, sizeof config, "%s[data]\non_bad = skip\n", fused(score, FOLDER));
+    snprintf(plain, sizeof plain, "%s[data]\non_bad = skip\n", fused(score, ""));
+    run_well(config, "bad-kept");
+    run_well(plain, "bad");
+    assert_true(weights_apart("bad/last.safetensors", "bad-kept/last.safetensors") <= 1e-5);
+    assert_false(clvi_is_dir("features"));
+    file_put(".", damaged, text, bytes);
+    clvi_free(text);
+}
+
+/* ---- Cost and refusals ---- */
+
+static void test_memory(void **state)
+{
+    (void)state;
+    clvi_config *config =
+        trainings_config(fused("[gate]\nplugin = noisy_topk\n[loss]\nterms = ce\n", FOLDER));
+    clvi_dataset *data = trainings_data(config);
+    const clvi_train_desc desc = {.config = config,
+                                  .data = data,
+                                  .plugins = trainings_plugins(),
+                                  .device = trainings_device()};
+    clvi_trial trial;
+    OK(clvi_train_try(&desc, &trial, error));
+    assert_int_equal(trial.planned_bytes, trial.device_bytes);
+    clvi_dataset_close(data);
+    clvi_config_destroy(config);
+}
+
+/* `was` of the experts' configuration becomes `is`. */
+static void expect_refused(const char *was, const char *is, const char *why)
+{
+    char text[4096];
+    const char *whole = fused("[gate]\nplugin = linear\n", KEEP), *at = strstr(whole, was);
+    assert_non_null(at);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - whole), whole, is, at + strlen(was));
+    training t = {.config = text, .run = "refused"};
+    assert_int_equal(training_run(&t), CLV_E_CONFIG);
+    if (strstr(t.error.message, "[train] cache_features: ") == NULL ||
+        strstr(t.error.message, why) == NULL)
+        fail_msg("%s", t.error.message);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    expect_refused("[train]\n", "[data]\naugment = characters\n[train]\n", "data.augment");
+    expect_refused("trainable = none\nseed", "trainable = head\nseed",
+                   "something in [expert.other] trains");
+    expect_refused("seed = 7", "unfreeze_at_epoch = 2", "something in [expert.other] trains");
+    expect_refused("preprocess = plugin", "bn = train", "bn = train in [expert.third]");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same),    cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_resumed), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_bad_image),
+        cmocka_unit_test(test_memory),  cmocka_unit_test(test_refused),
+    };
+    if (argc != 2)
+        return 2;
+    const int status = trainings_begin(argv[1]);
+    if (status != 0)
+        return status;
+    clvi_set_log_sink(listen, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return trainings_end() | (failed != 0);
+}
