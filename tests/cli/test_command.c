@@ -132,6 +132,31 @@ static void test_inspect(void **state)
     json_decref(all);
 }
 
+/* A line for each step: two before anybody asks, one for each line asked, two about memory. */
+static void test_bench_at_another_pace(void **state)
+{
+    (void)state;
+    char line[PATH_MAX + 256];
+    snprintf(
+        line, sizeof line,
+        "printf '\\n\\n\\n' | '%s' bench --paced -q --model cnn widths=4 --image-size 8 --batch 2",
+        command);
+    static const char *const keys[] = {"first_ms", "ready",    "ms",      "ms",
+                                       "ms",       "base_mib", "peak_mib"};
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        assert_non_null(fgets(text, sizeof text, pipe));
+        json_t *object = json_loads(text, 0, NULL);
+        if (!(json_number_value(json_object_get(object, keys[i])) > 0))
+            fail_msg("line %zu has no %s: %s", i + 1, keys[i], text);
+        json_decref(object);
+    }
+    assert_null(fgets(text, sizeof text, pipe));
+    assert_int_equal(pclose(pipe), 0);
+    expect("bench --paced --peak 2>&1", 2, "--paced goes with --model");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4 || realpath(argv[1], command) == NULL || realpath(argv[3], weights) == NULL ||
@@ -145,6 +170,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plugins_json),
         cmocka_unit_test(test_plugin_path),
         cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_bench_at_another_pace),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

@@ -49,6 +49,13 @@ clv_status bench_model(clvi_device *device, clvi_plugins *plugins, const clvi_co
                        const bench_model_desc *desc, bench_times *out,
                        clv_error *error) CLV_MUST_CHECK;
 
+/* Steps at another program's pace, for measuring both in turn: two steps, a line of JSON with
+ * "ready", then one step and a line with its "ms" for each line of standard input. At its end a
+ * last line says "base_mib" and "peak_mib": the largest resident memory of the process before the
+ * network was made, and of all. */
+clv_status bench_paced(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
+                       const bench_model_desc *desc, clv_error *error) CLV_MUST_CHECK;
+
 /* One direction of one op. */
 typedef struct bench_op_row {
     char name[64];

@@ -12,7 +12,7 @@ typedef struct bench {
     clvi_config *config;
     const cli_args *args;
     bench_model_desc model;
-    bool json;
+    bool json, paced;
 } bench;
 
 /* Prints a JSON object on one line and drops the reference. */
@@ -101,6 +101,7 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
     int64_t size = 32, classes = 46;
     b->model = (bench_model_desc){.batch = 128, .repeat = 15, .channels = 3, .train = true};
     b->json = cli_flag(args, "json");
+    b->paced = cli_flag(args, "paced");
     b->model.plugin = cli_option_value(args, "model");
     CLV_TRY(cli_option_int(args, "image-size", 8, 4096, &size, error));
     CLV_TRY(cli_option_int(args, "classes", 2, 1 << 20, &classes, error));
@@ -118,6 +119,8 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
     if (tasks != 1)
         CLV_FAIL(error, CLV_E_USAGE,
                  "give one of --peak, --op and --model; see conclave bench --help");
+    if (b->paced && !b->model.plugin)
+        CLV_FAIL(error, CLV_E_USAGE, "--paced goes with --model");
     return CLV_OK;
 }
 
@@ -128,7 +131,11 @@ static clv_status measure(bench *b, clv_error *error)
     if (cli_flag(b->args, "peak"))
         return print_peak(b, error);
     const char *op = cli_option_value(b->args, "op");
-    return op ? print_op(b, op, error) : print_model(b, error);
+    if (op)
+        return print_op(b, op, error);
+    if (b->paced)
+        return bench_paced(b->session.device, b->session.plugins, b->config, &b->model, error);
+    return print_model(b, error);
 }
 
 static clv_status run(const cli_args *args, clv_error *error)
@@ -168,6 +175,8 @@ static const cli_option options_of_bench[] = {
     {"repeat", "N", "steps that count, after two that do not (15)", 0, false},
     {"gemm", "PROVIDER", "auto, native or clblast (auto)", 0, false},
     {"json", NULL, "one JSON object per line", 0, false},
+    {"paced", NULL, "with --model: a step for each line of standard input, its ms as JSON", 0,
+     false},
     CLI_PLUGIN_OPTION,
     CLI_DEVICE_OPTION,
 };
