@@ -12,6 +12,11 @@ static clv_status no_memory(clv_error *error)
 
 clvi_instance *clvi_config_instance(const clvi_config *config, const char *section)
 {
+    char own[CLVI_SECTION_BYTES];
+    if (config->whole != NULL) {
+        section = clvi_config_own_section(config, section, own);
+        config = config->whole;
+    }
     for (size_t i = 0; i < config->instance_count; i++)
         if (strcmp(config->instances[i].name, section) == 0)
             return &config->instances[i];
@@ -37,6 +42,17 @@ static clv_status fill_defaults(clvi_config *config, clvi_instance *instance, cl
         CLV_TRY(clvi_value_parse(spec, spec->default_value, config->arena,
                                  &instance->slots[i].value, error));
     }
+    return CLV_OK;
+}
+
+clv_status clvi_config_reset(clvi_config *config, clvi_instance *instance, const char *key,
+                             clv_error *error)
+{
+    clvi_slot *slot = clvi_config_slot(instance, key), preset = {0};
+    const int index = clvi_schema_find_key(instance->schema, key);
+    const clv_option_spec *spec = &clvi_schema_key_at((size_t)index)->spec;
+    CLV_TRY(clvi_value_parse(spec, spec->default_value, config->arena, &preset.value, error));
+    *slot = preset;
     return CLV_OK;
 }
 
@@ -70,6 +86,7 @@ clv_status clvi_config_create(clvi_config **out, clv_error *error)
     clvi_config *config = clvi_calloc(1, sizeof(*config));
     if (config == NULL)
         return no_memory(error);
+    config->scope = "";
     clv_status status = clvi_arena_create(&config->arena, error);
     for (size_t i = 0; status == CLV_OK && i < clvi_schema_section_count(); i++) {
         const clvi_schema_section section = clvi_schema_section_at(i);
@@ -93,9 +110,13 @@ void clvi_config_destroy(clvi_config *config)
         clvi_free(config->instances[i].options);
         clvi_free(config->instances[i].option_layers);
     }
+    for (size_t i = 0; config->nested != NULL && i < config->expert_count; i++)
+        clvi_config_destroy(config->nested[i]);
     clvi_free(config->instances);
     clvi_free(config->experts);
-    clvi_arena_destroy(config->arena);
+    clvi_free(config->nested);
+    clvi_free(config->leaves);
+    clvi_arena_destroy(config->arena); /* NULL of a nested one */
     clvi_free(config);
 }
 
@@ -138,7 +159,7 @@ static clv_status put_option(clvi_config *config, clvi_instance *instance,
 }
 
 /* Options that an earlier layer gave to another plugin mean nothing to the new one. */
-static void drop_inherited_options(clvi_instance *instance, int layer)
+void clvi_config_drop_options(clvi_instance *instance, int layer)
 {
     size_t kept = 0;
     for (size_t i = 0; i < instance->option_count; i++) {
@@ -184,7 +205,7 @@ static clv_status put_slot(clvi_config *config, clvi_instance *instance, size_t 
     const bool is_plugin =
         clvi_schema_section_at(instance->schema).open && strcmp(option->key, "plugin") == 0;
     if (is_plugin && strcmp(slot->value.text, value.text) != 0)
-        drop_inherited_options(instance, config->layer);
+        clvi_config_drop_options(instance, config->layer);
     *slot = (clvi_slot){value, origin, config->layer};
     return CLV_OK;
 }
@@ -215,8 +236,10 @@ clv_status clvi_config_set(clvi_config *config, const char *section, const char 
                            const char *value, clv_error *error)
 {
     clvi_instance *instance = clvi_config_instance(config, section);
-    const bool structural = (strcmp(section, "mixture") == 0 && strcmp(key, "experts") == 0) ||
+    const bool structural = (strncmp(section, "mixture", 7) == 0 && strcmp(key, "experts") == 0) ||
+                            (strncmp(section, "expert", 6) == 0 && strcmp(key, "mixture") == 0) ||
                             (strcmp(section, "run") == 0 && strcmp(key, "base") == 0);
+    CLV_ASSERT(config->whole == NULL);
     if (instance == NULL || structural)
         CLV_FAIL(error, CLV_E_CONFIG, "[%s] %s cannot be changed in a loaded configuration",
                  section, key);
@@ -321,23 +344,6 @@ const char *clvi_config_name(const clvi_config *config)
     return given[0] != '\0' ? given : config->name;
 }
 
-size_t clvi_config_expert_count(const clvi_config *config)
-{
-    return config->expert_count;
-}
-
-const char *clvi_config_expert_name(const clvi_config *config, size_t index)
-{
-    CLV_ASSERT(index < config->expert_count);
-    return config->instances[config->experts[index]].label;
-}
-
-const char *clvi_config_expert_section(const clvi_config *config, size_t index)
-{
-    CLV_ASSERT(index < config->expert_count);
-    return config->instances[config->experts[index]].name;
-}
-
 size_t clvi_config_source_count(const clvi_config *config)
 {
     return config->source_count;
@@ -392,16 +398,30 @@ static void write_line(const char *key, const char *value, const char *origin, c
 const char *const clvi_fusion_keys[CLVI_FUSION_KEYS] = {"fusion", "combine", "scores", "dropout"};
 
 /* Whether a key of [mixture] is about the experts' fusion. */
-static bool is_fusion_key(const clvi_instance *instance, const char *key)
+static bool is_fusion_key(const char *section, const char *key)
 {
     bool is = false;
     for (size_t i = 0; i < CLVI_FUSION_KEYS; i++)
-        is |= strcmp(instance->name, "mixture") == 0 && strcmp(key, clvi_fusion_keys[i]) == 0;
+        is |= strcmp(section, "mixture") == 0 && strcmp(key, clvi_fusion_keys[i]) == 0;
     return is;
 }
 
-static void write_instance(const clvi_config *config, const clvi_instance *instance, bool explain,
-                           clvi_text *out)
+/* Whether a dump has the key: what is consumed while loading, and what means nothing, it has not.
+ */
+static bool is_dumped(const clvi_config *config, const clvi_instance *instance, bool nested,
+                      const char *key)
+{
+    const clvi_schema_section section = clvi_schema_section_at(instance->schema);
+    if (strcmp(section.name, "expert") == 0)
+        return strcmp(key, "mixture") != 0 && (!nested || clvi_config_nested_key(key));
+    if (strcmp(section.name, "loss") == 0)
+        return config->whole == NULL || strcmp(key, "terms") == 0;
+    return config->expert_count > 1 || !is_fusion_key(section.name, key);
+}
+
+/* nested: of an expert, that it is a mixture. */
+static void write_instance(const clvi_config *config, const clvi_instance *instance, bool nested,
+                           bool explain, clvi_text *out)
 {
     const clvi_schema_section section = clvi_schema_section_at(instance->schema);
     bool any = !explain || instance->option_count > 0;
@@ -413,9 +433,7 @@ static void write_instance(const clvi_config *config, const clvi_instance *insta
     for (size_t i = 0; i < section.key_count; i++) {
         const clvi_slot *slot = &instance->slots[i];
         const char *key = clvi_schema_key_at(section.first_key + i)->spec.key;
-        if (explain && slot->origin == NULL)
-            continue;
-        if (config->expert_count < 2 && is_fusion_key(instance, key))
+        if ((explain && slot->origin == NULL) || !is_dumped(config, instance, nested, key))
             continue;
         clvi_text value = {0};
         clvi_value_format(&slot->value, &value);
@@ -429,21 +447,35 @@ static void write_instance(const clvi_config *config, const clvi_instance *insta
     }
 }
 
+static void write_all(const clvi_config *config, bool explain, clvi_text *out);
+
+/* The experts, each that is a mixture with the sections of that. */
+static void write_experts(const clvi_config *config, bool explain, clvi_text *out)
+{
+    for (size_t k = 0; k < config->expert_count; k++) {
+        const clvi_config *nested = config->nested[k];
+        const char *section = clvi_config_expert_section(config, k);
+        write_instance(config, clvi_config_instance(config, section), nested != NULL, explain, out);
+        if (nested != NULL)
+            write_all(nested, explain, out);
+    }
+}
+
 static void write_all(const clvi_config *config, bool explain, clvi_text *out)
 {
     for (size_t i = 0; i < clvi_schema_section_count(); i++) {
         const clvi_schema_section section = clvi_schema_section_at(i);
-        if (section.named) {
-            const bool data = strcmp(section.name, "data") == 0;
-            const size_t *list = data ? config->sources : config->experts;
-            const size_t count = data ? config->source_count : config->expert_count;
-            for (size_t k = 0; k < count; k++)
-                write_instance(config, &config->instances[list[k]], explain, out);
+        if (config->whole != NULL && !section.nests)
+            continue;
+        if (strcmp(section.name, "expert") == 0) {
+            write_experts(config, explain, out);
             continue;
         }
+        for (size_t k = 0; section.named && k < config->source_count; k++)
+            write_instance(config, &config->instances[config->sources[k]], false, explain, out);
         /* A gate that a change on the command line left without work is not part of the whole. */
-        if (strcmp(section.name, "gate") != 0 || config->expert_count > 1)
-            write_instance(config, clvi_config_instance(config, section.name), explain, out);
+        if (!section.named && (strcmp(section.name, "gate") != 0 || config->expert_count > 1))
+            write_instance(config, clvi_config_instance(config, section.name), false, explain, out);
     }
 }
 

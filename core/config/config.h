@@ -26,7 +26,9 @@ typedef struct clvi_config_source {
  * Rules beside the schema's: [run] base is applied first (at most 8 deep; in a circle: refused); a
  * section whose plugin differs from the inherited one drops the inherited options; mixture.experts
  * decides which [expert.NAME] count and in which order, an inherited one that it does not name is
- * left out; one expert takes no [gate], several need one; of data.path and the sections [data.NAME]
+ * left out; one expert takes no [gate], several need one; an expert that names a mixture gets the
+ * sections of that configuration under names of its own, which the file and the command line
+ * override; of data.path and the sections [data.NAME]
  * the later layer counts, and in one layer there cannot be both.
  * Errors: CLV_E_CONFIG; CLV_E_USAGE (no such shipped configuration); CLV_E_IO; CLV_E_MEMORY.
  * The caller destroys *out. */
@@ -63,6 +65,22 @@ const char *clvi_config_origin(const clvi_config *config, const char *section, c
 size_t clvi_config_expert_count(const clvi_config *config);
 const char *clvi_config_expert_name(const clvi_config *config, size_t index);
 const char *clvi_config_expert_section(const clvi_config *config, size_t index);
+/* An expert that is a mixture: the configuration as it sees it. [mixture], [gate], [loss] and the
+ * experts are its own there, all the rest is that of the whole. NULL: the expert has a plugin.
+ * Lives as long as the whole; not for clvi_config_set. */
+const clvi_config *clvi_config_nested(const clvi_config *config, size_t index);
+/* The experts that have a plugin, those of nested mixtures in the place of these: full section
+ * names, "expert.a", "expert.b/x". And their names, "b/x". Of the whole. */
+size_t clvi_config_leaf_count(const clvi_config *config);
+const char *clvi_config_leaf_section(const clvi_config *config, size_t index);
+const char *clvi_config_leaf_name(const clvi_config *config, size_t index);
+/* What mixture this is: "" of the whole, "a/b" of an expert of it. */
+const char *clvi_config_scope(const clvi_config *config);
+/* The full name of a section that a nested mixture has of its own: "gate", "gate.a/b". */
+const char *clvi_config_section(const clvi_config *config, const char *section);
+/* Seed of an expert's random numbers, or, section NULL, of the mixture's own gate and head: what
+ * its section or the nearest one around it says; -1: run.seed counts. */
+int64_t clvi_config_seed(const clvi_config *config, const char *expert_section);
 /* The sources of images, [data.NAME], in the order in which the sections first stand; none where
  * data.path names the one there is. Names, and full section names. */
 size_t clvi_config_source_count(const clvi_config *config);

@@ -13,6 +13,7 @@ typedef struct reader {
     int line;          /* where the logical line that inih now has begins */
     clvi_text logical; /* that line, whole */
     const char *value; /* in `logical` */
+    char section[CLVI_INI_SECTION_MAX + 1];
     bool in_section, section_refused;
     const clvi_ini_sink *sink;
     clv_status status;
@@ -84,8 +85,8 @@ static const char *check_section(const char *line)
         return "nothing may follow the ']' of a section; comments need a line of their own";
     if (length == 0)
         return "a section needs a name";
-    if (length > CLVI_INI_NAME_MAX)
-        return "the section's name is longer than 49 bytes";
+    if (length > CLVI_INI_SECTION_MAX)
+        return "the section's name is longer than 127 bytes";
     if (strchr(line, ';') != NULL)
         return "a section's name has no ';'";
     return NULL;
@@ -119,9 +120,10 @@ static bool hand_section(reader *r, char *line, int capacity)
         return false;
     }
     r->in_section = true;
-    snprintf(line, (size_t)capacity, "%s", text);
+    snprintf(line, (size_t)capacity, "[s]"); /* inih would cut a long name */
     text[strlen(text) - 1] = '\0';
-    r->status = r->sink->section(r->sink->user, text + 1, r->line, r->error);
+    snprintf(r->section, sizeof(r->section), "%s", text + 1);
+    r->status = r->sink->section(r->sink->user, r->section, r->line, r->error);
     return true;
 }
 
@@ -162,13 +164,13 @@ static char *read_line(char *line, int capacity, void *stream)
     return NULL;
 }
 
-/* inih's ini_handler. Its copy of the value is dropped: it may be cut. */
+/* inih's ini_handler. Its copies of section and value are dropped: they may be cut. */
 static int entry(void *user, const char *section, const char *key, const char *value)
 {
-    (void)value;
+    (void)section, (void)value;
     reader *r = user;
     if (r->status == CLV_OK)
-        r->status = r->sink->entry(r->sink->user, section, key, r->value, r->line, r->error);
+        r->status = r->sink->entry(r->sink->user, r->section, key, r->value, r->line, r->error);
     return 1;
 }
 

@@ -4,7 +4,9 @@
 
 #include "base/text.h"
 
-enum { CLVI_INI_NAME_MAX = 49 }; /* bytes in a section's or a key's name; inih cuts longer ones */
+/* Bytes in a key's name, of which inih cuts longer ones, and in a section's, which does not go
+ * through inih. */
+enum { CLVI_INI_NAME_MAX = 49, CLVI_INI_SECTION_MAX = 127 };
 
 /* What the reader calls, in the order of the file. Strings are valid during the call only; lines
  * count from 1. */

@@ -4,22 +4,24 @@
 
 static const struct {
     const char *name;
-    bool named, open;
+    bool named, open, nests;
     const char *text;
 } sections[] = {
-#define SINGLE                        false, false
-#define SINGLE_OPEN                   false, true
-#define NAMED                         true, false
-#define NAMED_OPEN                    true, true
+#define SINGLE                        false, false, false
+#define NESTING                       false, false, true
+#define NESTING_OPEN                  false, true, true
+#define NAMED                         true, false, false
+#define NAMED_NESTING_OPEN            true, true, true
 #define SECTION(id, name, kind, text) {name, kind, text},
 #define KEY(id, key, type, preset, min, max, choices, count, text)
 #include "config/schema.def"
 #undef KEY
 #undef SECTION
 #undef SINGLE
-#undef SINGLE_OPEN
+#undef NESTING
+#undef NESTING_OPEN
 #undef NAMED
-#undef NAMED_OPEN
+#undef NAMED_NESTING_OPEN
 };
 
 enum {
@@ -81,6 +83,7 @@ clvi_schema_section clvi_schema_section_at(size_t index)
     return (clvi_schema_section){sections[index].name,
                                  sections[index].named,
                                  sections[index].open,
+                                 sections[index].nests,
                                  sections[index].text,
                                  first,
                                  count};
@@ -98,9 +101,10 @@ int clvi_schema_find_section(const char *full_name, const char **label)
     for (size_t i = 0; i < SECTION_COUNT; i++) {
         if (strlen(sections[i].name) != length || memcmp(sections[i].name, full_name, length) != 0)
             continue;
-        if (sections[i].named != (full_name[length] == '.'))
+        const bool labelled = full_name[length] == '.';
+        if (labelled ? !sections[i].named && !sections[i].nests : sections[i].named)
             continue;
-        *label = sections[i].named ? full_name + length + 1 : NULL;
+        *label = labelled ? full_name + length + 1 : NULL;
         return (int)i;
     }
     return CLVI_NOT_FOUND;

@@ -8,6 +8,8 @@ typedef struct clvi_schema_section {
     const char *name;
     bool named; /* [name.X] */
     bool open;  /* takes a plugin's options beside its keys */
+    bool
+        nests; /* an expert that is a mixture has it as well, as [name.EXPERT] or [name.EXPERT/X] */
     const char *text;
     size_t first_key, key_count; /* in the table of keys */
 } clvi_schema_section;
@@ -24,7 +26,8 @@ clvi_schema_section clvi_schema_section_at(size_t index);
 const clvi_schema_key *clvi_schema_key_at(size_t index);
 
 /* Index of the section that [full_name] belongs to, CLVI_NOT_FOUND when there is none. *label: what
- * stands behind the '.' of a named section (within full_name), NULL for the others. */
+ * stands behind the '.' of a named section, or of one of a nested mixture (within full_name), NULL
+ * for the others. */
 int clvi_schema_find_section(const char *full_name, const char **label);
 /* Index in the table of keys, CLVI_NOT_FOUND when the section has no such key. */
 int clvi_schema_find_key(size_t section, const char *key);
