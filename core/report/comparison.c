@@ -200,12 +200,17 @@ static clv_status test_all(clvi_comparison *c, clv_error *error)
 
 /* ---- Equal conditions ---- */
 
+bool clvi_contestant_trains(const clvi_contestant *c)
+{
+    return clvi_contestant_mean(c, "trainable") != 0; /* also where it is not known */
+}
+
 static void find_equal(clvi_comparison *c)
 {
     c->equal_seconds = NAN;
     c->equal_epochs = 0;
     for (size_t i = 0; i < c->count; i++) {
-        if (!has_ended(&c->contestants[i]))
+        if (!has_ended(&c->contestants[i]) || !clvi_contestant_trains(&c->contestants[i]))
             continue;
         const double seconds = clvi_contestant_mean(&c->contestants[i], "seconds");
         const double epochs = clvi_contestant_mean(&c->contestants[i], "epochs");

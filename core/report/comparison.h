@@ -42,8 +42,8 @@ typedef struct clvi_comparison {
     /* Set by clvi_comparison_judge: */
     size_t reference;         /* index; count: no model has ended */
     clvi_contest_test *tests; /* [count] */
-    double equal_seconds;     /* time of the fastest model; NAN: none has ended */
-    int64_t equal_epochs;     /* fewest epochs of a model */
+    double equal_seconds;     /* of the fastest model that trains; NAN: none has ended */
+    int64_t equal_epochs;     /* fewest epochs of such a model; 0: none */
 } clvi_comparison;
 
 /* Computes what is not about one model alone. reference: a contestant's name, or NULL for the best
@@ -63,6 +63,10 @@ const json_t *clvi_usage_of(const clvi_run_record *record);
 const char *clvi_figure_name(size_t index);
 /* Mean over the runs of a model that ended; NAN without any. */
 double clvi_contestant_mean(const clvi_contestant *contestant, const char *figure);
+
+/* Whether anything of a model was trained; not where experts of earlier runs are fused as they are:
+ * its time says nothing. */
+bool clvi_contestant_trains(const clvi_contestant *contestant);
 
 /* The tables, in this order. */
 enum { CLVI_COMPARISON_TABLES = 8 };

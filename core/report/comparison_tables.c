@@ -168,14 +168,15 @@ static clv_status test_table(const clvi_comparison *c, clvi_report_table *t, clv
 
 /* ---- Training ---- */
 
-/* Mean over the runs of the best validation accuracy within a time or a number of epochs. */
+/* Mean over the runs of the best validation accuracy within a time or a number of epochs; NAN where
+ * nothing was trained. */
 static double within(const clvi_contestant *c, double seconds, int64_t epochs)
 {
     double sum = 0;
     size_t count = 0;
     for (size_t i = 0; i < c->run_count; i++) {
         const clvi_run_record *r = &c->runs[i].record;
-        if (!r->path)
+        if (!r->path || !clvi_contestant_trains(c))
             continue;
         sum += epochs > 0 ? clvi_run_record_within_epochs(r, epochs)
                           : clvi_run_record_within_seconds(r, seconds);

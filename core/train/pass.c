@@ -115,7 +115,18 @@ clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
 
 /* ---- Passes ---- */
 
-/* Reads the metrics: the one place where training waits for the device. */
+static void clock_pass(clvi_pass *p)
+{
+    p->seconds = p->before + clvi_now() - p->began;
+}
+
+double clvi_pass_rate(const clvi_pass *p)
+{
+    return p->seconds > 0 ? (double)p->sums->count / p->seconds : NAN;
+}
+
+/* Reads the metrics: where training waits for the device, besides a sparse gate's counts
+ * (dispatch.h). */
 static clv_status gather(clvi_trainer *t, clvi_pass *p, const char *what, clv_error *error)
 {
     clvi_mixture_metrics m;
@@ -125,8 +136,7 @@ static clv_status gather(clvi_trainer *t, clvi_pass *p, const char *what, clv_er
     p->sums->top1_sum += m.top1 * n;
     p->sums->top5_sum += m.top5 * n;
     p->sums->count += m.count;
-    p->timed += m.count;
-    p->seconds = clvi_now() - p->began;
+    clock_pass(p);
     if (m.not_finite > 0)
         CLV_FAIL(error, CLV_E_NUMERIC,
                  "epoch %lld, %s: the loss of %lld of %lld images is no finite number after step "
@@ -153,8 +163,7 @@ static void report(const clvi_trainer *t, const clvi_pass *p, clvi_progress_phas
                                     .top1 = clvi_pass_mean(p, p->sums->top1_sum),
                                     .val_loss = NAN,
                                     .val_top1 = NAN,
-                                    .images_per_second =
-                                        p->seconds > 0 ? (double)p->timed / p->seconds : NAN,
+                                    .images_per_second = clvi_pass_rate(p),
                                     .seconds = seconds,
                                     .seconds_left = left};
     t->desc->progress(t->desc->user, &progress);
@@ -166,16 +175,14 @@ static clv_status keep_metrics(clvi_trainer *t, clvi_pass *p, clv_error *error)
 {
     clvi_running_epoch *r = &t->state.running;
     CLV_TRY(clvi_mixture_take_metrics(t->mixture, r->metrics, error));
+    clock_pass(p);
     return r->metrics[CLVI_METRICS_NOT_FINITE] > 0 ? gather(t, p, "training", error) : CLV_OK;
 }
 
-clv_status clvi_pass_train(clvi_trainer *t, clvi_pass *p, clv_error *error)
+static clv_status run_steps(clvi_trainer *t, clvi_pass *p, clv_error *error)
 {
     clvi_running_epoch *r = &t->state.running;
-    const int64_t begin = r->steps;
-    CLV_TRY(clvi_trainer_begin_epoch(t, error));
-    *p = (clvi_pass){.sums = r, .began = clvi_now()};
-    for (;;) {
+    for (const int64_t begin = r->steps;;) {
         bool done;
         CLV_TRY(clvi_trainer_step(t, &done, error));
         if (done) {
@@ -189,6 +196,25 @@ clv_status clvi_pass_train(clvi_trainer *t, clvi_pass *p, clv_error *error)
         if (p->cut != CLVI_CUT_NONE)
             return keep_metrics(t, p, error);
     }
+}
+
+clv_status clvi_pass_train(clvi_trainer *t, clvi_pass *p, clv_error *error)
+{
+    CLV_TRY(clvi_trainer_begin_epoch(t, error));
+    *p = (clvi_pass){.sums = &t->state.running, .before = t->epoch_seconds, .began = clvi_now()};
+    CLV_TRY(run_steps(t, p, error));
+    t->epoch_seconds = p->seconds;
+    return CLV_OK;
+}
+
+clv_status clvi_pass_read(clvi_trainer *t, clvi_pass *p, clvi_running_epoch *sums, clv_error *error)
+{
+    const double seconds = p->seconds;
+    *sums = *p->sums;
+    p->sums = sums;
+    CLV_TRY(gather(t, p, "training", error));
+    p->seconds = seconds;
+    return CLV_OK;
 }
 
 static clv_status validate(clvi_trainer *t, clvi_pass *p, clv_error *error)
@@ -219,6 +245,7 @@ clv_status clvi_pass_val(clvi_trainer *t, clvi_pass *p, clvi_running_epoch *sums
         t->order[i] = (uint32_t)i;
     *sums = (clvi_running_epoch){0};
     *p = (clvi_pass){.sums = sums, .began = clvi_now()};
+    CLV_TRY(clvi_mixture_put_metrics(t->mixture, sums->metrics, error));
     CLV_TRY(clvi_loader_start(t->val_loader, t->order, t->val_count, error));
     if (t->ema > 0)
         clvi_store_swap_average(store);

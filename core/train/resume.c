@@ -216,7 +216,8 @@ static clv_status cut_file(const char *run, const char *name, const clvi_train_s
 /* "last.safetensors.tmp-123-0": what clvi_atomic_begin makes. */
 static bool is_leftover(const char *name)
 {
-    static const char *const whole[] = {CLVI_RUN_CONFIG, CLVI_RUN_LAST, CLVI_RUN_BEST};
+    static const char *const whole[] = {CLVI_RUN_CONFIG, CLVI_RUN_ELAPSED, CLVI_RUN_LAST,
+                                        CLVI_RUN_BEST};
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
         const size_t length = strlen(whole[i]);
         if (strncmp(name, whole[i], length) == 0 && strncmp(name + length, ".tmp-", 5) == 0)

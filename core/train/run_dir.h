@@ -9,6 +9,7 @@
 #define CLVI_RUN_CONFIG  "config.ini"       /* resolved; a folder without it is no run */
 #define CLVI_RUN_METRICS "metrics.csv"      /* a row per epoch and split */
 #define CLVI_RUN_LOG     "log.txt"          /* what was logged, with the time */
+#define CLVI_RUN_ELAPSED "elapsed.csv"      /* how long it had trained at its checkpoint */
 #define CLVI_RUN_LAST    "last.safetensors" /* newest checkpoint */
 #define CLVI_RUN_BEST    "best.safetensors" /* checkpoint of the best epoch on validation */
 /* Written at the end, of the best epoch's weights, the summary last. */

@@ -8,6 +8,18 @@
 
 /* ---- Checkpoints ---- */
 
+/* Notes how long the run has trained until the checkpoint that comes. */
+static clv_status note_elapsed(clvi_trainer *t, clv_error *error)
+{
+    const clvi_elapsed now = {.epoch = t->state.epoch,
+                              .step = t->state.step,
+                              .epoch_seconds = t->epoch_seconds,
+                              .seconds = t->earlier + clvi_now() - t->began};
+    CLV_TRY(clvi_elapsed_write(t->desc->run_dir, &t->elapsed, &now, error));
+    t->elapsed = now;
+    return CLV_OK;
+}
+
 /* Saves where training stands. The line in the log is where the log is cut when the run goes on
  * from here (resume.c). */
 static clv_status save_last(clvi_trainer *t, clv_error *error)
@@ -15,6 +27,7 @@ static clv_status save_last(clvi_trainer *t, clv_error *error)
     const bool between = t->state.running.steps == 0;
     if (t->saved_step == t->state.step && t->saved_epoch == between)
         return CLV_OK;
+    CLV_TRY(note_elapsed(t, error));
     CLV_TRY(clvi_trainer_save(t, t->last_path, &t->state, error));
     t->saved_step = t->state.step;
     t->saved_epoch = between;
@@ -53,7 +66,7 @@ static clv_status write_row(clvi_trainer *t, const char *split, const clvi_pass 
         .top5 = five ? clvi_pass_mean(p, p->sums->top5_sum) : NAN,
         .lr = t->state.step > 0 ? clvi_trainer_rate(t, t->state.step - 1) : NAN,
         .seconds = p->seconds,
-        .images_per_second = p->seconds > 0 ? (double)p->timed / p->seconds : NAN,
+        .images_per_second = clvi_pass_rate(p),
         .trainable = clvi_mixture_training(t->mixture, (uint32_t)t->state.epoch)};
     return clvi_metrics_csv_add(t->csv, &row, error);
 }
@@ -66,20 +79,19 @@ static double monitored(const clvi_trainer *t, const clvi_pass *val)
 static void tell_epoch(const clvi_trainer *t, const clvi_pass *train, const clvi_pass *val,
                        bool best)
 {
-    const clvi_progress progress = {
-        .phase = CLVI_PROGRESS_EPOCH,
-        .epoch = t->state.epoch + 1,
-        .epochs = t->epochs,
-        .step = t->steps_per_epoch,
-        .steps = t->steps_per_epoch,
-        .loss = clvi_pass_mean(train, train->sums->loss_sum),
-        .top1 = clvi_pass_mean(train, train->sums->top1_sum),
-        .val_loss = clvi_pass_mean(val, val->sums->loss_sum),
-        .val_top1 = clvi_pass_mean(val, val->sums->top1_sum),
-        .images_per_second = train->seconds > 0 ? (double)train->timed / train->seconds : NAN,
-        .seconds = train->seconds + val->seconds,
-        .seconds_left = NAN,
-        .best = best};
+    const clvi_progress progress = {.phase = CLVI_PROGRESS_EPOCH,
+                                    .epoch = t->state.epoch + 1,
+                                    .epochs = t->epochs,
+                                    .step = t->steps_per_epoch,
+                                    .steps = t->steps_per_epoch,
+                                    .loss = clvi_pass_mean(train, train->sums->loss_sum),
+                                    .top1 = clvi_pass_mean(train, train->sums->top1_sum),
+                                    .val_loss = clvi_pass_mean(val, val->sums->loss_sum),
+                                    .val_top1 = clvi_pass_mean(val, val->sums->top1_sum),
+                                    .images_per_second = clvi_pass_rate(train),
+                                    .seconds = train->seconds + val->seconds,
+                                    .seconds_left = NAN,
+                                    .best = best};
     if (t->desc->progress)
         t->desc->progress(t->desc->user, &progress);
 }
@@ -96,6 +108,7 @@ static clv_status end_epoch(clvi_trainer *t, const clvi_pass *train, const clvi_
     tell_epoch(t, train, val, best);
     t->state.epoch++;
     t->state.running = (clvi_running_epoch){0};
+    t->epoch_seconds = 0;
     if (t->plateau_rule.patience > 0 &&
         clvi_plateau_update(&t->plateau_rule, clvi_config_real(t->config, "schedule", "factor"),
                             &t->state.plateau, t->state.epoch, figure))
@@ -110,10 +123,11 @@ static clv_status end_epoch(clvi_trainer *t, const clvi_pass *train, const clvi_
 
 /* Time is over in the middle of the first epoch: what there is is judged all the same, so that the
  * run has a result. The last checkpoint does not know of it. */
-static clv_status judge_unfinished(clvi_trainer *t, const clvi_pass *train, clv_error *error)
+static clv_status judge_unfinished(clvi_trainer *t, clvi_pass *train, clv_error *error)
 {
     clvi_pass val;
-    clvi_running_epoch sums;
+    clvi_running_epoch seen, sums;
+    CLV_TRY(clvi_pass_read(t, train, &seen, error));
     CLV_TRY(clvi_pass_val(t, &val, &sums, error));
     if (val.cut != CLVI_CUT_NONE)
         return interrupted(t, error);
@@ -193,6 +207,10 @@ static clv_status set_up(clvi_trainer *t, clv_error *error)
     CLV_TRY(clvi_trainer_open_files(t, error));
     CLV_TRY(clvi_trainer_create(t, error));
     CLV_TRY(t->desc->resume ? clvi_trainer_restore(t, error) : clvi_trainer_start(t, error));
+    if (t->desc->resume)
+        CLV_TRY(clvi_elapsed_read(t->desc->run_dir, &t->state, &t->elapsed, error));
+    t->earlier = t->elapsed.seconds;
+    t->epoch_seconds = t->elapsed.epoch_seconds;
     if (t->features) {
         CLV_TRY(
             clvi_features_compute(t->features, t->mixture, t->desc->data, t->desc->stop, error));
@@ -220,7 +238,7 @@ static clv_status course(clvi_trainer *t, clvi_train_result *out, clv_error *err
             *error = cause;
         return status;
     }
-    out->seconds = clvi_now() - t->began;
+    out->seconds = t->earlier + clvi_now() - t->began;
     return clvi_trainer_finish(t, out, error);
 }
 

@@ -32,9 +32,11 @@ typedef struct clvi_train_desc {
 
 typedef struct clvi_train_result {
     int64_t epochs, best_epoch; /* trained; whose weights are kept as best */
-    double seconds;             /* of training, validation and checkpoints, without warming up */
-    double warm_seconds;        /* building plans, compiling kernels */
-    bool stopped_early;         /* patience or max_seconds ended it, perhaps within an epoch */
+    /* Of training, validation and checkpoints, without warming up, by all calls up to the
+     * checkpoints that the next ones went on from. */
+    double seconds;
+    double warm_seconds; /* building plans, compiling kernels; of this call */
+    bool stopped_early;  /* patience or max_seconds ended it, perhaps within an epoch */
     bool has_test;
     double
         temperature; /* fitted on validation: logits divided by it give calibrated probabilities */

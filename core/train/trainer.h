@@ -4,6 +4,7 @@
 
 #include "base/philox.h"
 #include "train/checkpoint.h"
+#include "train/elapsed.h"
 #include "train/features.h"
 #include "train/multipliers.h"
 #include "train/run_files.h"
@@ -39,6 +40,9 @@ typedef struct clvi_trainer {
     clvi_philox_key shuffle_key;
     clvi_sampler sampler;
     double began, deadline; /* clock; deadline 0: none */
+    double earlier;         /* seconds of the run before `began`: of earlier calls */
+    double epoch_seconds;   /* of training in the running epoch, by all calls */
+    clvi_elapsed elapsed;   /* as it was noted for the last checkpoint */
     double waited;          /* seconds for batches of training */
     bool validating;        /* a validation pass runs, or failed */
     /* Called after the backward pass of each batch, and after each batch of validation; NULL:
@@ -72,8 +76,8 @@ typedef enum clvi_cut { CLVI_CUT_NONE, CLVI_CUT_STOP, CLVI_CUT_TIME } clvi_cut;
 /* Figures of a pass over a split. */
 typedef struct clvi_pass {
     clvi_running_epoch *sums; /* of the whole pass, what was read */
-    int64_t timed;            /* samples that this call has seen of it */
-    double began, seconds;
+    double before;            /* seconds that earlier calls of clvi_train spent on it */
+    double began, seconds;    /* clock; of the whole pass */
     clvi_cut cut;
 } clvi_pass;
 
@@ -90,6 +94,12 @@ clv_status clvi_pass_train(clvi_trainer *t, clvi_pass *pass, clv_error *error) C
 /* Validation with the averaged weights where there are some; `sums` is where pass->sums points. */
 clv_status clvi_pass_val(clvi_trainer *t, clvi_pass *pass, clvi_running_epoch *sums,
                          clv_error *error) CLV_MUST_CHECK;
+/* Reads what a pass of training that was cut left on the device into a copy of its sums, `sums`,
+ * which is where pass->sums then points. Errors: CLV_E_NUMERIC. */
+clv_status clvi_pass_read(clvi_trainer *t, clvi_pass *pass, clvi_running_epoch *sums,
+                          clv_error *error) CLV_MUST_CHECK;
+/* Images per second; NaN where no time has passed. */
+double clvi_pass_rate(const clvi_pass *pass);
 /* A mean over a pass; NaN where nothing was seen. */
 double clvi_pass_mean(const clvi_pass *pass, double sum);
 

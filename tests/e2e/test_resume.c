@@ -5,8 +5,11 @@
 
 #include "../unit/image_files.h"
 #include "../unit/test_device.h"
+#include "base/csv.h"
+#include "train/elapsed.h"
 #include "train/resume.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -110,8 +113,36 @@ static void test_many_stops(void **state)
     expect_same("adamw", "pieces", 3);
 }
 
-/* A time limit ends training in the middle of the first epoch, with a result; going on without it
- * ends as if it had never been. */
+/* A row of a run's metrics.csv. */
+typedef struct row {
+    double loss, top1, seconds, speed; /* NaN: left empty */
+} row;
+
+static row read_row(const char *run, int64_t epoch, const char *split)
+{
+    enum { EPOCH, STEP, SPLIT, LOSS, TOP1, TOP5, LR, SECONDS, SPEED, TRAINABLE, FIELDS };
+    char path[128], *text, *fields[FIELDS];
+    size_t bytes;
+    row found = {NAN, NAN, NAN, NAN};
+    bool any = false;
+    snprintf(path, sizeof path, "%s/metrics.csv", run);
+    OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
+    for (char *cursor = text; clvi_csv_next(&cursor, fields, FIELDS) == FIELDS;) {
+        if (strtoll(fields[EPOCH], NULL, 10) != epoch || strcmp(fields[SPLIT], split) != 0)
+            continue;
+        any = true;
+        (void)clvi_parse_real(fields[LOSS], &found.loss);
+        (void)clvi_parse_real(fields[TOP1], &found.top1);
+        (void)clvi_parse_real(fields[SECONDS], &found.seconds);
+        (void)clvi_parse_real(fields[SPEED], &found.speed);
+    }
+    clvi_free(text);
+    assert_true(any);
+    return found;
+}
+
+/* A time limit ends training in the middle of the first epoch, with a result and rows of metrics;
+ * going on without it ends as if it had never been. */
 static void test_time_limit(void **state)
 {
     (void)state;
@@ -122,6 +153,10 @@ static void test_time_limit(void **state)
         fail_msg("%s", t.error.message);
     assert_true(t.result.stopped_early && t.result.best_epoch == 1 && t.result.epochs == 1);
     assert_true(clvi_is_file("late/summary.json"));
+    const row seen = read_row("late", 1, "train"), val = read_row("late", 1, "val");
+    assert_true(isfinite(seen.loss) && seen.seconds > 0);
+    assert_true(fabs(seen.speed * seen.seconds - 7) < 0.01); /* one step */
+    assert_true(fabs(val.loss - t.result.val.nll) < 1e-5 && val.top1 == t.result.val.top1);
     const char *const overrides[] = {"train.max_seconds=0"};
     clvi_resume r;
     OK(clvi_resume_open("late", overrides, 1, NULL, &r, error));
@@ -134,6 +169,39 @@ static void test_time_limit(void **state)
     t = (training){.config = adamw, .run = "late", .resume = true};
     assert_int_equal(training_run(&t), CLV_OK);
     expect_same("adamw", "late", 0);
+}
+
+/* ---- Time ---- */
+
+/* The time before a stop counts: of the epoch that was running, and of the run. */
+static void test_elapsed(void **state)
+{
+    (void)state;
+    training t = {.config = adamw, .run = "timed", .stop_at = 8}; /* in the second epoch */
+    assert_int_equal(training_run(&t), CLV_E_INTERRUPTED);
+    clvi_resume r;
+    clvi_elapsed e;
+    OK(clvi_resume_open("timed", NULL, 0, NULL, &r, error));
+    OK(clvi_elapsed_read("timed", &r.state, &e, error));
+    assert_true(r.state.epoch == 1 && r.state.running.steps > 0);
+    assert_true(e.epoch == 1 && e.step == r.state.step);
+    assert_true(e.epoch_seconds > 0 && e.seconds > e.epoch_seconds);
+    clvi_resume_close(&r);
+    /* As if it had taken that long; a checkpoint that was never written is told apart. */
+    clvi_elapsed never = e;
+    never.step++;
+    never.seconds = 1e6;
+    e.epoch_seconds = 1000, e.seconds = 5000;
+    OK(clvi_elapsed_write("timed", &e, &never, error));
+    assert_int_equal(go_on(&t, 3), CLV_E_INTERRUPTED);
+    assert_int_equal(go_on(&t, 0), CLV_OK);
+    assert_in_range((int64_t)t.result.seconds, 5000, 5999);
+    const row first = read_row("timed", 1, "train"), second = read_row("timed", 2, "train"),
+              third = read_row("timed", 3, "train"), val = read_row("timed", 2, "val");
+    assert_true(second.seconds >= 1000 && second.seconds < 2000);
+    assert_true(fabs(second.speed * second.seconds - 24) < 0.01);
+    assert_true(first.seconds < 1000 && third.seconds < 1000 && val.seconds < 1000);
+    expect_same("adamw", "timed", 8);
 }
 
 /* ---- What may change ---- */
@@ -261,6 +329,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_changes),     cmocka_unit_test(test_cosine_has_fixed_epochs),
         cmocka_unit_test(test_more_epochs), cmocka_unit_test(test_other_images),
         cmocka_unit_test(test_cut),         cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_elapsed),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)
