@@ -139,7 +139,7 @@ static clv_status test_pairs(const clvi_pairing *pairings, clvi_contest_test *te
     return CLV_OK;
 }
 
-/* All pairs must have seen the same number of images, which equal test sets have. */
+/* All pairs must have seen the same images: the bootstrap draws an image of all of them at once. */
 static clv_status test_one(const clvi_contestant *model, const clvi_contestant *reference,
                            clvi_contest_test *test, clv_error *error)
 {
@@ -148,7 +148,7 @@ static clv_status test_one(const clvi_contestant *model, const clvi_contestant *
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare runs");
     clv_status status = make_pairs(model, reference, pairings, test, error);
     for (size_t i = 1; i < test->pairs && status == CLV_OK; i++)
-        if (pairings[i].images != pairings[0].images) {
+        if (!clvi_pairing_same_images(&pairings[i], &pairings[0])) {
             test->difference = NAN;
             snprintf(test->fault, sizeof test->fault, "its runs were tested on different images");
             goto out;

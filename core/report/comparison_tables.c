@@ -14,19 +14,20 @@ static size_t ended(const clvi_contestant *c)
     return count;
 }
 
-static double deviation(const clvi_contestant *c, const char *figure)
+/* Over the runs that ended; NAN below two of them. *failed: there is no memory. */
+static double deviation(const clvi_contestant *c, const char *figure, bool *failed)
 {
-    double mean = 0, squares = 0;
-    const size_t count = ended(c);
-    if (count < 2)
-        return NAN;
-    mean = clvi_contestant_mean(c, figure);
-    for (size_t i = 0; i < c->run_count; i++)
-        if (c->runs[i].record.path) {
-            const double d = clvi_figure(&c->runs[i].record, figure) - mean;
-            squares += d * d;
-        }
-    return sqrt(squares / (double)(count - 1));
+    double mean, result = NAN;
+    double *values = clvi_malloc((c->run_count + 1) * sizeof *values);
+    size_t count = 0;
+    for (size_t i = 0; values && i < c->run_count; i++)
+        if (c->runs[i].record.path)
+            values[count++] = clvi_figure(&c->runs[i].record, figure);
+    if (values)
+        clvi_mean_deviation(values, count, &mean, &result);
+    *failed |= !values;
+    clvi_free(values);
+    return result;
 }
 
 /* ---- Accuracy ---- */
@@ -48,8 +49,9 @@ static void accuracy_row(const clvi_contestant *c, clvi_report_table *t)
     else
         clvi_report_percent(t, clvi_contestant_mean(c, "test_top1"));
     const double low = clvi_contestant_mean(c, "test_top1_low");
-    if (runs > 1)
-        clvi_report_cell(t, "± %.2f", 100 * deviation(c, "test_top1"));
+    const double spread = deviation(c, "test_top1", &t->failed);
+    if (isfinite(spread))
+        clvi_report_cell(t, "± %.2f", 100 * spread);
     else if (isfinite(low))
         clvi_report_cell(t, "%.2f-%.2f", 100 * low,
                          100 * clvi_contestant_mean(c, "test_top1_high"));
@@ -125,21 +127,28 @@ static void test_row(const clvi_comparison *c, size_t index, clvi_report_table *
     clvi_report_cell(t, "%s", r->counts);
 }
 
+/* Whether there are test images; otherwise validation's are judged. */
+static bool tested(const clvi_comparison *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (isfinite(clvi_contestant_mean(&c->contestants[i], "test_top1")))
+            return true;
+    return false;
+}
+
 /* Why models were not compared, behind what the columns mean. */
 static const char *test_note(const clvi_comparison *c, clvi_report_table *t)
 {
-    bool few = false, tested = false;
-    for (size_t i = 0; i < c->count; i++) {
+    bool few = false;
+    for (size_t i = 0; i < c->count; i++)
         few = few || (i != c->reference && c->tests[i].pairs > 0 && c->tests[i].pairs < 3);
-        tested = tested || isfinite(clvi_contestant_mean(&c->contestants[i], "test_top1"));
-    }
     const char *note = clvi_arena_printf(
         t->arena,
         "%sPaired by seed and image. From three seeds on: interval and p by a bootstrap over seeds "
         "and images, p corrected by Holm over this table.%s",
-        tested ? ""
-               : "There are no test images: these are validation's, which also chose the "
-                 "epochs. ",
+        tested(c) ? ""
+                  : "There are no test images: these are validation's, which also chose the "
+                    "epochs. ",
         few ? " Below three seeds p is that of the exact McNemar test between the two runs, "
               "corrected likewise, and there is no claim about the method."
             : "");
@@ -304,10 +313,13 @@ static clv_status experts_table(const clvi_comparison *c, clvi_report_table *t, 
                                    sizeof expert_columns / sizeof *expert_columns, error));
     for (size_t i = 0; i < c->count; i++)
         expert_rows(&c->contestants[i], t);
-    t->note =
-        "Of the first run, on test images. share: of all assignments of images to experts. "
-        "first: images of which its weight is the largest. alone: accuracy of its own answer. "
-        "without it: accuracy of the mixture, its weight given to the others.";
+    t->note = clvi_arena_printf(
+        t->arena,
+        "Of the first run, on %s images. share: of all assignments of images to experts. first: "
+        "images of which its weight is the largest. alone: accuracy of its own answer. without it: "
+        "accuracy of the mixture, its weight given to the others.",
+        tested(c) ? "test" : "validation");
+    t->failed = t->failed || !t->note;
     return CLV_OK;
 }
 
@@ -442,7 +454,7 @@ void clvi_comparison_csv(const clvi_comparison *c, clvi_text *out)
         clvi_csv_append_int(out, (int64_t)ended(model));
         for (size_t f = 0; clvi_figure_name(f); f++)
             clvi_csv_append_real(out, clvi_contestant_mean(model, clvi_figure_name(f)), 9);
-        clvi_csv_append_real(out, deviation(model, "test_top1"), 9);
+        clvi_csv_append_real(out, deviation(model, "test_top1", &out->failed), 9);
         clvi_csv_append_real(out, within(model, c->equal_seconds, 0), 9);
         clvi_csv_append_real(out, within(model, 0, c->equal_epochs), 9);
         clvi_csv_append(out, c->reference < c->count ? c->contestants[c->reference].name : "");

@@ -91,7 +91,8 @@ static clv_status add_epoch(clvi_run_record *r, size_t *capacity, clvi_epoch_rec
     return CLV_OK;
 }
 
-/* Rows are epoch,step,split,loss,top1,top5,lr,seconds,images_per_second. */
+/* Rows are epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable; what comes
+ * behind the speed is not read. */
 static clv_status take_rows(char *text, clvi_run_record *r, clv_error *error)
 {
     enum { EPOCH, STEP, SPLIT, LOSS, TOP1, TOP5, LR, SECONDS, SPEED, FIELDS };

@@ -36,6 +36,7 @@ static clv_status pair(const clvi_prediction **a, const clvi_prediction **b, clv
             CLV_FAIL(error, CLV_E_DATA, "%s is of class %d for one and of class %d for the other",
                      a[i]->image, a[i]->label, b[i]->label);
         const bool first = a[i]->predicted == a[i]->label, second = b[i]->predicted == b[i]->label;
+        out->names[i] = a[i]->image;
         out->differences[i] = (int8_t)(first - second);
         out->only_first += first && !second;
         out->only_second += second && !first;
@@ -52,8 +53,9 @@ clv_status clvi_pairing_make(const clvi_predictions *first, const clvi_predictio
     clvi_pairing p = {.images = first->count};
     const clvi_prediction **a = sort(first), **b = sort(second);
     p.differences = clvi_malloc(p.images);
+    p.names = clvi_malloc(p.images * sizeof *p.names);
     clv_status status;
-    if (!a || !b || !p.differences)
+    if (!a || !b || !p.differences || !p.names)
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to pair %zu images", p.images);
     else
         status = pair(a, b, &p, error);
@@ -67,8 +69,17 @@ clv_status clvi_pairing_make(const clvi_predictions *first, const clvi_predictio
     return CLV_OK;
 }
 
+bool clvi_pairing_same_images(const clvi_pairing *a, const clvi_pairing *b)
+{
+    bool same = a->images == b->images;
+    for (size_t i = 0; same && i < a->images; i++)
+        same = strcmp(a->names[i], b->names[i]) == 0;
+    return same;
+}
+
 void clvi_pairing_fini(clvi_pairing *pairing)
 {
+    clvi_free(pairing->names);
     clvi_free(pairing->differences);
     *pairing = (clvi_pairing){0};
 }

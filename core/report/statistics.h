@@ -9,13 +9,17 @@
 typedef struct clvi_pairing {
     int8_t
         *differences; /* [images]: 1 only the first is right, -1 only the second, 0 both or none */
+    const char **names; /* [images] of the images, sorted; the names are the first predictions' */
     size_t images;
     int64_t only_first, only_second; /* the discordant images */
 } clvi_pairing;
-/* Pairs predictions of two runs by their images' names. The caller frees with clvi_pairing_fini.
- * Errors: CLV_E_DATA when the images or their classes are not the same; CLV_E_MEMORY. */
+/* Pairs predictions of two runs by their images' names, in their order. The caller frees with
+ * clvi_pairing_fini, before the predictions. Errors: CLV_E_DATA when the images or their classes
+ * are not the same; CLV_E_MEMORY. */
 clv_status clvi_pairing_make(const clvi_predictions *first, const clvi_predictions *second,
                              clvi_pairing *out, clv_error *error) CLV_MUST_CHECK;
+/* Whether two pairs of runs are about the same images. */
+bool clvi_pairing_same_images(const clvi_pairing *a, const clvi_pairing *b);
 void clvi_pairing_fini(clvi_pairing *pairing);
 
 /* Exact two-sided McNemar test: the chance of discordant counts at least as uneven where both kinds

@@ -1,0 +1,118 @@
+/* Models beside each other: what is compared with what. Runs are made up here; what tests compute
+ * is checked in test_statistics.c, files and tables in e2e/test_comparison.c. */
+#include "base/process.h"
+#include "report/comparison.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { MOST_RUNS = 3, IMAGES = 4 };
+
+/* What a made-up run is. */
+typedef struct facts {
+    int64_t trainable, epochs;
+    double seconds;
+    const char *first_image; /* NULL: "a" */
+} facts;
+
+/* A run that was right about every image but the first. */
+static clvi_run_record record(const facts *f)
+{
+    static const char *const names[IMAGES] = {"a", "b", "c", "d"};
+    clvi_run_record r = {.path = clvi_strdup("run"),
+                         .epochs = f->epochs,
+                         .best_epoch = f->epochs,
+                         .trainable = f->trainable,
+                         .seconds = f->seconds,
+                         .judged = CLVI_TEST};
+    r.scores[CLVI_VAL] = (clvi_score_summary){.count = IMAGES, .top1 = 0.75};
+    r.history = clvi_calloc(1, sizeof *r.history);
+    r.predictions.items = clvi_calloc(IMAGES, sizeof *r.predictions.items);
+    assert_true(r.path && r.history && r.predictions.items);
+    r.history_count = 1;
+    r.history[0] = (clvi_epoch_record){.epoch = f->epochs, .seconds = f->seconds, .val_top1 = 0.75};
+    r.predictions.count = IMAGES;
+    for (int i = 0; i < IMAGES; i++)
+        r.predictions.items[i] =
+            (clvi_prediction){.image = names[i], .label = 0, .predicted = i == 0};
+    if (f->first_image)
+        r.predictions.items[0].image = f->first_image;
+    return r;
+}
+
+static clvi_contestant contestant(const char *name, size_t experts, const facts *runs, size_t count)
+{
+    clvi_contestant c = {.name = clvi_strdup(name), .experts = experts, .run_count = count};
+    c.runs = clvi_calloc(count, sizeof *c.runs);
+    assert_true(c.name && c.runs);
+    for (size_t i = 0; i < count; i++)
+        c.runs[i] = (clvi_contest_run){.seed = (int64_t)i + 1, .record = record(&runs[i])};
+    return c;
+}
+
+static clvi_comparison compare(clvi_contestant first, clvi_contestant second)
+{
+    clv_error error = CLV_ERROR_INIT;
+    clvi_comparison c = {.title = "test", .count = 2};
+    c.contestants = clvi_calloc(2, sizeof *c.contestants);
+    assert_non_null(c.contestants);
+    c.contestants[0] = first;
+    c.contestants[1] = second;
+    assert_int_equal(clvi_comparison_judge(&c, first.name, &error), CLV_OK);
+    return c;
+}
+
+/* A fusion that trains nothing is done at once: that is no time to compare others at. */
+static void test_equal(void **state)
+{
+    (void)state;
+    static const facts trained = {.trainable = 100, .epochs = 8, .seconds = 60},
+                       fused = {.trainable = 0, .epochs = 1, .seconds = 0.5};
+    clvi_comparison c =
+        compare(contestant("single", 1, &trained, 1), contestant("late", 2, &fused, 1));
+    assert_true(c.equal_seconds == 60 && c.equal_epochs == 8);
+    clvi_text csv = {0};
+    clvi_comparison_csv(&c, &csv);
+    const char *late = strstr(clvi_text_get(&csv), "\nlate,");
+    assert_non_null(strstr(clvi_text_get(&csv), ",0.75,0.75,single,")); /* its own */
+    assert_non_null(late);
+    assert_non_null(strstr(late, ",,,single,"));
+    clvi_text_fini(&csv);
+    clvi_comparison_fini(&c);
+
+    c = compare(contestant("one", 2, &fused, 1), contestant("other", 2, &fused, 1));
+    assert_true(isnan(c.equal_seconds) && c.equal_epochs == 0);
+    clvi_comparison_fini(&c);
+}
+
+/* An image must be the same one for every seed: the bootstrap draws it for all. */
+static void test_images(void **state)
+{
+    (void)state;
+    facts runs[MOST_RUNS] = {{.trainable = 1, .epochs = 1}};
+    for (int i = 1; i < MOST_RUNS; i++)
+        runs[i] = runs[0];
+    clvi_comparison c =
+        compare(contestant("one", 1, runs, MOST_RUNS), contestant("other", 1, runs, MOST_RUNS));
+    assert_int_equal(c.tests[1].pairs, MOST_RUNS);
+    assert_true(c.tests[1].difference == 0 && c.tests[1].fault[0] == '\0');
+    clvi_comparison_fini(&c);
+
+    runs[2].first_image = "e"; /* as many, in both runs of the pair */
+    c = compare(contestant("one", 1, runs, MOST_RUNS), contestant("other", 1, runs, MOST_RUNS));
+    assert_true(isnan(c.tests[1].difference));
+    assert_string_equal(c.tests[1].verdict, "not compared");
+    assert_non_null(strstr(c.tests[1].fault, "different images"));
+    clvi_comparison_fini(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equal), cmocka_unit_test(test_images)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
