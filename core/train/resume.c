@@ -35,21 +35,24 @@ static bool is_free(const char *section, const char *key)
 static clv_status check_epochs(const clvi_config *before, const clvi_config *now,
                                const clvi_train_state *state, clv_error *error)
 {
-    const int64_t wanted = clvi_config_int(now, "train", "epochs");
+    const int64_t wanted = clvi_config_int(now, "train", "epochs"),
+                  given = clvi_config_int(before, "train", "epochs");
     const double warmup = clvi_config_real(now, "schedule", "warmup_epochs");
     if (strcmp(clvi_config_text(now, "schedule", "kind"), "cosine") == 0)
         return clvi_config_fail(now, "train", "epochs", error,
                                 "with schedule.kind = cosine the learning rate of every step "
                                 "follows from the number of epochs, which was %lld; with constant, "
                                 "step and plateau it may change",
-                                (long long)clvi_config_int(before, "train", "epochs"));
+                                (long long)given);
     if (wanted < state->epoch + (state->running.steps > 0))
         return clvi_config_fail(now, "train", "epochs", error, "%lld epochs are behind already",
                                 (long long)state->epoch);
-    if (warmup > (double)clvi_config_int(before, "train", "epochs"))
+    if (warmup > (double)(wanted < given ? wanted : given))
         return clvi_config_fail(now, "train", "epochs", error,
-                                "schedule.warmup_epochs is longer than the training was to be, so "
-                                "its rates depend on the number of epochs");
+                                "schedule.warmup_epochs = %g is longer than %lld epochs, so the "
+                                "rates depend on their number, which was %lld",
+                                warmup, (long long)(wanted < given ? wanted : given),
+                                (long long)given);
     return CLV_OK;
 }
 

@@ -148,12 +148,13 @@ int64_t clvi_scores_confusion(const clvi_scores *s, int label, int predicted)
     return s->confusion[label * s->classes + predicted];
 }
 
+/* NAN without any sample. */
 static double calibration_error(const calibration *of, double count)
 {
     double sum = 0;
-    for (int b = 0; b < BINS && count > 0; b++)
-        sum += fabs((double)of->bin_correct[b] - of->bin_confidence[b]) / count;
-    return sum;
+    for (int b = 0; b < BINS; b++)
+        sum += fabs((double)of->bin_correct[b] - of->bin_confidence[b]);
+    return count > 0 ? sum / count : NAN;
 }
 
 void clvi_scores_summary(const clvi_scores *s, clvi_score_summary *out)

@@ -22,7 +22,9 @@ typedef struct clvi_score_summary {
     double top5;                      /* fraction; NaN where there are at most 5 classes */
     double nll;                       /* mean negative log-likelihood, nats */
     double brier;                     /* mean over samples of the squared error of probabilities */
-    double ece; /* expected calibration error, 15 equal bins (Guo et al. 2017) */
+    /* Expected calibration error, 15 equal bins (Guo et al. 2017); as brier NAN where no sample has
+     * finite logits. */
+    double ece;
     double nll_calibrated, ece_calibrated; /* the same of logits divided by the temperature */
     double precision, recall, f1; /* macro means over classes that occur or are predicted */
 } clvi_score_summary;

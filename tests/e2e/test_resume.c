@@ -239,6 +239,28 @@ static void test_changes(void **state)
     clvi_resume_close(&r);
 }
 
+/* With more or fewer epochs than the warm-up has, its rates would be others. */
+static void test_warmup_has_fixed_epochs(void **state)
+{
+    (void)state;
+    training t = {.config = "[schedule]\nkind = constant\nwarmup_epochs = 3\n"
+                            "[train]\nepochs = 4\nbatch = 7\n",
+                  .run = "warm",
+                  .stop_at = 2};
+    assert_int_equal(training_run(&t), CLV_E_INTERRUPTED);
+    expect_refused("warm", "train.epochs=2", "warmup_epochs = 3 is longer than 2 epochs");
+    const char *const allowed[] = {"train.epochs=3"};
+    clvi_resume r;
+    OK(clvi_resume_open("warm", allowed, 1, NULL, &r, error));
+    clvi_resume_close(&r);
+    t = (training){.config = "[schedule]\nkind = constant\nwarmup_epochs = 3\n"
+                             "[train]\nepochs = 2\nbatch = 7\n",
+                   .run = "cold",
+                   .stop_at = 2};
+    assert_int_equal(training_run(&t), CLV_E_INTERRUPTED);
+    expect_refused("cold", "train.epochs=4", "warmup_epochs = 3 is longer than 2 epochs");
+}
+
 static void test_cosine_has_fixed_epochs(void **state)
 {
     (void)state;
@@ -329,7 +351,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_changes),     cmocka_unit_test(test_cosine_has_fixed_epochs),
         cmocka_unit_test(test_more_epochs), cmocka_unit_test(test_other_images),
         cmocka_unit_test(test_cut),         cmocka_unit_test(test_lock),
-        cmocka_unit_test(test_elapsed),
+        cmocka_unit_test(test_elapsed),     cmocka_unit_test(test_warmup_has_fixed_epochs),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)

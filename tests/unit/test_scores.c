@@ -200,6 +200,19 @@ static void test_not_finite(void **state)
     clvi_scores_destroy(scores);
 }
 
+/* Where no sample has finite logits, nothing is known, and not that all is well. */
+static void test_none_finite(void **state)
+{
+    (void)state;
+    clvi_scores *scores = make(6);
+    const float bad[] = {2, 0, 0, NAN, 0, 0};
+    add(scores, bad, 0);
+    const clvi_score_summary s = sum_up(scores);
+    assert_true(s.top1 == 0 && isnan(s.nll) && isnan(s.brier));
+    assert_true(isnan(s.ece) && isnan(s.ece_calibrated));
+    clvi_scores_destroy(scores);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_extreme_logits),
         cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_none_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
