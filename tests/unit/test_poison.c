@@ -1,0 +1,140 @@
+/* Devices that fail or hang, on whatever device there is (CONCLAVE_DEVICE chooses). Exit 77 without
+ * one, failure when CONCLAVE_REQUIRE_DEVICE=1 says that there must be one. */
+#include "runtime_bench.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+/* ---- Failing queues ---- */
+
+/* Stands before the OpenCL loader's, and fails as often as a test has asked for. (A failing user
+ * event would do without this, but PoCL 3.1 aborts the process at one.) */
+static int failing_waits;
+
+cl_int clWaitForEvents(cl_uint count, const cl_event *events)
+{
+    static cl_int (*loader)(cl_uint, const cl_event *);
+    if (loader == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "clWaitForEvents");
+        memcpy(&loader, &symbol, sizeof(loader));
+    }
+    const cl_int code = loader(count, events);
+    if (failing_waits == 0)
+        return code;
+    failing_waits--;
+    return CL_OUT_OF_RESOURCES;
+}
+
+static void test_poison(void **state)
+{
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    float v = 0.0f;
+    OK(clvi_buf_create(b->device, 64, "x", &x, &b->error));
+    launch_nothing(b);
+    failing_waits = 1;
+    char first[512];
+    REFUSED(clvi_download(b->device, x, 0, &v, 4, &b->error), CLV_E_CL, "download of \"x\"");
+    snprintf(first, sizeof(first), "%s", b->error.message);
+    assert_non_null(strstr(first, clvi_device_get_info(b->device)->name));
+    assert_non_null(strstr(first, "newest kernel: t:nothing"));
+    assert_int_equal(b->error.native_code, CL_OUT_OF_RESOURCES);
+    clvi_launch l;
+    clvi_launch_begin(&l, b->device, "t", "nothing", "");
+    clvi_arg_uint(&l, 1);
+    REFUSED(clvi_launch_run(&l, 1, 1, 1, &b->error), CLV_E_CL, first);
+    REFUSED(clvi_wait(b->device, &b->error), CLV_E_CL, first);
+    REFUSED(clvi_upload(b->device, x, 0, &v, 4, &b->error), CLV_E_CL, first);
+    REFUSED(clvi_fill(b->device, x, 0, 4, 0, &b->error), CLV_E_CL, first);
+    clvi_buf *y = NULL;
+    REFUSED(clvi_buf_create(b->device, 64, "y", &y, &b->error), CLV_E_CL, first);
+    clvi_buf_destroy(x);
+    reopen(b); /* the others live on */
+    launch_nothing(b);
+    OK(clvi_wait(b->device, &b->error));
+}
+
+static void test_sync_names_the_kernel(void **state)
+{
+    bench *b = *state;
+    setenv("CONCLAVE_SYNC", "1", 1);
+    reopen(b);
+    assert_non_null(strstr(clvi_device_banner(b->device), "CONCLAVE_SYNC"));
+    launch_nothing(b);
+    failing_waits = 1;
+    clvi_launch l;
+    clvi_launch_begin(&l, b->device, "t", "nothing", "");
+    clvi_arg_uint(&l, 1);
+    REFUSED(clvi_launch_run(&l, 1, 1, 1, &b->error), CLV_E_CL, "kernel t:nothing on ");
+    assert_non_null(strstr(b->error.message, clvi_device_get_info(b->device)->name));
+    unsetenv("CONCLAVE_SYNC");
+}
+
+/* ---- Watching, as on GPUs ---- */
+
+static void test_long_launch_is_said(void **state)
+{
+    static const char part[] = "kernel t:slow took ";
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    OK(clvi_buf_create(b->device, 65535 * 4, "x", &x, &b->error));
+    OK(clvi_fill(b->device, x, 0, 65535 * 4, 0, &b->error));
+    b->device->watch.on = true;
+    b->device->watch.launch_seconds = 0.02;
+    for (int i = 0; i < 2; i++) {
+        launch_slow(b, x);
+        for (int k = 0; k < CLVI_WATCHED + 3; k++)
+            launch_nothing(b);
+        OK(clvi_wait(b->device, &b->error));
+    }
+    OK(clvi_timer_find_clock(b->device, &b->error));
+    const char *said = strstr(log_text, part);
+    assert_int_equal(said != NULL, b->device->timer.clock == CLVI_CLOCK_DEVICE);
+    assert_true(said == NULL || strstr(said + 1, part) == NULL); /* once */
+    assert_null(strstr(log_text, "kernel t:nothing took"));
+    clvi_buf_destroy(x);
+}
+
+static void test_late_wait_fails(void **state)
+{
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    OK(clvi_buf_create(b->device, 65535 * 4, "x", &x, &b->error));
+    OK(clvi_fill(b->device, x, 0, 65535 * 4, 0, &b->error));
+    launch_nothing(b); /* compiled */
+    launch_slow(b, x);
+    OK(clvi_wait(b->device, &b->error));
+    b->device->watch.on = true;
+    b->device->watch.wait_seconds = 30;
+    launch_slow(b, x);
+    OK(clvi_wait(b->device, &b->error)); /* in time */
+    b->device->watch.wait_seconds = 0.01;
+    launch_nothing(b);
+    launch_slow(b, x);
+    launch_nothing(b); /* the newest, but not the one that hangs */
+    REFUSED(clvi_wait(b->device, &b->error), CLV_E_DEVICE, "runs kernel t:slow");
+    assert_non_null(strstr(b->error.message, clvi_device_get_info(b->device)->name));
+    REFUSED(clvi_fill(b->device, x, 0, 4, 0, &b->error), CLV_E_DEVICE, "runs kernel t:slow");
+    assert_non_null(strstr(log_text, "the device is not used any more"));
+    while (clvi_watch_hanging(b->device) != NULL)
+        usleep(1000);
+    clvi_buf_destroy(x);
+    reopen(b);
+    launch_nothing(b);
+    OK(clvi_wait(b->device, &b->error));
+    assert_null(strstr(log_text, "is left as it is"));
+}
+
+int main(void)
+{
+    const int verdict = no_device();
+    if (verdict != 0)
+        return verdict;
+    const struct CMUnitTest tests[] = {
+        BENCH_TEST(test_poison),
+        BENCH_TEST(test_sync_names_the_kernel),
+        BENCH_TEST(test_long_launch_is_said),
+        BENCH_TEST(test_late_wait_fails),
+    };
+    return cmocka_run_group_tests_name("poison", tests, NULL, NULL);
+}
