@@ -111,9 +111,9 @@ static void release_leaks(clvi_device *device)
 
 /* OpenCL's part. A GPU that hangs would take the process with it: what belongs to it is left to the
  * system. */
-static void release_queue(clvi_device *device)
+static void release_queue(clvi_device *device, bool idle)
 {
-    if (clvi_watch_hanging(device) != NULL) {
+    if (!idle || clvi_watch_hanging(device) != NULL) {
         clvi_log(CLVI_LOG_WARN, "%s hangs and is left as it is", device->found->short_name);
         return;
     }
@@ -137,10 +137,10 @@ void clvi_device_close(clvi_device *device)
                  device->found->short_name);
     clvi_profile_fini(device);
     clvi_timer_fini(device);
-    clvi_staging_fini(device);
+    const bool idle = clvi_staging_fini(device);
     release_leaks(device);
     clvi_programs_fini(device);
-    release_queue(device);
+    release_queue(device, idle);
     clvi_free(device->tuning.items);
     clvi_arena_destroy(device->arena);
     device->runtime->open_devices--;

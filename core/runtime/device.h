@@ -128,6 +128,7 @@ struct clvi_device {
     bool fast_math, clblast, sync;
     const char *banner;
     clv_error poison; /* status CLV_OK: healthy */
+    bool hangs;       /* a wait took too long: nothing is waited for any more */
     clvi_device_counters counters;
     clvi_tuning tuning;
     clvi_buf *buffers;
@@ -155,6 +156,9 @@ clv_status clvi_queue_advance(clvi_device *device, clv_error *error) CLV_MUST_CH
 /* Waits for one event; does not release it. `what` is for the message. */
 clv_status clvi_queue_wait_event(clvi_device *device, cl_event event, const char *what,
                                  clv_error *error) CLV_MUST_CHECK;
+/* Waits until the event's command is finished or failed, also on a device that is poisoned. False:
+ * it may be under way still, and what it reads and writes must stay. */
+bool clvi_queue_settle(clvi_device *device, cl_event event) CLV_MUST_CHECK;
 /* clvi_wait that is not counted. */
 clv_status clvi_queue_wait(clvi_device *device, const char *what, clv_error *error) CLV_MUST_CHECK;
 /* Records `from` in `error`. Returns its status. */
@@ -165,8 +169,9 @@ clv_status clvi_error_copy(clv_error *error, const clv_error *from);
 /* tuning.c: reads the record of the device's class. Errors: CLV_E_CONFIG naming file and line. */
 clv_status clvi_tuning_load(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 
-/* transfer.c */
-void clvi_staging_fini(clvi_device *device); /* the queue must be idle */
+/* transfer.c: frees what no upload reads from any more. False: some of it is in use by a device
+ * that hangs, and stays. */
+bool clvi_staging_fini(clvi_device *device) CLV_MUST_CHECK;
 
 /* program.c */
 clv_status clvi_programs_init(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
@@ -188,6 +193,8 @@ clv_status clvi_watch_add(clvi_device *device, const clvi_watched *launch,
 /* Until the event is finished or failed; false: it took too long. True at once where devices are
  * not watched. */
 bool clvi_watch_wait(clvi_device *device, cl_event event);
+/* Whether the event's command is finished or failed, now. */
+bool clvi_watch_is_over(cl_event event);
 /* The oldest launch that is not finished, NULL: none is known. */
 const clvi_watched *clvi_watch_hanging(const clvi_device *device);
 

@@ -54,6 +54,7 @@ static clv_status fail_late(clvi_device *device, const char *what, clv_error *er
         what, device->found->short_name, device->watch.wait_seconds,
         launch != NULL ? launch->program : "unknown", launch != NULL ? launch->kernel : "unknown");
     device->poison = cause;
+    device->hangs = true;
     clvi_log(CLVI_LOG_ERROR, "%s; the device is not used any more", cause.message);
     return clvi_error_copy(error, &cause);
 }
@@ -79,6 +80,16 @@ clv_status clvi_queue_wait_event(clvi_device *device, cl_event event, const char
              "%.100s (newest kernel: %.60s:%.60s; CONCLAVE_SYNC=1 names the one that fails)", what,
              device->last_kernel->program->name, device->last_kernel->name);
     return clvi_queue_fail(device, code, "clWaitForEvents", text, error);
+}
+
+bool clvi_queue_settle(clvi_device *device, cl_event event)
+{
+    if (clvi_watch_is_over(event))
+        return true;
+    device->hangs = device->hangs || !clvi_watch_wait(device, event);
+    if (!device->hangs)
+        clWaitForEvents(1, &event);
+    return clvi_watch_is_over(event);
 }
 
 clv_status clvi_queue_wait(clvi_device *device, const char *what, clv_error *error)

@@ -38,13 +38,13 @@ static bool is_done(cl_event event)
 /* Makes the slab empty; its last write is waited for when it is under way. */
 static clv_status empty_slab(clvi_device *device, clvi_slab *slab, clv_error *error)
 {
+    if (slab->last != NULL) {
+        CLV_TRY(clvi_queue_wait_event(device, slab->last, "upload", error));
+        clReleaseEvent(slab->last);
+        slab->last = NULL;
+    }
     slab->used = 0;
-    if (slab->last == NULL)
-        return CLV_OK;
-    const clv_status status = clvi_queue_wait_event(device, slab->last, "upload", error);
-    clReleaseEvent(slab->last);
-    slab->last = NULL;
-    return status;
+    return CLV_OK;
 }
 
 /* Gives the empty slab room for `bytes`. */
@@ -102,15 +102,22 @@ static clv_status take_slab(clvi_device *device, size_t bytes, clvi_slab **out, 
     return CLV_OK;
 }
 
-void clvi_staging_fini(clvi_device *device)
+bool clvi_staging_fini(clvi_device *device)
 {
     clvi_staging *staging = &device->staging;
+    bool idle = true;
     for (unsigned i = 0; i < staging->count; i++) {
-        if (staging->slabs[i].last != NULL)
-            clReleaseEvent(staging->slabs[i].last);
-        clvi_free(staging->slabs[i].data);
+        const clvi_slab *slab = &staging->slabs[i];
+        if (slab->last != NULL && !clvi_queue_settle(device, slab->last)) {
+            idle = false;
+            continue;
+        }
+        if (slab->last != NULL)
+            clReleaseEvent(slab->last);
+        clvi_free(slab->data);
     }
     *staging = (clvi_staging){0};
+    return idle;
 }
 
 static clv_status upload_piece(clvi_device *device, clvi_buf *buf, size_t offset, const void *data,
@@ -149,7 +156,46 @@ clv_status clvi_upload(clvi_device *device, clvi_buf *buf, size_t offset_bytes, 
     return CLV_OK;
 }
 
-/* ---- The others ---- */
+/* ---- Downloads ---- */
+
+/* Reads and waits. *over: nothing will be written to `data` any more. */
+static clv_status read_into(clvi_device *device, const clvi_buf *buf, size_t offset, void *data,
+                            size_t bytes, const char *what, bool *over, clv_error *error)
+{
+    cl_event event = NULL;
+    const cl_int code = clEnqueueReadBuffer(device->queue, buf->mem, CL_FALSE, offset, bytes, data,
+                                            0, NULL, &event);
+    *over = true;
+    if (code != CL_SUCCESS)
+        return clvi_queue_fail(device, code, "clEnqueueReadBuffer", what, error);
+    const clv_status status = clvi_queue_wait_event(device, event, what, error);
+    *over = status == CLV_OK || clvi_queue_settle(device, event);
+    clReleaseEvent(event);
+    return status;
+}
+
+/* What hangs may write when nobody expects it any more: to memory that is given up then, not to the
+ * caller's. */
+static clv_status read_through(clvi_device *device, const clvi_buf *buf, size_t offset,
+                               unsigned char *data, size_t bytes, const char *what,
+                               clv_error *error)
+{
+    void *own = clvi_malloc(bytes < PIECE_BYTES ? bytes : PIECE_BYTES);
+    clv_status status = CLV_OK;
+    bool over = true;
+    if (own == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: %s", what);
+    for (size_t done = 0; status == CLV_OK && done < bytes;) {
+        const size_t piece = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
+        status = read_into(device, buf, offset + done, own, piece, what, &over, error);
+        if (status == CLV_OK)
+            memcpy(data + done, own, piece);
+        done += piece;
+    }
+    if (over)
+        clvi_free(own);
+    return status;
+}
 
 clv_status clvi_download(clvi_device *device, clvi_buf *buf, size_t offset_bytes, void *data,
                          size_t bytes, clv_error *error)
@@ -161,15 +207,13 @@ clv_status clvi_download(clvi_device *device, clvi_buf *buf, size_t offset_bytes
     name_it("download of", buf, what, sizeof(what));
     if (bytes == 0)
         return clvi_queue_wait(device, what, error);
-    cl_event event = NULL;
-    const cl_int code = clEnqueueReadBuffer(device->queue, buf->mem, CL_FALSE, offset_bytes, bytes,
-                                            data, 0, NULL, &event);
-    if (code != CL_SUCCESS)
-        return clvi_queue_fail(device, code, "clEnqueueReadBuffer", what, error);
-    const clv_status status = clvi_queue_wait_event(device, event, what, error);
-    clReleaseEvent(event);
-    return status;
+    if (device->watch.on)
+        return read_through(device, buf, offset_bytes, data, bytes, what, error);
+    bool over = false; /* always: what is not watched is waited for without end */
+    return read_into(device, buf, offset_bytes, data, bytes, what, &over, error);
 }
+
+/* ---- The others ---- */
 
 clv_status clvi_copy(clvi_device *device, clvi_buf *from, size_t from_bytes, clvi_buf *to,
                      size_t to_bytes, size_t bytes, clv_error *error)

@@ -86,7 +86,7 @@ void clvi_watch_fini(clvi_device *device)
 
 /* ---- Waits that take long ---- */
 
-static bool is_finished(cl_event event)
+bool clvi_watch_is_over(cl_event event)
 {
     cl_int state = CL_COMPLETE;
     return clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(state), &state, NULL) !=
@@ -100,7 +100,7 @@ bool clvi_watch_wait(clvi_device *device, cl_event event)
     if (!device->watch.on || device->watch.wait_seconds <= 0)
         return true;
     clFlush(device->queue); /* what is not handed over never finishes */
-    while (!is_finished(event)) {
+    while (!clvi_watch_is_over(event)) {
         const double passed = clvi_host_seconds() - began;
         if (passed > device->watch.wait_seconds)
             return false;
@@ -117,7 +117,7 @@ const clvi_watched *clvi_watch_hanging(const clvi_device *device)
     const clvi_watch *watch = &device->watch;
     for (unsigned i = 0; i < watch->count; i++) {
         const clvi_watched *launch = &watch->ring[(watch->first + i) % CLVI_WATCHED];
-        if (!is_finished(launch->event))
+        if (!clvi_watch_is_over(launch->event))
             return launch;
     }
     return NULL;
