@@ -139,7 +139,8 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
     const bool prepare = plan->mode == CLV_MODE_TRAIN || plan->prepared_version != version ||
                          !clvi_slabs_claimed_by(plan->slabs, plan);
     clvi_slabs_claim(plan->slabs, plan);
-    plan->prepared_version = version;
+    if (prepare)
+        plan->prepared_version = 0; /* until all of it is done */
     if (plan->watch)
         CLV_TRY(clvi_watch_begin(plan, error));
     for (size_t s = 0; s < plan->step_count; s++) {
@@ -158,6 +159,7 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
         if (plan->watch)
             CLV_TRY(clvi_watch_forward(plan, s, &run, error));
     }
+    plan->prepared_version = version;
     return CLV_OK;
 }
 

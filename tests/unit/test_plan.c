@@ -265,6 +265,48 @@ static void test_prepared_stays(void **state)
     net_close(&t);
 }
 
+static clv_status no_memory(const clvi_run *run, clv_error *error)
+{
+    (void)run;
+    return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory");
+}
+
+/* An inference that failed half-way has prepared nothing: the next one does it all. */
+static void test_failed_forward(void **state)
+{
+    (void)state;
+    float x[MOST * WIDTH], good[MOST * WIDTH], again[MOST * WIDTH];
+    for (int64_t i = 0; i < MOST * WIDTH; i++)
+        x[i] = sample(i);
+    net t;
+    net_open(&t, column);
+    net_plan(&t, CLV_MODE_INFER, MOST);
+    net_run(&t, MOST, x, good, NULL);
+    int prepared = 0;
+    for (size_t i = 0; i < t.graph->node_count; i++) {
+        clvi_node *node = &t.graph->nodes[i];
+        const clvi_op *op = node->op;
+        if (op->prepare == NULL)
+            continue;
+        clv_error e = CLV_ERROR_INIT;
+        clvi_op faulty = *op;
+        faulty.prepare = no_memory;
+        node->op = &faulty;
+        OK(clvi_plan_poison(t.plan, error));
+        OK(clvi_store_initialise(t.store, 1, error)); /* another version, the same values */
+        assert_int_equal(clvi_plan_forward(t.plan, MOST, NULL, &e), CLV_E_MEMORY);
+        assert_non_null(strstr(e.message, node->name));
+        node->op = op;
+        OK(clvi_plan_forward(t.plan, MOST, NULL, error));
+        const clvi_view out = clvi_plan_output(t.plan, 0, MOST);
+        OK(clvi_download(device, out.buf, out.offset * 4, again, sizeof again, error));
+        assert_memory_equal(good, again, sizeof good);
+        prepared++;
+    }
+    assert_int_equal(prepared, 2);
+    net_close(&t);
+}
+
 /* Frozen parameters get no gradient, and what lies below them no backward. */
 static clvi_trains only_second(void *user, const char *name)
 {
@@ -405,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_prepared_stays),
+        cmocka_unit_test(test_failed_forward),
     };
     clv_error error = CLV_ERROR_INIT;
     const clvi_device_options options = {.select = "auto"};
