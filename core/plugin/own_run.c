@@ -399,11 +399,16 @@ static clv_status take_gemm(const clv_run *run, const clv_gemm *given, int64_t n
     const int64_t times_m = given->batch == CLV_GEMM_BATCH_M ? n : 1;
     const int64_t times_k = given->batch == CLV_GEMM_BATCH_K ? n : 1;
     if (given->batch > CLV_GEMM_BATCH_K || given->m < 1 || given->n < 1 || given->k < 1 ||
-        given->m > most / times_m || given->n > most || given->k > most / times_k ||
-        given->lda < 0 || given->ldb < 0 || given->ldc < 0)
+        given->m > most / times_m || given->n > most || given->k > most / times_k)
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: a product [%lld, %lld]·[%lld, %lld] cannot be",
                  phase_text(run), (long long)given->m, (long long)given->k, (long long)given->k,
                  (long long)given->n);
+    if (given->lda < 0 || given->ldb < 0 || given->ldc < 0 || given->lda > most ||
+        given->ldb > most || given->ldc > most)
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "%s: a product's matrices cannot have rows of %lld, %lld and %lld elements",
+                 phase_text(run), (long long)given->lda, (long long)given->ldb,
+                 (long long)given->ldc);
     *out = (clvi_gemm){.transpose_a = given->transpose_a != 0,
                        .transpose_b = given->transpose_b != 0,
                        .accumulate = given->accumulate != 0,
