@@ -41,25 +41,61 @@ static void next_largest(__global const float *z, int columns, float *key, int *
     *at = index[winner];
 }
 
-/* y_j = exp(z_j - m)/S for the k largest z of a row, exactly 0 for the others; m = max z, S the sum
- * of exp(z - m) over the chosen (before = 0) or over all (before = 1). y, z [rows, columns]. */
-CLV_GROUP __kernel void topk_mask_fwd(__global float *restrict y, ulong y_at,
-                                      __global const float *restrict z, ulong z_at, int rows,
-                                      int columns, int k, int before, int share)
+/* y = softmax(z) + bias, by which topk_mask_fwd then chooses. y, z [rows, columns], bias [columns].
+ */
+CLV_GROUP __kernel void topk_mask_keys(__global float *restrict y, ulong y_at,
+                                       __global const float *restrict z, ulong z_at,
+                                       __global const float *restrict bias, ulong bias_at, int rows,
+                                       int columns, int share)
 {
     for (int r = CLV_BEGIN(share) + CLV_ITEM, end = CLV_END(rows, share); r < end; r += CLV_ITEMS) {
         __global const float *in = z + z_at + (size_t)r * columns;
         __global float *out = y + y_at + (size_t)r * columns;
-        float key = INFINITY, top = 0;
+        floatV top = (floatV)(-FLT_MAX), sum = (floatV)(0);
+        for (int c = 0; c < columns; c += CLV_V)
+            top = fmax(top, clv_load(in + c, columns - c, -FLT_MAX));
+        const float m = clv_lanes_max(top);
+        for (int c = 0; c < columns; c += CLV_V)
+            sum += exp(clv_load(in + c, columns - c, -INFINITY) - m);
+        const float scale = 1 / clv_lanes_sum(sum);
+        for (int c = 0; c < columns; c += CLV_V) {
+            const floatV q = exp(clv_load(in + c, columns - c, 0) - m) * scale;
+            clv_store(q + clv_load(bias + bias_at + c, columns - c, 0), out + c, columns - c);
+        }
+    }
+}
+
+/* y_j = exp(z_j - m)/S for the k largest keys of a row, exactly 0 for the others; S the sum of
+ * exp(z - m) over the chosen (before = 0) or over all (before = 1), m the largest z among them.
+ * keys are z itself or, where apart is 1, what topk_mask_keys left in y. y, z, keys [rows,
+ * columns].
+ */
+CLV_GROUP __kernel void topk_mask_fwd(__global float *y, ulong y_at, __global const float *z,
+                                      ulong z_at, __global const float *keys, ulong keys_at,
+                                      int rows, int columns, int k, int before, int apart,
+                                      int share)
+{
+    for (int r = CLV_BEGIN(share) + CLV_ITEM, end = CLV_END(rows, share); r < end; r += CLV_ITEMS) {
+        __global const float *in = z + z_at + (size_t)r * columns;
+        __global const float *by = keys + keys_at + (size_t)r * columns;
+        __global float *out = y + y_at + (size_t)r * columns;
+        float key = INFINITY, top = -INFINITY;
         int at = -1;
         for (int i = 0; i < k; i++) {
-            next_largest(in, columns, &key, &at);
-            if (i == 0)
-                top = key;
+            next_largest(by, columns, &key, &at);
+            const float here = in[at];
+            top = here != here ? INFINITY : fmax(top, here);
+        }
+        if (before && apart) {
+            floatV most = (floatV)(-FLT_MAX);
+            for (int c = 0; c < columns; c += CLV_V)
+                most = fmax(most, key_of(clv_load(in + c, columns - c, -FLT_MAX)));
+            top = clv_lanes_max(most);
         }
         floatV sum = (floatV)(0);
         for (int c = 0; c < columns; c += CLV_V) {
-            const floatV v = clv_load(in + c, columns - c, -INFINITY), ranked = key_of(v);
+            const floatV v = clv_load(in + c, columns - c, -INFINITY);
+            const floatV ranked = key_of(clv_load(by + c, columns - c, -INFINITY));
             const intV chosen = (ranked > key) | ((ranked == key) & (lanes(c) <= (intV)(at)));
             const floatV e = exp(v - top);
             sum += before || columns == k ? e : (chosen ? e : (floatV)(0));

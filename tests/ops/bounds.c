@@ -44,6 +44,8 @@ static const op_bounds table[] = {
     {"gather_samples", 0, 0, 2 * ULP, 2 * ULP, "copies; the gradient adds up to 5 repetitions"},
     {"scatter_samples", 2 * ULP, 2 * ULP, 0, 0, "adds up to 5 repetitions; the gradient copies"},
     {"topk_mask", 2 * ULP, 30 * ULP, 40 * ULP, 30 * ULP, "as softmax"},
+    {"sign", 0, 0, 0, 0, "1, 0 or -1"},
+    {"below_mean", 0, ULP, 0, 0, "the step is rounded; the gradient is zero"},
     {"column_topk", 0, 0, 0, 0, "copies or zeros"},
     {"fuse_scores", 10 * ULP, 60 * ULP, 80 * ULP, 80 * ULP,
      "as softmax, then a log of a sum of exp; differences of saturated rows cancel"},

@@ -33,7 +33,9 @@ static const sabotage acts[] = {
     {"cross_entropy", "cross_entropy.cl", "out[label] -=", "out[label] +="},
     {"multiply", "multiply.cl", "fma(v, clv_load(a + a_at + at + k",
      "fma(-v, clv_load(a + a_at + at + k"},
-    {"topk_mask", "topk_mask.cl", "v > best", "v < best"},
+    {"topk_mask", "topk_mask.cl", "ranked > key", "ranked < key"},
+    {"topk_mask", "topk_mask.cl", "q + clv_load(bias", "q - clv_load(bias"},
+    {"below_mean", "below_mean.cl", "sum - (float)columns", "(float)columns - sum"},
     {"column_topk", "column_topk.cl", "ties > 0", "ties >= 0"},
     {"dropout", "philox.clh", "(p1 >> 32) ^ k.x", "(p1 >> 32) ^ k.y"},
 };

@@ -1,34 +1,58 @@
 /* topk_mask: softmax of a row, kept on its k largest (ties: the lowest index), zero elsewhere;
- * normalised over the chosen ("after") or over the whole row ("before"). */
+ * normalised over the chosen ("after") or over the whole row ("before"). With a bias, chosen are
+ * the k largest of softmax(z) + bias. */
 #include "ref.h"
 
 #include <math.h>
 #include <string.h>
 
+enum { MOST_COLUMNS = 256 };
+
+/* One row, and what its elements are chosen by. */
+typedef struct row {
+    const double *z;
+    int64_t columns, k;
+    double keys[MOST_COLUMNS]; /* z itself or, with a bias, softmax(z) + bias */
+} row;
+
+static row row_of(const ref_call *c, int64_t index)
+{
+    const double *bias = c->input_count > 1 ? c->in[1].data : NULL;
+    const int64_t columns = c->in[0].dims[1];
+    row r = {.z = c->in[0].data + index * columns, .columns = columns, .k = ref_int(c, "k", 1)};
+    for (int64_t j = 0; j < columns; j++) {
+        double sum = 0;
+        for (int64_t i = 0; i < columns; i++)
+            sum += exp(r.z[i] - r.z[j]);
+        r.keys[j] = bias ? 1 / sum + bias[j] : r.z[j];
+    }
+    return r;
+}
+
 /* Whether j is among the k largest of a row: fewer than k come before it. */
-static bool chosen(const double *z, int64_t columns, int64_t k, int64_t j)
+static bool chosen(const row *r, int64_t j)
 {
     int64_t before = 0;
-    for (int64_t i = 0; i < columns; i++)
-        before += z[i] > z[j] || (z[i] == z[j] && i < j);
-    return before < k;
+    for (int64_t i = 0; i < r->columns; i++)
+        before += r->keys[i] > r->keys[j] || (r->keys[i] == r->keys[j] && i < j);
+    return before < r->k;
 }
 
 /* Σ exp(z - shift) over the chosen, or over all. */
-static double denominator(const double *z, int64_t columns, int64_t k, double shift, bool all)
+static double denominator(const row *r, double shift, bool all)
 {
     double sum = 0;
-    for (int64_t i = 0; i < columns; i++)
-        if (all || chosen(z, columns, k, i))
-            sum += exp(z[i] - shift);
+    for (int64_t i = 0; i < r->columns; i++)
+        if (all || chosen(r, i))
+            sum += exp(r->z[i] - shift);
     return sum;
 }
 
-static double largest(const double *z, int64_t columns)
+static double largest(const row *r)
 {
-    double top = z[0];
-    for (int64_t i = 1; i < columns; i++)
-        top = z[i] > top ? z[i] : top;
+    double top = r->z[0];
+    for (int64_t i = 1; i < r->columns; i++)
+        top = r->z[i] > top ? r->z[i] : top;
     return top;
 }
 
@@ -39,29 +63,27 @@ static bool normalised_before(const ref_call *c)
 
 void topk_mask_ref(ref_call *c)
 {
-    const int64_t columns = c->in[0].dims[1], k = ref_int(c, "k", 1);
-    for (int64_t r = 0; r < c->in[0].dims[0]; r++) {
-        const double *z = c->in[0].data + r * columns, top = largest(z, columns);
-        const double sum = denominator(z, columns, k, top, normalised_before(c));
-        for (int64_t j = 0; j < columns; j++)
-            c->out[0].data[r * columns + j] = chosen(z, columns, k, j) ? exp(z[j] - top) / sum : 0;
+    for (int64_t n = 0; n < c->in[0].dims[0]; n++) {
+        const row r = row_of(c, n);
+        const double top = largest(&r), sum = denominator(&r, top, normalised_before(c));
+        for (int64_t j = 0; j < r.columns; j++)
+            c->out[0].data[n * r.columns + j] = chosen(&r, j) ? exp(r.z[j] - top) / sum : 0;
     }
 }
 
 void topk_mask_ref_backward(ref_call *c)
 {
-    const int64_t columns = c->in[0].dims[1], k = ref_int(c, "k", 1);
-    for (int64_t r = 0; r < c->in[0].dims[0]; r++) {
-        const double *z = c->in[0].data + r * columns, top = largest(z, columns);
-        const double *g = c->grad_out[0].data + r * columns;
-        const double sum = denominator(z, columns, k, top, normalised_before(c));
+    for (int64_t n = 0; n < c->in[0].dims[0]; n++) {
+        const row r = row_of(c, n);
+        const double *g = c->grad_out[0].data + n * r.columns;
+        const double top = largest(&r), sum = denominator(&r, top, normalised_before(c));
         double mean = 0;
-        for (int64_t j = 0; j < columns; j++)
-            mean += chosen(z, columns, k, j) ? g[j] * exp(z[j] - top) / sum : 0;
-        for (int64_t j = 0; j < columns; j++) {
-            const bool in = chosen(z, columns, k, j);
-            const double q = in || normalised_before(c) ? exp(z[j] - top) / sum : 0;
-            c->grad_in[0].data[r * columns + j] = q * ((in ? g[j] : 0) - mean);
+        for (int64_t j = 0; j < r.columns; j++)
+            mean += chosen(&r, j) ? g[j] * exp(r.z[j] - top) / sum : 0;
+        for (int64_t j = 0; j < r.columns; j++) {
+            const bool in = chosen(&r, j);
+            const double q = in || normalised_before(c) ? exp(r.z[j] - top) / sum : 0;
+            c->grad_in[0].data[n * r.columns + j] = q * ((in ? g[j] : 0) - mean);
         }
     }
 }
