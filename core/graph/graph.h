@@ -27,11 +27,19 @@ clv_status clvi_graph_output_add(clv_graph *graph, const char *role, clv_tensor 
                                  clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_graph_route(clv_graph *graph, const clv_route_desc *desc,
                             clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_step_sum(clv_graph *graph, clv_tensor tensor, clv_tensor *out,
+                               clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_graph_after_step(clv_graph *graph, clv_tensor state, clv_tensor next,
+                                 clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_graph_push_scope(clv_graph *graph, const char *name,
                                  clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_graph_pop_scope(clv_graph *graph, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_graph_shape(const clv_graph *graph, clv_tensor tensor, clv_shape *out,
                             clv_error *error) CLV_MUST_CHECK;
+
+/* When all is declared: nothing but states after a step may read sums over it. Errors: CLV_E_PLUGIN
+ * naming the output that does. */
+clv_status clvi_graph_check_step_sums(const clv_graph *graph, clv_error *error) CLV_MUST_CHECK;
 
 /* Multiply-adds of all ops for one sample, forward. */
 int64_t clvi_graph_macs(const clv_graph *graph);

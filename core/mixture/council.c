@@ -18,6 +18,7 @@ void clvi_council_destroy(clvi_council *c)
     clvi_buf_destroy(c->gate_grad);
     clvi_buf_destroy(c->owners);
     clvi_dispatch_destroy(c->dispatch);
+    clvi_after_step_destroy(c->after);
     clvi_free(c->seen);
     clvi_free(c->feature_widths);
     clvi_free(c->experts);
@@ -206,6 +207,19 @@ static clv_status forward_head(clvi_council *c, const clvi_council_run *run, clv
     return clvi_part_forward(&c->head, &c->site, &run->part, error);
 }
 
+/* What the gate sums over the step, of this batch. */
+static clv_status sum_step(clvi_council *c, const clvi_council_run *run, clv_error *error)
+{
+    const clvi_plan *plan = c->gate.plans[CLVI_TRAIN];
+    clvi_view sources[CLVI_MAX_STEP_SUMS];
+    bool used[CLVI_GATE_ROLES];
+    clvi_council_gate_uses(c, CLVI_TRAIN, used);
+    const size_t first = clvi_council_place_of(used, CLVI_GATE_ROLES);
+    for (size_t i = 0; i < c->gate.graphs[CLVI_TRAIN]->step_sum_count; i++)
+        sources[i] = clvi_plan_output(plan, first + i, run->part.n);
+    return clvi_after_step_add(c->after, sources, run->part.n, error);
+}
+
 static clv_status forward_gate(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
     const int features = clvi_council_input_of(c->gate.graphs[run->part.mode], "features");
@@ -213,7 +227,8 @@ static clv_status forward_gate(clvi_council *c, const clvi_council_run *run, clv
         clvi_plan_bind(c->gate.plans[run->part.mode], (size_t)features,
                        (clvi_view){c->banks[CLVI_FEATURES].values, 0},
                        (clvi_view){c->gate_grad, 0});
-    return clvi_part_forward(&c->gate, &c->site, &run->part, error);
+    CLV_TRY(clvi_part_forward(&c->gate, &c->site, &run->part, error));
+    return run->part.mode == CLVI_TRAIN && c->after ? sum_step(c, run, error) : CLV_OK;
 }
 
 /* Sends each sample to the experts that its weights name. */
@@ -477,10 +492,16 @@ bool clvi_council_trains(const clvi_council *c, size_t segment, uint32_t epoch)
     return true;
 }
 
-void clvi_council_begin_step(clvi_council *c)
+clv_status clvi_council_begin_step(clvi_council *c, clv_error *error)
 {
     for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         c->seen[i] = false;
+    return c->after ? clvi_after_step_begin(c->after, error) : CLV_OK;
+}
+
+clv_status clvi_council_end_step(clvi_council *c, clv_error *error)
+{
+    return c->after ? clvi_after_step_run(c->after, error) : CLV_OK;
 }
 
 bool clvi_council_steps(const clvi_council *c, size_t segment)
@@ -518,6 +539,7 @@ const clvi_part *clvi_council_part(const clvi_council *c, size_t index)
 uint64_t clvi_council_bytes(const clvi_council *c)
 {
     uint64_t sum = (c->dispatch ? clvi_dispatch_bytes(c->dispatch) : 0) +
+                   (c->after ? clvi_after_step_bytes(c->after) : 0) +
                    (c->owners ? clvi_buf_bytes(c->owners) : 0) +
                    (c->gate_grad ? clvi_buf_bytes(c->gate_grad) : 0);
     for (int role = 0; role < CLVI_EXPERT_ROLES; role++)

@@ -63,9 +63,13 @@ clv_status clvi_council_watched(const clvi_council *council, bool train, const c
 /* Whether a variable of the store trains in an epoch. */
 bool clvi_council_trains(const clvi_council *council, size_t segment, uint32_t epoch);
 
-/* A step of the optimiser begins: no expert of a sparse gate has seen a sample in it; and whether
- * the variable's expert has, in what ran since (of other variables and gates: always). */
-void clvi_council_begin_step(clvi_council *council);
+/* A step of the optimiser begins: no expert of a sparse gate has seen a sample in it, and the sums
+ * of clv_host.step_sum are 0. It ends, when the optimiser has stepped: states change that have an
+ * after_step. Both enqueue only. */
+clv_status clvi_council_begin_step(clvi_council *council, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_council_end_step(clvi_council *council, clv_error *error) CLV_MUST_CHECK;
+/* Whether the variable's expert has seen a sample since the step began (of other variables and
+ * gates: always). */
 bool clvi_council_steps(const clvi_council *council, size_t segment);
 /* Runs each expert of a sparse gate with the samples that lie in the forms, forward and, in
  * training, backward, whatever the gate says: so that its kernels are compiled. */

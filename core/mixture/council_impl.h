@@ -2,6 +2,7 @@
 #ifndef CLVI_COUNCIL_IMPL_H
 #define CLVI_COUNCIL_IMPL_H
 
+#include "graph/after_step.h"
 #include "mixture/council.h"
 #include "mixture/dispatch.h"
 #include "mixture/kept.h"
@@ -9,7 +10,8 @@
 /* What an expert or the gate may give to the head. */
 enum { CLVI_LOGITS, CLVI_FEATURES, CLVI_EXPERT_ROLES };
 extern const char *const clvi_expert_roles[CLVI_EXPERT_ROLES];
-enum { CLVI_ROUTE, CLVI_GATE_LOGITS, CLVI_LOAD_PROB, CLVI_GATE_ROLES };
+/* CLVI_WANTED, the last, is counted and has no gradient. */
+enum { CLVI_ROUTE, CLVI_GATE_LOGITS, CLVI_LOAD_PROB, CLVI_WANTED, CLVI_GATE_ROLES };
 extern const char *const clvi_gate_roles[CLVI_GATE_ROLES];
 
 struct clvi_council {
@@ -25,6 +27,7 @@ struct clvi_council {
     clvi_buf *gate_grad;           /* [batch, ΣF]: of features through the gate */
     clvi_buf *owners;
     clvi_dispatch *dispatch; /* of a sparse gate; NULL: every expert sees every sample */
+    clvi_after_step *after;  /* of the gate's states; NULL: it has none that learn so */
     bool *seen;              /* [experts]: got a sample since the step began */
     int64_t cut_elements; /* train.cache_features of one expert's part: of an image; 0: not kept */
     bool keeps_experts;   /* train.cache_features of experts that are frozen as a whole */
@@ -51,8 +54,9 @@ clvi_head_desc clvi_council_head_desc(const clvi_council *council);
 int clvi_council_input_of(const clv_graph *graph, const char *role);
 /* Place of a role among the outputs that are planned. */
 size_t clvi_council_place_of(const bool *used, int role);
-/* What the head reads of the gate. The route always: it is what people ask for. The others are read
- * by losses only. */
+/* What is read of the gate. The route always: it is what people ask for. In training what losses
+ * read, and what was wanted; in inference of a sparse route the logits, for samples that nobody
+ * got. */
 void clvi_council_gate_uses(const clvi_council *council, int mode, bool used[CLVI_GATE_ROLES]);
 
 #endif

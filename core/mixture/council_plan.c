@@ -6,7 +6,8 @@
 /* ---- What stands where ---- */
 
 const char *const clvi_expert_roles[CLVI_EXPERT_ROLES] = {"logits", "features"};
-const char *const clvi_gate_roles[CLVI_GATE_ROLES] = {"route", "gate_logits", "load_prob"};
+const char *const clvi_gate_roles[CLVI_GATE_ROLES] = {"route", "gate_logits", "load_prob",
+                                                      "wanted"};
 
 bool clvi_council_trainable(const clvi_council *c)
 {
@@ -74,10 +75,15 @@ size_t clvi_council_place_of(const bool *used, int role)
 
 void clvi_council_gate_uses(const clvi_council *c, int mode, bool used[CLVI_GATE_ROLES])
 {
-    for (int role = 0; role < CLVI_GATE_ROLES; role++)
-        used[role] = role == CLVI_ROUTE ||
-                     (mode == CLVI_TRAIN &&
-                      clvi_council_input_of(c->head.graphs[mode], clvi_gate_roles[role]) >= 0);
+    const clv_graph *gate = c->gate.graphs[mode];
+    for (int role = 0; role < CLVI_GATE_ROLES; role++) {
+        const bool there = clvi_graph_find_output(gate, clvi_gate_roles[role]) != CLV_NO_TENSOR;
+        const bool head = clvi_council_input_of(c->head.graphs[mode], clvi_gate_roles[role]) >= 0;
+        used[role] =
+            role == CLVI_ROUTE || (mode == CLVI_TRAIN && head) ||
+            (mode == CLVI_TRAIN && role == CLVI_WANTED && there) ||
+            (mode == CLVI_INFER && role == CLVI_GATE_LOGITS && there && clvi_council_sparse(c));
+    }
 }
 
 /* ---- Plans ---- */
@@ -124,14 +130,19 @@ static clv_status plan_expert(clvi_council *c, clvi_part *p, const clvi_part_wan
 static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_error *error)
 {
     clvi_part_wants wants = *base;
-    clv_tensor outputs[CLVI_GATE_ROLES];
+    clv_tensor outputs[CLVI_GATE_ROLES + CLVI_MAX_STEP_SUMS];
     bool used[CLVI_GATE_ROLES];
     for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++) {
         clvi_council_gate_uses(c, mode, used);
         wants.outputs = outputs;
         wants.count =
             outputs_of(c->gate.graphs[mode], clvi_gate_roles, used, CLVI_GATE_ROLES, outputs);
-        wants.outputs_with_grad = clvi_council_gate_taught(c) ? (1u << wants.count) - 1 : 0;
+        wants.outputs_with_grad =
+            clvi_council_gate_taught(c) ? (1u << (wants.count - used[CLVI_WANTED])) - 1 : 0;
+        if (mode == CLVI_TRAIN && c->gate.graphs[mode]->new_state_count > 0) {
+            clvi_after_step_sources(c->gate.graphs[mode], outputs + wants.count);
+            wants.count += c->gate.graphs[mode]->step_sum_count;
+        }
         const int features = clvi_council_input_of(c->gate.graphs[mode], "features");
         wants.inputs_with_grad = features >= 0 && clvi_council_trainable(c) ? 1u << features : 0;
         CLV_TRY(clvi_part_plan(&c->gate, &c->site, mode, &wants, error));
@@ -200,6 +211,9 @@ static clv_status make_buffers(clvi_council *c, clv_error *error)
         CLV_TRY(clvi_buf_create(
             s->device, (size_t)(clvi_council_bank_width(c, CLVI_FEATURES) * s->max_batch) * 4,
             "the gate's gradient", &c->gate_grad, error));
+    if (s->train && c->fusion.gated && c->gate.graphs[CLVI_TRAIN]->new_state_count > 0)
+        CLV_TRY(clvi_after_step_create(c->gate.graphs[CLVI_TRAIN], s->store, c->gate.base,
+                                       &c->after, error));
     if (c->dispatch)
         CLV_TRY(clvi_dispatch_commit(c->dispatch, c->experts, error));
     return make_owners(c, error);

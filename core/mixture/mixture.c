@@ -331,7 +331,9 @@ static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *fe
     if (kept.experts)
         return clvi_mixture_step(m, &b, error);
     run.mode = CLVI_TRAIN;
+    CLV_TRY(clvi_mixture_begin_step(m, error));
     CLV_TRY(clvi_mixture_step(m, &b, error));
+    CLV_TRY(clvi_mixture_end_step(m, error));
     CLV_TRY(clvi_council_warm(m->council, &run, error));
     if (!clvi_mixture_active(m, 0))
         return CLV_OK;
@@ -415,9 +417,14 @@ bool clvi_mixture_trains(const clvi_mixture *m, size_t segment, uint32_t epoch)
     return clvi_council_trains(m->council, segment, epoch);
 }
 
-void clvi_mixture_begin_step(clvi_mixture *m)
+clv_status clvi_mixture_begin_step(clvi_mixture *m, clv_error *error)
 {
-    clvi_council_begin_step(m->council);
+    return clvi_council_begin_step(m->council, error);
+}
+
+clv_status clvi_mixture_end_step(clvi_mixture *m, clv_error *error)
+{
+    return clvi_council_end_step(m->council, error);
 }
 
 const bool *clvi_mixture_active(clvi_mixture *m, uint32_t epoch)

@@ -113,8 +113,10 @@ clv_status clvi_mixture_watched(const clvi_mixture *mixture, bool train, const c
 clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
 
 clvi_store *clvi_mixture_store(clvi_mixture *mixture);
-/* A step of the optimiser begins, of one or several clvi_mixture_step. */
-void clvi_mixture_begin_step(clvi_mixture *mixture);
+/* A step of the optimiser begins, of one or several clvi_mixture_step; it ends when the optimiser
+ * has stepped: states of a gate change that learn without a gradient. Both enqueue only. */
+clv_status clvi_mixture_begin_step(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_mixture_end_step(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
 /* Which groups of the store's variables step in an epoch, from 0; NULL: all. An expert to which a
  * sparse gate sent no sample since the step began does not. Valid until the next call. */
 const bool *clvi_mixture_active(clvi_mixture *mixture, uint32_t epoch);

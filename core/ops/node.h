@@ -55,6 +55,19 @@ typedef struct clvi_graph_output {
     clv_tensor tensor;
 } clvi_graph_output;
 
+enum { CLVI_MAX_STEP_SUMS = 4, CLVI_MAX_NEW_STATES = 8 };
+
+/* `sum`, an input of the graph: what `of` adds up to over all samples of a step of the optimiser.
+ */
+typedef struct clvi_step_sum {
+    clv_tensor of, sum;
+} clvi_step_sum;
+
+/* What a state becomes after each step. */
+typedef struct clvi_new_state {
+    clv_tensor state, next;
+} clvi_new_state;
+
 struct clv_graph {
     clvi_arena *arena;
     const char *label;                  /* for messages: "expert.a (plugin cnn)" */
@@ -74,6 +87,9 @@ struct clv_graph {
     uint32_t scope_starts[CLVI_MAX_SCOPES]; /* length of `scope` before each open scope */
     uint32_t scope_count;
     clv_route_desc route; /* struct_size 0: none declared */
+    clvi_step_sum step_sums[CLVI_MAX_STEP_SUMS];
+    clvi_new_state new_states[CLVI_MAX_NEW_STATES];
+    uint32_t step_sum_count, new_state_count;
 };
 
 /* The tensor whose memory `tensor` uses (follows aliases). */

@@ -51,18 +51,22 @@ static clv_status check_expert(const clv_graph *graph, const clv_build_input *in
         CLV_FAIL(error, CLV_E_PLUGIN, "build describes a route, which only a gate has");
     if (clvi_graph_find_input(graph, "features") != CLV_NO_TENSOR)
         CLV_FAIL(error, CLV_E_PLUGIN, "build asks for \"features\", which only a gate is given");
+    if (graph->step_sum_count > 0 || graph->new_state_count > 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "build calls step_sum or after_step, which only a gate has");
     return CLV_OK;
 }
 
 static clv_status check_gate(const clv_graph *graph, const clv_build_input *input, clv_error *error)
 {
-    static const char *const roles[] = {"route", "gate_logits", "load_prob"};
+    static const char *const roles[] = {"route", "gate_logits", "load_prob", "wanted"};
     const clv_tensor features = clvi_graph_find_input(graph, "features");
     const clv_tensor gate_logits = clvi_graph_find_output(graph, "gate_logits");
-    CLV_TRY(check_roles(graph, CLV_KIND_GATE, roles, 3, error));
+    CLV_TRY(check_roles(graph, CLV_KIND_GATE, roles, 4, error));
     CLV_TRY(check_output(graph, "route", input->experts, true, error));
     CLV_TRY(check_output(graph, "gate_logits", input->experts, false, error));
     CLV_TRY(check_output(graph, "load_prob", input->experts, false, error));
+    CLV_TRY(check_output(graph, "wanted", input->experts, false, error));
+    CLV_TRY(clvi_graph_check_step_sums(graph, error));
     if (graph->route.struct_size == 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "build does not describe its route (clv_host.route)");
     if (features != CLV_NO_TENSOR && graph->tensors[features].shape.dims[1] != input->features)
@@ -72,6 +76,9 @@ static clv_status check_gate(const clv_graph *graph, const clv_build_input *inpu
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "build asks for \"features\", for which all experts have to run, and describes a "
                  "sparse route");
+    if (graph->route.sparse == 0 && clvi_graph_find_output(graph, "wanted") != CLV_NO_TENSOR)
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "build declares an output \"wanted\", which only a sparse route has");
     if (gate_logits != CLV_NO_TENSOR &&
         clvi_graph_root(graph, clvi_graph_find_output(graph, "route")) ==
             clvi_graph_root(graph, gate_logits))

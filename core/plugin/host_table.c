@@ -78,6 +78,8 @@ static const clv_host table = {
     .pop_scope = clvi_graph_pop_scope,
     .shape = clvi_graph_shape,
     .register_op = host_register_op,
+    .step_sum = clvi_graph_step_sum,
+    .after_step = clvi_graph_after_step,
 };
 
 const clv_host *clvi_host_table(void)

@@ -92,7 +92,7 @@ static clv_status several_batches(clvi_trainer *t, int64_t *count, clv_error *er
 clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
 {
     double weight = 0;
-    clvi_mixture_begin_step(t->mixture);
+    CLV_TRY(clvi_mixture_begin_step(t->mixture, error));
     if (t->accumulate > 1) {
         int64_t count;
         CLV_TRY(several_batches(t, &count, error));
@@ -104,6 +104,7 @@ clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
         return CLV_OK;
     const bool *active = clvi_mixture_active(t->mixture, (uint32_t)t->state.epoch);
     CLV_TRY(clvi_optimizer_step(t->optimizer, clvi_trainer_rate(t, t->state.step), active, error));
+    CLV_TRY(clvi_mixture_end_step(t->mixture, error));
     t->state.step++;
     t->state.running.steps++;
     t->state.running.images = (int64_t)clvi_loader_position(t->train_loader);

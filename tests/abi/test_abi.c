@@ -50,41 +50,41 @@ typedef struct wrong_case {
 } wrong_case;
 
 static const wrong_case wrong_cases[] = {
-    {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43", "0.3"},
-    {"major", "clv_plugin.abi_major", "is 1, wanted is 0", "1.3"},
-    {"minor", "clv_plugin.abi_minor", "is 4, wanted is 3", "0.4"},
-    {"older", "clv_plugin.abi_minor", "is 2, wanted is 3", "0.2"},
-    {"size", "clv_plugin.struct_size", "wanted is at least", "0.3"},
-    {"kind", "clv_plugin.kind", "is 7", "0.3"},
-    {"gate_inside", "clv_plugin.name", "must be called gate_gate_inside.so", "0.3"},
-    {"no_name", "clv_plugin.name", "is NULL, it is mandatory", "0.3"},
-    {"bad_name", "clv_plugin.name", "\"Bad Name\"", "0.3"},
-    {"other_name", "clv_plugin.name", "must be called expert_another.so", "0.3"},
-    {"no_version", "clv_plugin.version", "is NULL, it is mandatory", "0.3"},
-    {"no_summary", "clv_plugin.summary", "is NULL, it is mandatory", "0.3"},
-    {"two_lines", "clv_plugin.summary", "is not one line", "0.3"},
-    {"no_build", "clv_plugin.build", "is NULL, it is mandatory", "0.3"},
+    {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43", "0.4"},
+    {"major", "clv_plugin.abi_major", "is 1, wanted is 0", "1.4"},
+    {"minor", "clv_plugin.abi_minor", "is 5, wanted is 4", "0.5"},
+    {"older", "clv_plugin.abi_minor", "is 3, wanted is 4", "0.3"},
+    {"size", "clv_plugin.struct_size", "wanted is at least", "0.4"},
+    {"kind", "clv_plugin.kind", "is 7", "0.4"},
+    {"gate_inside", "clv_plugin.name", "must be called gate_gate_inside.so", "0.4"},
+    {"no_name", "clv_plugin.name", "is NULL, it is mandatory", "0.4"},
+    {"bad_name", "clv_plugin.name", "\"Bad Name\"", "0.4"},
+    {"other_name", "clv_plugin.name", "must be called expert_another.so", "0.4"},
+    {"no_version", "clv_plugin.version", "is NULL, it is mandatory", "0.4"},
+    {"no_summary", "clv_plugin.summary", "is NULL, it is mandatory", "0.4"},
+    {"two_lines", "clv_plugin.summary", "is not one line", "0.4"},
+    {"no_build", "clv_plugin.build", "is NULL, it is mandatory", "0.4"},
     {"null_table", "clv_plugin_v1", "returned NULL", "unknown"},
     {"no_symbol", "clv_plugin_v1", "does not export", "unknown"},
     {"undefined_symbol", "cannot be loaded", "clv_no_such_function", "unknown"},
-    {"no_options", "clv_plugin.options", "is NULL but option_count is 2", "0.3"},
-    {"no_count", "clv_plugin.options", "is not NULL but option_count is 0", "0.3"},
-    {"many_options", "clv_plugin.option_count", "is 100000", "0.3"},
-    {"stride", "clv_plugin.option_stride", "is 24 bytes", "0.3"},
-    {"option_size", "clv_plugin.options[1]", "struct_size of 8", "0.3"},
-    {"option_type", "clv_plugin.options[1]", "type 99 is unknown", "0.3"},
-    {"option_key", "clv_plugin.options[1]", "\"Second Key\"", "0.3"},
-    {"option_twice", "clv_plugin.options[1]", "and options[0] are both called first", "0.3"},
-    {"option_reserved", "clv_plugin.options[1]", "is called weights", "0.3"},
-    {"option_default", "clv_plugin.options[1]", "its default \"ten\"", "0.3"},
-    {"option_range", "clv_plugin.options[1]", "default \"10\"", "0.3"},
-    {"option_choice", "clv_plugin.options[1]", "second", "0.3"},
-    {"names_null", "clv_plugin.weight_names", "do not agree", "0.3"},
-    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small", "0.3"},
-    {"names_family", "clv_plugin.weight_names", "a family is not", "0.3"},
-    {"names_layers", "clv_plugin.weight_names", "layer_count is above", "0.3"},
-    {"names_ours", "clv_plugin.weight_names", "the name of a layer", "0.3"},
-    {"option_text", "clv_plugin.options[1]", "(second) has no line of help", "0.3"},
+    {"no_options", "clv_plugin.options", "is NULL but option_count is 2", "0.4"},
+    {"no_count", "clv_plugin.options", "is not NULL but option_count is 0", "0.4"},
+    {"many_options", "clv_plugin.option_count", "is 100000", "0.4"},
+    {"stride", "clv_plugin.option_stride", "is 24 bytes", "0.4"},
+    {"option_size", "clv_plugin.options[1]", "struct_size of 8", "0.4"},
+    {"option_type", "clv_plugin.options[1]", "type 99 is unknown", "0.4"},
+    {"option_key", "clv_plugin.options[1]", "\"Second Key\"", "0.4"},
+    {"option_twice", "clv_plugin.options[1]", "and options[0] are both called first", "0.4"},
+    {"option_reserved", "clv_plugin.options[1]", "is called weights", "0.4"},
+    {"option_default", "clv_plugin.options[1]", "its default \"ten\"", "0.4"},
+    {"option_range", "clv_plugin.options[1]", "default \"10\"", "0.4"},
+    {"option_choice", "clv_plugin.options[1]", "second", "0.4"},
+    {"names_null", "clv_plugin.weight_names", "do not agree", "0.4"},
+    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small", "0.4"},
+    {"names_family", "clv_plugin.weight_names", "a family is not", "0.4"},
+    {"names_layers", "clv_plugin.weight_names", "layer_count is above", "0.4"},
+    {"names_ours", "clv_plugin.weight_names", "the name of a layer", "0.4"},
+    {"option_text", "clv_plugin.options[1]", "(second) has no line of help", "0.4"},
 };
 
 static void test_wrong_plugins(void **state)
@@ -97,7 +97,7 @@ static void test_wrong_plugins(void **state)
         const clvi_plugin *found = NULL;
         clvi_plugins *plugins = open_set(wrong_folder);
         snprintf(path, sizeof(path), "%s/expert_%s.so", wrong_folder, wrong->name);
-        snprintf(versions, sizeof(versions), "(plugin ABI %s, host ABI 0.3)", wrong->version);
+        snprintf(versions, sizeof(versions), "(plugin ABI %s, host ABI 0.4)", wrong->version);
         const clv_status status =
             clvi_plugins_find(plugins, CLV_KIND_EXPERT, wrong->name, &found, &error);
         if (status != CLV_E_PLUGIN)

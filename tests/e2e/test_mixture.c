@@ -347,7 +347,7 @@ static int64_t all_gradients(rig *r, const char *without, float *out, int64_t mo
     clvi_store *store = clvi_mixture_store(r->mixture);
     const clvi_mixture_batch batch = rig_batch(r);
     int64_t count = 0;
-    clvi_mixture_begin_step(r->mixture);
+    OK(clvi_mixture_begin_step(r->mixture, error));
     OK(clvi_mixture_step(r->mixture, &batch, error));
     for (size_t i = 0; i < clvi_store_count(store); i++) {
         const clvi_segment *s = clvi_store_segment(store, i);

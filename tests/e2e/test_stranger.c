@@ -1,6 +1,6 @@
-/* A routing rule of somebody else's: compiled here with the public headers and nothing else, found
- * in a folder of its own, trained, routed. Arguments: the folder of plugins, the source's root, a C
- * compiler. Exit 77 where there is no OpenCL device. */
+/* Routing rules of somebody else's: compiled here with the public headers and nothing else, found
+ * in a folder of their own, trained, routed; one learns after each step. Arguments: the folder of
+ * plugins, the source's root, a C compiler. Exit 77 where there is no OpenCL device. */
 #include "trainings.h"
 
 #include "../unit/test_device.h"
@@ -12,25 +12,81 @@
 
 #include <cmocka.h>
 
-#define MARGIN                                                                                     \
+#define THREE                                                                                      \
     "[expert.a]\nplugin = cnn\nwidths = 4\n[expert.b]\nplugin = cnn\nwidths = 4\n"                 \
     "[expert.c]\nplugin = cnn\nwidths = 5\n"                                                       \
-    "[mixture]\nexperts = a, b, c\nscores = logits\n[gate]\nplugin = margin\n"
+    "[mixture]\nexperts = a, b, c\nscores = logits\n"
+#define MARGIN THREE "[gate]\nplugin = margin\n"
+#define STEADY THREE "[gate]\nplugin = steady\n"
+#define LEARN                                                                                      \
+    "[loss]\nterms = ce, importance:0.1\n[optimizer]\nlr = 0.01\n[train]\nepochs = 3\nbatch = 7\n"
 
-static void test_trains(void **state)
+static void expect_trains(const char *config, const char *run)
 {
-    (void)state;
-    training t = {.config = MARGIN "[loss]\nterms = ce, importance:0.1\n[train]\nepochs = 3\n"
-                                   "batch = 7\n[optimizer]\nlr = 0.01\n",
-                  .run = "stranger"};
+    char again[64], file[2][96];
+    snprintf(again, sizeof again, "%s-resumed", run);
+    snprintf(file[0], sizeof file[0], "%s/last.safetensors", run);
+    snprintf(file[1], sizeof file[1], "%s/last.safetensors", again);
+    training t = {.config = config, .run = run};
     if (training_run(&t) != CLV_OK)
         fail_msg("%s", t.error.message);
-    training broken = {.config = t.config, .run = "resumed", .stop_at = 6};
+    training broken = {.config = config, .run = again, .stop_at = 6};
     assert_int_equal(training_run(&broken), CLV_E_INTERRUPTED);
     broken.stop_at = 0;
     broken.resume = true;
     assert_int_equal(training_run(&broken), CLV_OK);
-    assert_true(same_file("stranger/last.safetensors", "resumed/last.safetensors"));
+    assert_true(same_file(file[0], file[1]));
+}
+
+static void test_trains(void **state)
+{
+    (void)state;
+    expect_trains(MARGIN LEARN, "margin");
+    expect_trains(STEADY LEARN "ema = 0.8\n", "steady");
+    expect_trains(STEADY LEARN "accumulate = 2\n", "steady-two");
+}
+
+/* Everything to a at first: its handicap becomes -0.01·7; then to b, of two batches, and so on. */
+static void test_learns(void **state)
+{
+    (void)state;
+    enum { BATCH = 7 };
+    static const float after[][3] = {{-0.07f, 0, 0},
+                                     {-0.035f, -0.1f, 0},
+                                     {-0.0175f, -0.05f, -0.07f},
+                                     {-0.07875f, -0.025f, -0.035f}};
+    static uint8_t pixels[BATCH * TRAINING_SIDE * TRAINING_SIDE];
+    static const int32_t labels[BATCH];
+    clvi_config *config = trainings_config(STEADY);
+    clvi_mixture *m = NULL;
+    const clvi_mixture_desc desc = {.config = config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 1,
+                                    .max_batch = BATCH,
+                                    .train = true};
+    OK(clvi_mixture_create(&desc, &m, error));
+    OK(clvi_mixture_warm(m, error));
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+        float got[3];
+        clvi_mixture_batch batch = {.n = BATCH, .pixels = pixels, .labels = labels};
+        OK(clvi_mixture_begin_step(m, error));
+        OK(clvi_mixture_step(m, &batch, error));
+        batch.n = 3;
+        if (i == 1)
+            OK(clvi_mixture_step(m, &batch, error));
+        OK(clvi_mixture_end_step(m, error));
+        const int64_t handicap = clvi_store_find(clvi_mixture_store(m), "gate.handicap");
+        assert_true(handicap >= 0);
+        OK(clvi_store_read(clvi_mixture_store(m), (size_t)handicap, CLVI_STORE_VALUE, got, error));
+        for (int k = 0; k < 3; k++)
+            assert_true(got[k] >= after[i][k] - 1e-7f && got[k] <= after[i][k] + 1e-7f);
+    }
+    clvi_mixture_destroy(m);
+    clvi_config_destroy(config);
 }
 
 /* The core sends what the rule says: experts without weight have not answered. */
@@ -76,34 +132,49 @@ static void test_routes(void **state)
     clvi_config_destroy(config);
 }
 
+static const char *const gates[] = {"margin", "steady"};
+enum { GATES = sizeof gates / sizeof *gates };
+
 /* cc -shared …, as plugins/README.md says. */
 static int compile(const char *root, const char *compiler, const char *folder)
 {
-    char command[4096];
-    snprintf(
-        command, sizeof command,
-        "%s -std=c11 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden -I%s/core/include "
-        "-o %s/gate_margin.so %s/tests/e2e/stranger/gate_margin.c -lm",
-        compiler, root, folder, root);
-    return system(command);
+    int failed = 0;
+    for (int i = 0; i < GATES; i++) {
+        char command[4096];
+        snprintf(
+            command, sizeof command,
+            "%s -std=c11 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden -I%s/core/include "
+            "-o %s/gate_%s.so %s/tests/e2e/stranger/gate_%s.c -lm",
+            compiler, root, folder, gates[i], root, gates[i]);
+        failed |= system(command);
+    }
+    return failed;
+}
+
+static void remove_all(const char *folder)
+{
+    for (int i = 0; i < GATES; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "%s/gate_%s.so", folder, gates[i]);
+        remove(file);
+    }
+    remove(folder);
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_trains),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_trains), cmocka_unit_test(test_learns),
                                        cmocka_unit_test(test_routes)};
-    char folder[] = "/tmp/stranger-XXXXXX", path[4096], file[64];
+    char folder[] = "/tmp/stranger-XXXXXX", path[4096];
     if (argc != 4 || mkdtemp(folder) == NULL || compile(argv[2], argv[3], folder) != 0) {
         fprintf(stderr,
                 "usage: test_stranger PLUGINS SOURCE_ROOT CC, or the plugin does not compile\n");
         return 2;
     }
     snprintf(path, sizeof path, "%s:%s", argv[1], folder);
-    snprintf(file, sizeof file, "%s/gate_margin.so", folder);
     const int status = trainings_begin(path);
     const int failed = status == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
     const int ended = status == 0 ? trainings_end() : 0;
-    remove(file);
-    remove(folder);
+    remove_all(folder);
     return status != 0 ? status : failed != 0 || ended != 0;
 }

@@ -266,6 +266,22 @@ static inline void clv_output(clv_builder *b, const char *role, clv_tensor tenso
         b->status = b->host->output(b->graph, role, tensor, b->error);
 }
 
+/* What x [N, …] adds up to over all samples of a step of the optimiser, and what a state of a gate
+ * becomes after each: see clv_host.step_sum and after_step. */
+static inline clv_tensor clv_step_sum(clv_builder *b, clv_tensor x)
+{
+    clv_tensor out = CLV_NO_TENSOR;
+    if (b->status == CLV_OK)
+        b->status = b->host->step_sum(b->graph, x, &out, b->error);
+    return out;
+}
+
+static inline void clv_after_step(clv_builder *b, clv_tensor state, clv_tensor next)
+{
+    if (b->status == CLV_OK)
+        b->status = b->host->after_step(b->graph, state, next, b->error);
+}
+
 /* ---- Layers ---- */
 
 /* A convolution. Zero means the default. */
@@ -609,6 +625,20 @@ static inline clv_tensor clv_load_prob(clv_builder *b, const char *name, clv_ten
     return clv_op(b, "load_prob", name, inputs, 3, attrs, 1);
 }
 
+/* 1, 0 or -1 as x lies above, at or below 0. No gradient. */
+static inline clv_tensor clv_sign(clv_builder *b, const char *name, clv_tensor x)
+{
+    return clv_op(b, "sign", name, &x, 1, NULL, 0);
+}
+
+/* `by` where x [K] or [N, K] lies below the mean of its row, -by where above, 0 at it. No gradient.
+ */
+static inline clv_tensor clv_below_mean(clv_builder *b, const char *name, clv_tensor x, double by)
+{
+    const clv_attr attrs[] = {clv_attr_real("by", by)};
+    return clv_op(b, "below_mean", name, &x, 1, attrs, 1);
+}
+
 /* Weights from logits z [N, K]: the softmax over the k largest of a sample, exactly 0 for the
  * others; before: over all K instead, so that the weights sum to less than 1. Ties: the lowest
  * index. */
@@ -618,6 +648,16 @@ static inline clv_tensor clv_topk_mask(clv_builder *b, const char *name, clv_ten
     const clv_attr attrs[] = {clv_attr_int("k", k),
                               clv_attr_text("normalise", before ? "before" : "after")};
     return clv_op(b, "topk_mask", name, &z, 1, attrs, 2);
+}
+
+/* The same weights on the k experts with the largest softmax(z) + bias; bias [K]. */
+static inline clv_tensor clv_topk_mask_biased(clv_builder *b, const char *name, clv_tensor z,
+                                              clv_tensor bias, int64_t k, bool before)
+{
+    const clv_tensor inputs[2] = {z, bias};
+    const clv_attr attrs[] = {clv_attr_int("k", k),
+                              clv_attr_text("normalise", before ? "before" : "after")};
+    return clv_op(b, "topk_mask", name, inputs, 2, attrs, 2);
 }
 
 /* x [N, K] on the ⌈k·n/K⌉ largest of each column, exactly 0 elsewhere: each expert chooses its

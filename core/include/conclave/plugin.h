@@ -21,7 +21,7 @@ extern "C" {
 
 #define CLV_PLUGIN_MAGIC 0x50564C43u /* "CLVP" as little-endian bytes C L V P */
 #define CLV_ABI_MAJOR    0
-#define CLV_ABI_MINOR    3
+#define CLV_ABI_MINOR    4
 
 typedef enum clv_kind { CLV_KIND_EXPERT = 1, CLV_KIND_GATE = 2 } clv_kind;
 
@@ -184,7 +184,9 @@ typedef struct clv_host {
                          uint32_t attr_count, uint32_t attr_stride, clv_tensor *outputs,
                          uint32_t output_count, clv_error *error);
     /* Declares an output: "features" [N, F], "logits" [N, C]; gates "gate_logits" [N, K], "route"
-     * [N, K], "load_prob" [N, K]: how probable it is that each expert is chosen. */
+     * [N, K], "load_prob" [N, K]: how probable it is that each expert is chosen, "wanted" [N, K]:
+     * of a sparse route, what it was before some of it was dropped (0 or not is all that counts).
+     */
     clv_status (*output)(clv_graph *graph, const char *role, clv_tensor tensor, clv_error *error);
     clv_status (*route)(clv_graph *graph, const clv_route_desc *desc, clv_error *error);
     clv_status (*push_scope)(clv_graph *graph, const char *name, clv_error *error);
@@ -198,6 +200,16 @@ typedef struct clv_host {
      * Errors: CLV_E_PLUGIN naming the op and what is wrong with it. */
     clv_status (*register_op)(const struct clv_host *host, const struct clv_op_desc *desc,
                               clv_error *error);
+
+    /* A gate's states after each step of the optimiser, for rules that learn without a gradient.
+     * step_sum: what `tensor` [N, …] adds up to over all samples of the step, all its batches
+     * together (train.accumulate), as [the rest] or, of [N], as [1]; for after_step only.
+     * after_step: `state` then becomes `next`, of its shape, which operations compute from step
+     * sums and variables (parameters as the step leaves them, states as they were), not from the
+     * samples of a batch. In training only: evaluation reads the state and changes nothing. At most
+     * 4 sums and 8 states. Errors: CLV_E_PLUGIN, CLV_E_SHAPE. */
+    clv_status (*step_sum)(clv_graph *graph, clv_tensor tensor, clv_tensor *out, clv_error *error);
+    clv_status (*after_step)(clv_graph *graph, clv_tensor state, clv_tensor next, clv_error *error);
 } clv_host;
 
 /* ---- Names in weight files ---- */

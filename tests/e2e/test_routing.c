@@ -1,0 +1,197 @@
+/* What keeps the experts of a sparse route even: a bias that learns without a gradient, by hand and
+ * in training; resumed bit for bit. Argument: the folder of plugins. Exit 77 where there is no
+ * OpenCL device. */
+#include "trainings.h"
+
+#include "../unit/test_device.h"
+#include "base/files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { EXPERTS = 3, BATCH = 8, PIXELS = TRAINING_SIDE * TRAINING_SIDE };
+
+#define THREE                                                                                      \
+    "[expert.a]\nplugin = cnn\nwidths = 4\n[expert.b]\nplugin = cnn\nwidths = 4\n"                 \
+    "[expert.c]\nplugin = cnn\nwidths = 5\n[mixture]\nexperts = a, b, c\nscores = logits\n"
+
+/* A mixture, and a batch of noise that it is given. */
+typedef struct rig {
+    clvi_config *config;
+    clvi_mixture *mixture;
+    uint8_t pixels[BATCH * PIXELS];
+    int32_t labels[BATCH];
+} rig;
+
+static void rig_open(rig *r, const char *text)
+{
+    *r = (rig){.config = trainings_config(text)};
+    const clvi_mixture_desc desc = {.config = r->config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 1,
+                                    .max_batch = BATCH,
+                                    .train = true};
+    for (int i = 0; i < BATCH; i++) {
+        r->labels[i] = i % TRAINING_CLASSES;
+        for (int k = 0; k < PIXELS; k++)
+            r->pixels[i * PIXELS + k] = (uint8_t)((unsigned)(i * PIXELS + k) * 2654435761u >> 24);
+    }
+    OK(clvi_mixture_create(&desc, &r->mixture, error));
+    OK(clvi_mixture_warm(r->mixture, error));
+}
+
+static void rig_close(rig *r)
+{
+    clvi_mixture_destroy(r->mixture);
+    clvi_config_destroy(r->config);
+}
+
+static void step(rig *r, int64_t n)
+{
+    const clvi_mixture_batch batch = {.n = n, .pixels = r->pixels, .labels = r->labels};
+    OK(clvi_mixture_step(r->mixture, &batch, error));
+}
+
+/* A variable of the gate, EXPERTS numbers. */
+static void expect_variable(rig *r, const char *name, const float *wanted)
+{
+    float got[EXPERTS];
+    clvi_store *store = clvi_mixture_store(r->mixture);
+    const int64_t index = clvi_store_find(store, name);
+    assert_true(index >= 0 && clvi_store_segment(store, (size_t)index)->elements == EXPERTS);
+    OK(clvi_store_read(store, (size_t)index, CLVI_STORE_VALUE, got, error));
+    for (int i = 0; i < EXPERTS; i++)
+        if (got[i] < wanted[i] || got[i] > wanted[i])
+            fail_msg("%s[%d] is %g, wanted is %g", name, i, (double)got[i], (double)wanted[i]);
+}
+
+/* ---- Balance bias ---- */
+
+/* The gate starts at 0, so that all q are 1/3 and the bias alone chooses: the largest, of equal
+ * ones the first expert. Steps of one and of two batches; nothing else learns here. */
+static void test_bias(void **state)
+{
+    (void)state;
+    static const float after[][EXPERTS] = {
+        {-0.125f, 0.125f, 0.125f}, /* all samples went to a */
+        {0, 0, 0.25f},             /* to b */
+        {0.125f, 0.125f, 0.125f},  /* to c */
+        {0, 0.25f, 0.25f},         /* to a */
+    };
+    rig r;
+    rig_open(&r, THREE "[gate]\nplugin = switch\nbalance_bias = 0.125\n");
+    expect_variable(&r, "gate.balance_bias", (const float[EXPERTS]){0});
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+        float route[BATCH * EXPERTS];
+        const clvi_mixture_batch batch = {.n = BATCH, .pixels = r.pixels};
+        OK(clvi_mixture_begin_step(r.mixture, error));
+        step(&r, BATCH);
+        if (i % 2 == 1)
+            step(&r, 3);
+        OK(clvi_mixture_end_step(r.mixture, error));
+        expect_variable(&r, "gate.balance_bias", after[i]);
+        /* Inference chooses by it, weighs without it, and leaves it alone. */
+        OK(clvi_mixture_infer(r.mixture, &batch, error));
+        OK(clvi_mixture_route(r.mixture, route, error));
+        for (int k = 0; k < BATCH * EXPERTS; k++) {
+            const int best = (int[]){1, 2, 0, 1}[i];
+            const double wanted = k % EXPERTS == best ? 1.0 / 3 : 0;
+            assert_true((double)route[k] > wanted - 1e-6 && (double)route[k] < wanted + 1e-6);
+        }
+        expect_variable(&r, "gate.balance_bias", after[i]);
+    }
+    rig_close(&r);
+}
+
+/* Two of three, chosen with noise, with a capacity; two batches to a step, averages of all values,
+ * the bias among them. */
+#define RESUMED                                                                                    \
+    THREE                                                                                          \
+    "[gate]\nplugin = noisy_topk\nbalance_bias = 0.01\ncapacity_factor = 0.8\n"                    \
+    "[loss]\nterms = ce, importance:0.01\n[optimizer]\nlr = 0.01\n"                                \
+    "[train]\nepochs = 3\nbatch = 5\naccumulate = 2\nlog_every = 3\nema = 0.9\n"
+
+static void test_resumed(void **state)
+{
+    (void)state;
+    training t = {.config = RESUMED, .run = "whole"};
+    if (training_run(&t) != CLV_OK)
+        fail_msg("%s", t.error.message);
+    for (int stop = 1; stop <= 8; stop++) {
+        char run[32], file[64];
+        snprintf(run, sizeof run, "broken-%d", stop);
+        snprintf(file, sizeof file, "%s/last.safetensors", run);
+        training broken = {.config = RESUMED, .run = run, .stop_at = stop};
+        assert_int_equal(training_run(&broken), CLV_E_INTERRUPTED);
+        broken.stop_at = 0;
+        broken.resume = true;
+        assert_int_equal(training_run(&broken), CLV_OK);
+        assert_true(same_file("whole/last.safetensors", file));
+        assert_true(same_metrics("whole", run));
+    }
+}
+
+/* Smallest share of assignments of an expert in a run's training images. */
+static double smallest_share(const char *run)
+{
+    char path[64], *text;
+    size_t bytes;
+    double least = 1;
+    int rows = 0;
+    snprintf(path, sizeof path, "%s/usage.csv", run);
+    OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
+    for (const char *line = text; line && *line; line = strchr(line, '\n') + 1) {
+        double share;
+        if (sscanf(line, "train,all,,%*[^,],%*d,%*d,%*d,%lf", &share) != 1)
+            continue;
+        least = share < least ? share : least;
+        rows++;
+    }
+    clvi_free(text);
+    assert_int_equal(rows, EXPERTS);
+    return least;
+}
+
+/* Only one expert learns: a gate left alone does without one of the others. */
+#define ONE_LEARNS                                                                                 \
+    "[expert.a]\nplugin = cnn\nwidths = 6\n"                                                       \
+    "[expert.b]\nplugin = cnn\nwidths = 4\ntrainable = none\n"                                     \
+    "[expert.c]\nplugin = cnn\nwidths = 4\ntrainable = none\n"                                     \
+    "[mixture]\nexperts = a, b, c\nscores = logits\n"                                              \
+    "[train]\nepochs = 20\nbatch = 6\n[optimizer]\nlr = 0.02\n[gate]\nplugin = switch\n"
+
+static void test_evener(void **state)
+{
+    (void)state;
+    training alone = {.config = ONE_LEARNS, .run = "alone"};
+    training biased = {.config = ONE_LEARNS "balance_bias = 0.05\n", .run = "biased"};
+    if (training_run(&alone) != CLV_OK || training_run(&biased) != CLV_OK)
+        fail_msg("%s%s", alone.error.message, biased.error.message);
+    const double without = smallest_share("alone"), with = smallest_share("biased");
+    print_message("smallest share %.3f without, %.3f with a balance bias\n", without, with);
+    assert_true(without < 0.05);
+    assert_true(with > 0.15);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bias), cmocka_unit_test(test_resumed),
+                                       cmocka_unit_test(test_evener)};
+    if (argc != 2) {
+        fprintf(stderr, "usage: test_routing PLUGINS\n");
+        return 2;
+    }
+    const int status = trainings_begin(argv[1]);
+    if (status != 0)
+        return status;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return trainings_end() != 0 || failed != 0;
+}
