@@ -232,20 +232,34 @@ clv_status clvi_config_put(clvi_config *config, clvi_instance *instance,
     return refuse_key(instance, option, error);
 }
 
-clv_status clvi_config_set(clvi_config *config, const char *section, const char *key,
-                           const char *value, clv_error *error)
+static clv_status change(clvi_config *config, const char *section, const clvi_raw_option *option,
+                         clv_error *error)
 {
     clvi_instance *instance = clvi_config_instance(config, section);
-    const bool structural = (strncmp(section, "mixture", 7) == 0 && strcmp(key, "experts") == 0) ||
-                            (strncmp(section, "expert", 6) == 0 && strcmp(key, "mixture") == 0) ||
-                            (strcmp(section, "run") == 0 && strcmp(key, "base") == 0);
+    const bool structural =
+        (strncmp(section, "mixture", 7) == 0 && strcmp(option->key, "experts") == 0) ||
+        (strncmp(section, "expert", 6) == 0 && strcmp(option->key, "mixture") == 0) ||
+        (strcmp(section, "run") == 0 && strcmp(option->key, "base") == 0);
     CLV_ASSERT(config->whole == NULL);
     if (instance == NULL || structural)
         CLV_FAIL(error, CLV_E_CONFIG, "[%s] %s cannot be changed in a loaded configuration",
-                 section, key);
+                 section, option->key);
     config->layer++;
+    return clvi_config_put(config, instance, option, false, error);
+}
+
+clv_status clvi_config_set(clvi_config *config, const char *section, const char *key,
+                           const char *value, clv_error *error)
+{
     const clvi_raw_option option = {key, value, "conclave"};
-    return clvi_config_put(config, instance, &option, false, error);
+    return change(config, section, &option, error);
+}
+
+clv_status clvi_config_replace(clvi_config *config, const char *section, const char *key,
+                               const char *value, clv_error *error)
+{
+    const clvi_raw_option option = {key, value, clvi_config_origin(config, section, key)};
+    return change(config, section, &option, error);
 }
 
 /* ---- Getters ---- */
@@ -384,6 +398,44 @@ clv_status clvi_config_fail(const clvi_config *config, const char *section, cons
              preset ? " (default)" : "", sentence);
 }
 
+/* ---- All values ---- */
+
+static clv_status visit_instance(const clvi_instance *instance, clvi_config_visitor call,
+                                 void *user, clv_error *error)
+{
+    const clvi_schema_section section = clvi_schema_section_at(instance->schema);
+    for (size_t i = 0; i < section.key_count; i++) {
+        const clvi_slot *slot = &instance->slots[i];
+        clvi_text value = {0};
+        clvi_value_format(&slot->value, &value);
+        const clv_status status =
+            value.failed
+                ? no_memory(error)
+                : call(user, instance->name, clvi_schema_key_at(section.first_key + i)->spec.key,
+                       clvi_text_get(&value), slot->origin ? slot->origin : "default", error);
+        clvi_text_fini(&value);
+        CLV_TRY(status);
+    }
+    return CLV_OK;
+}
+
+static bool is_source(const clvi_config *config, size_t index)
+{
+    bool found = false;
+    for (size_t i = 0; i < config->source_count; i++)
+        found = found || config->sources[i] == index;
+    return found;
+}
+
+clv_status clvi_config_visit(const clvi_config *config, clvi_config_visitor call, void *user,
+                             clv_error *error)
+{
+    for (size_t i = 0; i < config->instance_count; i++)
+        if (config->instances[i].label == NULL || is_source(config, i))
+            CLV_TRY(visit_instance(&config->instances[i], call, user, error));
+    return CLV_OK;
+}
+
 /* ---- Dump ---- */
 
 /* One line of a dump; with an origin, the explaining kind. */
@@ -416,6 +468,8 @@ static bool is_dumped(const clvi_config *config, const clvi_instance *instance, 
         return strcmp(key, "mixture") != 0 && (!nested || clvi_config_nested_key(key));
     if (strcmp(section.name, "loss") == 0)
         return config->whole == NULL || strcmp(key, "terms") == 0;
+    if (strcmp(section.name, "mixture") == 0 && strcmp(key, "init_epochs") == 0)
+        return config->whole == NULL;
     return config->expert_count > 1 || !is_fusion_key(section.name, key);
 }
 

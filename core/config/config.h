@@ -95,6 +95,18 @@ const clvi_raw_option *clvi_config_options(const clvi_config *config, const char
 clv_status clvi_config_set(clvi_config *config, const char *section, const char *key,
                            const char *value, clv_error *error) CLV_MUST_CHECK;
 
+/* As clvi_config_set, in the name of who gave the value before: what was meant by it. */
+clv_status clvi_config_replace(clvi_config *config, const char *section, const char *key,
+                               const char *value, clv_error *error) CLV_MUST_CHECK;
+
+/* Called with a value as text, as a dump has it, and its origin as clvi_config_origin says it. */
+typedef clv_status (*clvi_config_visitor)(void *user, const char *section, const char *key,
+                                          const char *value, const char *origin, clv_error *error);
+/* Calls for every key of the sections of the whole and of the sources of images; experts and nested
+ * mixtures are passed over. Errors: what a call returns, and then no more calls; CLV_E_MEMORY. */
+clv_status clvi_config_visit(const clvi_config *config, clvi_config_visitor call, void *user,
+                             clv_error *error) CLV_MUST_CHECK;
+
 /* Records CLV_E_CONFIG "path:line: [section] key: sentence" for a value that the schema allows and
  * its user cannot take; returns it. Any key, also a plugin's. */
 clv_status clvi_config_fail(const clvi_config *config, const char *section, const char *key,

@@ -314,6 +314,21 @@ static void check_strays(clvi_loader *l)
 
 /* ---- Sources and all ---- */
 
+/* An expert starts from one thing. */
+static void check_start(clvi_loader *l, const clvi_config *config)
+{
+    for (size_t i = 0; i < config->leaf_count; i++) {
+        const clvi_instance *expert = &config->instances[config->leaves[i]];
+        const clvi_slot *weights = clvi_config_slot(expert, "weights");
+        const clvi_slot *init = clvi_config_slot(expert, "init");
+        if (weights->value.text[0] != '\0' && init->value.text[0] != '\0')
+            clvi_load_fault(
+                l, "%s: [%s] init = %s stands beside weights = %s (%s); leave one of them out",
+                origin_or_path(config, init), expert->name, init->value.text, weights->value.text,
+                origin_or_path(config, weights));
+    }
+}
+
 /* Fills config->sources. A data.path of a later layer, such as --data on the command line, takes
  * the place of all sources; sources of a later layer take that of a path. A source without a path
  * waits, as data.path does, until somebody wants to see its images. */
@@ -358,6 +373,7 @@ clv_status clvi_load_finish(clvi_loader *l, clv_error *error)
     if (l->faults == 0) {
         CLV_TRY(finish_mixture(l, config, error));
         check_strays(l);
+        check_start(l, config);
         list_sources(l);
     }
     return CLV_OK;

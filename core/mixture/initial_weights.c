@@ -6,18 +6,90 @@
 
 #include <stdio.h>
 
+/* ---- What `init` says ---- */
+
+/* "a", or "a/x" of a nested mixture. */
+static bool is_expert_name(const char *text)
+{
+    for (;;) {
+        char name[CLVI_EXPERT_BYTES];
+        const size_t length = strcspn(text, "/");
+        if (length >= sizeof name)
+            return false;
+        memcpy(name, text, length);
+        name[length] = '\0';
+        if (!clvi_value_is_name(name))
+            return false;
+        if (text[length] == '\0')
+            return true;
+        text += length + 1;
+    }
+}
+
+const char *clvi_init_colon(const char *init)
+{
+    const char *colon = strrchr(init, ':');
+    return colon != NULL && colon > init && is_expert_name(colon + 1) ? colon : NULL;
+}
+
+bool clvi_init_is_settled(const char *init)
+{
+    static const char end[] = ".safetensors";
+    const size_t length = sizeof end - 1;
+    const char *colon = clvi_init_colon(init);
+    return colon != NULL && (size_t)(colon - init) > length &&
+           strncmp(colon - length, end, length) == 0;
+}
+
+/* Its value where it names a checkpoint, otherwise NULL. */
+static const char *settled(const clvi_config *config, const char *section)
+{
+    const char *init = clvi_config_text(config, section, "init");
+    return clvi_init_is_settled(init) ? init : NULL;
+}
+
+const char *clvi_initial_weights_section(const clvi_config *config, const char *section,
+                                         char out[CLVI_EXPERT_BYTES])
+{
+    const char *init = settled(config, section);
+    if (init == NULL)
+        return section;
+    snprintf(out, CLVI_EXPERT_BYTES, "expert.%s", clvi_init_colon(init) + 1);
+    return out;
+}
+
+/* ---- Files ---- */
+
 /* Puts the place of the key before a sentence. */
 static void blame(const clvi_config *config, const char *section, clv_error *error)
 {
-    clvi_prepend(error, "%s: [%s] weights", clvi_config_origin(config, section, "weights"),
-                 section);
+    const char *key = settled(config, section) != NULL ? "init" : "weights";
+    clvi_prepend(error, "%s: [%s] %s", clvi_config_origin(config, section, key), section, key);
+}
+
+bool clvi_initial_weights_given(const clvi_config *config, const char *section)
+{
+    return *clvi_config_text(config, section, "weights") != '\0' || settled(config, section);
+}
+
+static clv_status open_init(const char *init, clvi_weights **out, clv_error *error)
+{
+    char *path = clvi_strdup(init);
+    if (path == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", init);
+    path[clvi_init_colon(init) - init] = '\0';
+    const clv_status status = clvi_weights_open(path, out, error);
+    clvi_free(path);
+    return status;
 }
 
 clv_status clvi_initial_weights_open(const clvi_config *config, const char *section,
                                      clvi_weights **out, clv_error *error)
 {
+    const char *init = settled(config, section);
     const clv_status status =
-        clvi_weights_open(clvi_config_text(config, section, "weights"), out, error);
+        init != NULL ? open_init(init, out, error)
+                     : clvi_weights_open(clvi_config_text(config, section, "weights"), out, error);
     if (status != CLV_OK)
         blame(config, section, error);
     return status;
@@ -28,7 +100,7 @@ clv_status clvi_initial_weights_check(const clvi_config *config, clv_error *erro
     for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
         const char *section = clvi_config_expert_section(config, i);
         clvi_weights *file = NULL;
-        if (*clvi_config_text(config, section, "weights") == '\0')
+        if (!clvi_initial_weights_given(config, section))
             continue;
         CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
         clvi_weights_close(file);
@@ -74,15 +146,18 @@ static clv_status check_option(const clvi_config *config, const char *section,
 static clv_status load(const clvi_config *config, const char *section, const clv_plugin *plugin,
                        const clv_graph *graph, clvi_store *store, clv_error *error)
 {
-    char prefix[128];
+    char prefix[CLVI_EXPERT_BYTES + 2], there[CLVI_EXPERT_BYTES + 2], name[CLVI_EXPERT_BYTES];
     (void)snprintf(prefix, sizeof prefix, "%s.", section);
+    (void)snprintf(there, sizeof there, "%s.", clvi_initial_weights_section(config, section, name));
     clvi_weights *file;
     CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
     const clvi_transfer_desc desc = {.file = file,
                                      .graph = graph,
                                      .plugin = plugin,
                                      .prefix = prefix,
-                                     .strict = clvi_config_bool(config, section, "weights_strict")};
+                                     .file_prefix = there,
+                                     .strict = settled(config, section) != NULL ||
+                                               clvi_config_bool(config, section, "weights_strict")};
     clvi_transfer *transfer = NULL;
     clv_status status = clvi_transfer_plan(&desc, &transfer, error);
     if (status == CLV_OK)
@@ -101,7 +176,7 @@ clv_status clvi_initial_weights_load(const clvi_config *config, clvi_plugins *pl
 {
     for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
         const char *section = clvi_config_expert_section(config, i);
-        if (*clvi_config_text(config, section, "weights") == '\0')
+        if (!clvi_initial_weights_given(config, section))
             continue;
         const clvi_plugin *plugin;
         CLV_TRY(clvi_plugins_find(plugins, CLV_KIND_EXPERT,

@@ -116,7 +116,7 @@ static clv_status keras_form(const clvi_config *config, const char *section,
                             (double)variance[2]);
 }
 
-/* What the expert of that name, or the only one, had in a checkpoint. */
+/* What the expert `section`, or the only one, had in a checkpoint. */
 static clv_status checkpoint_form(const clvi_weights *file, const char *section, const char **out,
                                   clv_error *error)
 {
@@ -143,11 +143,13 @@ static clv_status weights_form(const clvi_config *config, const char *section, c
     static const char *const names[] = {
         [CLVI_ORIGIN_TORCHVISION] = "torchvision", [CLVI_ORIGIN_KERAS_VGG] = "keras_vgg"};
     clvi_weights *file;
+    char there[CLVI_EXPERT_BYTES];
     CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
     const clvi_origin origin = clvi_origin_of(file);
     clv_status status = CLV_OK;
     if (clvi_weights_config(file))
-        status = checkpoint_form(file, section, out, error);
+        status =
+            checkpoint_form(file, clvi_initial_weights_section(config, section, there), out, error);
     else if (origin == CLVI_ORIGIN_TIMM)
         status = timm_form(config, section, file, out, error);
     else if (origin == CLVI_ORIGIN_KERAS_EFFICIENTNET)
@@ -165,7 +167,7 @@ static clv_status resolve(const clvi_config *config, const char *section, const 
     const char *name = clvi_config_text(config, section, key);
     if (strcmp(name, "auto") == 0) {
         name = "plugin";
-        if (*clvi_config_text(config, section, "weights") != '\0')
+        if (clvi_initial_weights_given(config, section))
             CLV_TRY(weights_form(config, section, &name, error));
     }
     *out = name;
@@ -198,7 +200,9 @@ clv_status clvi_input_form_choose(const clvi_config *config, const char *section
 
 clv_status clvi_input_form_settle(clvi_config *config, const char *section, clv_error *error)
 {
-    const char *name;
+    const char *name, *init = clvi_config_text(config, section, "init");
+    if (*init != '\0' && !clvi_init_is_settled(init))
+        return CLV_OK;
     CLV_TRY(resolve(config, section, &name, error));
     if (strcmp(clvi_config_text(config, section, key), name) == 0)
         return CLV_OK;

@@ -23,16 +23,16 @@ clvi_input_form clvi_input_form_of_plugin(const clv_input_desc *desc);
 /* The form that counts for an expert: the one that [expert.NAME] preprocess names, in place of that
  * of `desc`, the plugin's, of which size and channels count in any case. `auto`: what the file of
  * [expert.NAME] weights was trained on, told by its tensors' names; of a checkpoint, what the
- * expert of that name had there; without weights or where they do not tell, the plugin's. Errors:
- * CLV_E_CONFIG for a form in colours and a network that sees grey, and for weights that
- * say other numbers than any form has (timm's in config.json, Keras' in a layer); those of the
- * file. */
+ * expert of that name, or the one that `init` names, had there; without weights or where they do
+ * not tell, the plugin's. Errors: CLV_E_CONFIG for a form in colours and a network that sees grey,
+ * and for weights that say other numbers than any form has (timm's in config.json, Keras' in a
+ * layer); those of the file. */
 clv_status clvi_input_form_choose(const clvi_config *config, const char *section,
                                   const clv_input_desc *desc, clvi_input_form *out,
                                   clv_error *error) CLV_MUST_CHECK;
 
 /* Writes what `preprocess = auto` means into the section, so that a run means the same when its
- * weights' file is gone. Errors: as above. */
+ * weights' file is gone; not while `init` does not name a checkpoint yet. Errors: as above. */
 clv_status clvi_input_form_settle(clvi_config *config, const char *section,
                                   clv_error *error) CLV_MUST_CHECK;
 

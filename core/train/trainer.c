@@ -7,6 +7,7 @@
 #include "mixture/initial_weights.h"
 #include "mixture/input_form.h"
 #include "train/average.h"
+#include "train/initial_run.h"
 #include "train/run_dir.h"
 
 #include <stdio.h>
@@ -92,7 +93,8 @@ static void warn_of_random(const clvi_trainer *t, const char *section)
 {
     const clvi_store *store = clvi_mixture_store(t->mixture);
     const size_t length = strlen(section);
-    if (*clvi_config_text(t->config, section, "weights"))
+    if (*clvi_config_text(t->config, section, "weights") ||
+        *clvi_config_text(t->config, section, "init"))
         return;
     for (size_t i = 0; i < clvi_store_count(store); i++) {
         const clvi_segment *s = clvi_store_segment(store, i);
@@ -100,8 +102,8 @@ static void warn_of_random(const clvi_trainer *t, const char *section)
             s->name[length] != '.')
             continue;
         clvi_log(CLVI_LOG_WARN,
-                 "%s: %s and what else `trainable` leaves out keep random values: `weights` names "
-                 "no file to start from",
+                 "%s: %s and what else `trainable` leaves out keep random values: neither "
+                 "`weights` nor `init` says what to start from",
                  section, s->name);
         return;
     }
@@ -174,8 +176,11 @@ static clv_status warm(clvi_trainer *t, clv_error *error)
 clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
 {
     CLV_TRY(plan_course(t, error));
-    if (!t->desc->resume)
+    if (!t->desc->resume) {
         CLV_TRY(clvi_initial_weights_check(t->config, error));
+        CLV_TRY(clvi_initial_run_check(t->config, t->desc->plugins, t->desc->data,
+                                       t->desc->run_dir != NULL, error));
+    }
     CLV_TRY(create_mixture(t, error));
     CLV_TRY(create_optimizer(t, error));
     announce(t);

@@ -225,7 +225,8 @@ static clv_status plan(clvi_transfer *t, clv_error *error)
         clvi_arena_printf(t->arena, "%.*s", (int)strlen(t->desc.prefix) - 1, t->desc.prefix);
     if (!t->pairs || !t->head || !t->used || !t->expert)
         return out_of_memory(t, error);
-    CLV_TRY(clvi_foreign_names_find(t->desc.file, t->desc.graph, t->desc.plugin, t->desc.prefix,
+    CLV_TRY(clvi_foreign_names_find(t->desc.file, t->desc.graph, t->desc.plugin,
+                                    t->desc.file_prefix ? t->desc.file_prefix : t->desc.prefix,
                                     t->arena, &t->names, error));
     find_head(t);
     pair_up(t);

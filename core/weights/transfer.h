@@ -13,6 +13,7 @@ typedef struct clvi_transfer_desc {
     /* What stands before a variable's name in a store, and in a checkpoint of Conclave:
      * "expert.a."; messages begin with it. */
     const char *prefix;
+    const char *file_prefix; /* the same in the checkpoint; NULL: as `prefix` */
     /* Every variable must have its tensor and every tensor its variable; else what fits is taken
      * and the rest is said. */
     bool strict;

@@ -3,7 +3,9 @@
 #include "freeze.h"
 #include "session.h"
 #include "show.h"
+#include "starts.h"
 
+#include "train/initial_run.h"
 #include "train/resume.h"
 #include "train/run_dir.h"
 #include "train/train.h"
@@ -171,13 +173,47 @@ static clv_status train(job *j, clv_error *error)
     return print_result(j, &result, error);
 }
 
+/* Runs that experts start from: found, or trained in processes of their own. */
+static clv_status make_starts(job *j, const cli_args *args, clvi_arena *arena,
+                              const cli_starts *starts, clv_error *error)
+{
+    cli_trainings trainings = {
+        .args = args, .stop = &stop_asked, .arena = arena, .step_times = j->step_times};
+    const char *fault = NULL;
+    bool missing;
+    /* Of those that are named, all is known. */
+    CLV_TRY(clvi_initial_run_check(j->config, j->session.plugins, j->data, false, error));
+    if (cli_flag(args, "dry-run"))
+        return cli_starts_show(starts, j->config, &missing, error);
+    const clv_status status = cli_starts_make(starts, j->config, &trainings, "", &fault, error);
+    cli_trainings_fini(&trainings);
+    if (status == CLV_OK && fault != NULL)
+        CLV_FAIL(error, CLV_E_DATA, "%s", fault);
+    return status;
+}
+
+static clv_status start_experts(job *j, const cli_args *args, clv_error *error)
+{
+    clvi_arena *arena = NULL;
+    cli_starts starts = {0};
+    CLV_TRY(clvi_arena_create(&arena, error));
+    clv_status status = cli_starts_plan(j->config, j->session.plugins, arena, &starts, error);
+    if (status == CLV_OK)
+        status = make_starts(j, args, arena, &starts, error);
+    cli_starts_fini(&starts);
+    clvi_arena_destroy(arena);
+    return status;
+}
+
 /* What is quick to check comes first, what takes time last. */
-static clv_status prepare(job *j, clv_error *error)
+static clv_status prepare(job *j, const cli_args *args, clv_error *error)
 {
     CLV_TRY(cli_freeze_config(j->config, j->session.plugins, error));
     const clvi_data_options data = clvi_train_data_options(j->config);
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
     clvi_log(CLVI_LOG_INFO, "data: %s", clvi_dataset_summary(j->data));
+    if (!j->resume)
+        CLV_TRY(start_experts(j, args, error));
     return cli_session_open_device(&j->session, j->config, NULL, error);
 }
 
@@ -214,10 +250,11 @@ static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv
 {
     CLV_TRY(cli_session_open(&j->session, args, error));
     clv_status status = set_max_time(j, args, error);
-    if (status == CLV_OK)
-        status = prepare(j, error);
     if (status == CLV_OK) {
         catch_signals();
+        status = prepare(j, args, error);
+    }
+    if (status == CLV_OK) {
         status = cli_flag(args, "dry-run") ? try_out(j, error) : train_in_folder(j, resume, error);
     }
     clvi_dataset_close(j->data);

@@ -40,7 +40,7 @@ clv_status cli_freeze_config(clvi_config *config, clvi_plugins *plugins, clv_err
     for (size_t i = 0; i < experts; i++)
         CLV_TRY(freeze_section(config, plugins, CLV_KIND_EXPERT,
                                clvi_config_expert_section(config, i), error));
-    if (experts > 1)
+    if (experts > 1 && *clvi_config_text(config, "gate", "plugin") != '\0')
         CLV_TRY(freeze_section(config, plugins, CLV_KIND_GATE, "gate", error));
     return clvi_config_set(config, "run", "name", clvi_config_name(config), error);
 }

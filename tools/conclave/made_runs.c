@@ -3,6 +3,7 @@
 
 #include "base/process.h"
 #include "config/differences.h"
+#include "mixture/initial_weights.h"
 #include "train/run_dir.h"
 
 #include <limits.h>
@@ -20,6 +21,18 @@ static bool same_place(const char *a, const char *b)
 {
     char x[PATH_MAX], y[PATH_MAX];
     return realpath(a, x) != NULL && realpath(b, y) != NULL && strcmp(x, y) == 0;
+}
+
+/* The same expert of the same checkpoint: values of `init`. */
+static bool same_start(const char *a, const char *b)
+{
+    if (!clvi_init_is_settled(a) || !clvi_init_is_settled(b) ||
+        strcmp(clvi_init_colon(a), clvi_init_colon(b)) != 0)
+        return false;
+    char x[PATH_MAX], y[PATH_MAX];
+    snprintf(x, sizeof x, "%.*s", (int)(clvi_init_colon(a) - a), a);
+    snprintf(y, sizeof y, "%.*s", (int)(clvi_init_colon(b) - b), b);
+    return same_place(x, y);
 }
 
 /* A clvi_config_difference. */
@@ -41,6 +54,9 @@ static clv_status judge(void *user, const char *section, const char *key, const 
         return CLV_OK;
     if (strncmp(name, "data.", 5) == 0 && strcmp(key, "path") == 0 && was != NULL && is != NULL &&
         same_place(was, is))
+        return CLV_OK;
+    if (strncmp(name, "expert.", 7) == 0 && strcmp(key, "init") == 0 && was != NULL && is != NULL &&
+        same_start(was, is))
         return CLV_OK;
     if (strcmp(name, "train.max_seconds") == 0)
         s->seconds = true;

@@ -27,7 +27,12 @@ static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings
     if (run->given != NULL)
         return take_given(run, to, error);
     snprintf(head, sizeof head, "[%zu/%zu] ", index + 1, p->count);
-    CLV_TRY(cli_obtain(trainings, &run->recipe, head, &to->record, &fault, error));
+    CLV_TRY(cli_starts_make(&run->starts, run->recipe.config, trainings, head, &fault, error));
+    if (fault == NULL)
+        CLV_TRY(cli_obtain(trainings, &run->recipe, head, &to->record, &fault, error));
+    else
+        clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", run->recipe.name, (long long)to->seed,
+                 fault);
     return fault == NULL ? CLV_OK : set_fault(to, fault, error);
 }
 

@@ -175,7 +175,8 @@ static clv_status load(plan *p, clvi_plugins *plugins, plan_run *run, const char
         return no_memory(error);
     run->recipe.overrides = list;
     run->recipe.override_count = n;
-    return cli_recipe_load(&run->recipe, plugins, error);
+    CLV_TRY(cli_recipe_load(&run->recipe, plugins, error));
+    return cli_starts_plan(run->recipe.config, plugins, p->arena, &run->starts, error);
 }
 
 /* "NAME lr=0.01 batch=64": a point of the grid. */
@@ -435,8 +436,10 @@ clv_status plan_make(const cli_args *args, clvi_plugins *plugins, clvi_compariso
 
 void plan_fini(plan *p)
 {
-    for (size_t i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++) {
+        cli_starts_fini(&p->runs[i].starts);
         clvi_config_destroy(p->runs[i].recipe.config);
+    }
     clvi_free(p->runs);
     clvi_arena_destroy(p->arena);
     *p = (plan){0};

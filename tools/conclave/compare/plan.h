@@ -4,8 +4,8 @@
 #define CONCLAVE_COMPARE_PLAN_H
 
 #include "../config_args.h"
-#include "../obtain.h"
 #include "../session.h"
+#include "../starts.h"
 
 #include "report/comparison.h"
 
@@ -13,6 +13,7 @@
 typedef struct plan_run {
     size_t contestant, run; /* comparison->contestants[contestant].runs[run] */
     const char *given;      /* folder of a run that was named; NULL: it is found or trained */
+    cli_starts starts;      /* what its experts start from, to be made first */
     cli_recipe recipe;      /* of a run that was named, its configuration only */
 } plan_run;
 
