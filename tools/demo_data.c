@@ -130,10 +130,84 @@ static void append_parameters(clvi_text *text, const parameters *wanted)
 /* What stands in the way at `path`. */
 typedef enum occupant { OCCUPANT_NONE, OCCUPANT_SET, OCCUPANT_SAME, OCCUPANT_FOREIGN } occupant;
 
-/* OCCUPANT_SET: a folder that holds nothing but what this program writes; with a manifest that
- * begins with `head`, OCCUPANT_SAME. */
+/* Whether a name is one that this program gives to what lies there. */
+typedef bool own_name(const char *name);
+
+static bool is_no_name(const char *name)
+{
+    (void)name;
+    return false;
+}
+
+static bool is_top_name(const char *name)
+{
+    return strcmp(name, "train") == 0 || strcmp(name, "test") == 0 || strcmp(name, MANIFEST) == 0;
+}
+
+static bool is_class_name(const char *name)
+{
+    bool found = false;
+    for (int i = 0; i < CLASS_COUNT && !found; i++)
+        found = strcmp(name, classes[i].name) == 0;
+    return found;
+}
+
+static bool is_picture_name(const char *name)
+{
+    return strspn(name, "0123456789") == 4 && strcmp(name + 4, ".jpg") == 0;
+}
+
+/* Clears *ours unless a folder holds only what this program writes: folders whose names are one of
+ * names[0], in them those of names[1] and so on, files below the last; and the manifest. */
+static clv_status look_below(const char *path, own_name *const *names, bool *ours, clv_error *error)
+{
+    char **list = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_dir_list(path, &list, &count, error));
+    clv_status status = CLV_OK;
+    for (size_t i = 0; i < count && *ours && status == CLV_OK; i++) {
+        char *below = clvi_path_join(path, list[i]);
+        struct stat info;
+        if (!below)
+            status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory");
+        else if (lstat(below, &info) != 0)
+            status = clvi_fail_errno(error, errno, CLV_HERE, "cannot look at %s", below);
+        else if (!(*names)(list[i]))
+            *ours = false;
+        else if (S_ISDIR(info.st_mode) && names[1])
+            status = look_below(below, names + 1, ours, error);
+        else
+            *ours = S_ISREG(info.st_mode) && (!names[1] || strcmp(list[i], MANIFEST) == 0);
+        clvi_free(below);
+    }
+    clvi_names_free(list, count);
+    return status;
+}
+
+/* Whose a manifest is: OCCUPANT_SAME when it begins with `head` (NULL: none does), OCCUPANT_SET
+ * when it is that of another set, otherwise OCCUPANT_FOREIGN. */
+static clv_status look_at_manifest(const char *file, const char *head, occupant *found,
+                                   clv_error *error)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    CLV_TRY(clvi_file_read(file, 1 << 20, &text, &bytes, error));
+    *found = OCCUPANT_FOREIGN;
+    if (head && strncmp(text, head, strlen(head)) == 0)
+        *found = OCCUPANT_SAME;
+    else if (strncmp(text, MANIFEST_HEAD, strlen("conclave-demo-data ")) == 0)
+        *found = OCCUPANT_SET;
+    clvi_free(text);
+    return CLV_OK;
+}
+
+/* OCCUPANT_SAME: a set with a manifest that begins with `head`, if not NULL. OCCUPANT_SET: another
+ * one, or an empty folder, in which nothing has a name that this program does not give: it may be
+ * removed. */
 static clv_status look_at(const char *path, const char *head, occupant *found, clv_error *error)
 {
+    static own_name *const names[] = {is_top_name, is_class_name, is_picture_name, NULL};
+    static own_name *const none[] = {is_no_name, NULL};
     struct stat info;
     *found = OCCUPANT_NONE;
     if (lstat(path, &info) != 0) {
@@ -144,35 +218,19 @@ static clv_status look_at(const char *path, const char *head, occupant *found, c
     *found = OCCUPANT_FOREIGN;
     if (!S_ISDIR(info.st_mode))
         return CLV_OK;
-    char **names = NULL;
-    size_t count = 0;
-    CLV_TRY(clvi_dir_list(path, &names, &count, error));
-    bool ours = true, manifest = false;
-    for (size_t i = 0; i < count; i++) {
-        manifest = manifest || strcmp(names[i], MANIFEST) == 0;
-        ours = ours && (strcmp(names[i], "train") == 0 || strcmp(names[i], "test") == 0 ||
-                        strcmp(names[i], MANIFEST) == 0);
-    }
-    clvi_names_free(names, count);
-    if (!ours || (!manifest && count > 0))
-        return CLV_OK;
-    *found = OCCUPANT_SET;
+    char *manifest = clvi_path_join(path, MANIFEST);
     if (!manifest)
-        return CLV_OK;
-    char *file = clvi_path_join(path, MANIFEST), *text = NULL;
-    size_t bytes = 0;
-    if (!file)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory");
-    const clv_status status = clvi_file_read(file, 1 << 20, &text, &bytes, error);
-    clvi_free(file);
-    if (status != CLV_OK)
-        return status;
-    if (strncmp(text, head, strlen(head)) == 0)
-        *found = OCCUPANT_SAME;
-    else if (strncmp(text, MANIFEST_HEAD, strlen("conclave-demo-data ")) != 0)
-        *found = OCCUPANT_FOREIGN;
-    clvi_free(text);
-    return CLV_OK;
+    const bool marked = clvi_is_file(manifest);
+    occupant kind = OCCUPANT_SET;
+    clv_status status = marked ? look_at_manifest(manifest, head, &kind, error) : CLV_OK;
+    clvi_free(manifest);
+    bool ours = true;
+    if (status == CLV_OK && kind == OCCUPANT_SET)
+        status = look_below(path, marked ? names : none, &ours, error);
+    if (status == CLV_OK && ours)
+        *found = kind;
+    return status;
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
@@ -337,9 +395,23 @@ static void maker_fini(maker *with)
     clvi_free(with->bytes);
 }
 
-/* Makes the set beside its place and moves it there. `replace`: an older set is in the way. */
-static clv_status make_set(const parameters *wanted, const char *temporary, bool replace,
-                           clv_error *error)
+/* Moves the finished set to its place. An older one goes aside first and comes back should that
+ * fail, so that there is always a whole one. */
+static clv_status put_in_place(const char *temporary, const char *out, const char *aside,
+                               bool replace, clv_error *error)
+{
+    if (replace && rename(out, aside) != 0)
+        return clvi_fail_errno(error, errno, CLV_HERE, "cannot rename %s to %s", out, aside);
+    if (rename(temporary, out) == 0)
+        return replace ? remove_tree(aside, error) : CLV_OK;
+    const int code = errno;
+    if (replace)
+        (void)rename(aside, out);
+    return clvi_fail_errno(error, code, CLV_HERE, "cannot rename %s to %s", temporary, out);
+}
+
+/* Makes the set at `temporary`, with what is said about it. */
+static clv_status make_set(const parameters *wanted, const char *temporary, clv_error *error)
 {
     maker with;
     clv_status status = maker_init(&with, wanted, error);
@@ -356,42 +428,64 @@ static clv_status make_set(const parameters *wanted, const char *temporary, bool
     if (status == CLV_OK)
         status = fill_set(&with, temporary, error);
     maker_fini(&with);
-    if (status == CLV_OK && replace)
-        status = remove_tree(wanted->out, error);
-    if (status == CLV_OK && rename(temporary, wanted->out) != 0)
-        status = clvi_fail_errno(error, errno, CLV_HERE, "cannot rename %s to %s", temporary,
-                                 wanted->out);
     return status;
+}
+
+/* Removes what an earlier, interrupted call left at `path`. Errors: CLV_E_IO when it is something
+ * else. */
+static clv_status clear(const char *path, clv_error *error)
+{
+    occupant found;
+    CLV_TRY(look_at(path, NULL, &found, error));
+    if (found == OCCUPANT_FOREIGN)
+        CLV_FAIL(error, CLV_E_IO,
+                 "%s exists and holds what this program did not make; name another folder", path);
+    return found == OCCUPANT_NONE ? CLV_OK : remove_tree(path, error);
+}
+
+/* `temporary` and `aside` are names beside wanted->out. */
+static clv_status run_beside(const parameters *wanted, const char *temporary, const char *aside,
+                             clv_error *error)
+{
+    clvi_text head = {0};
+    occupant here, old;
+    CLV_TRY(look_at(wanted->out, NULL, &here, error));
+    CLV_TRY(look_at(aside, NULL, &old, error));
+    /* Stopped between the two renames of put_in_place. */
+    if (here == OCCUPANT_NONE && old == OCCUPANT_SET && rename(aside, wanted->out) != 0)
+        return clvi_fail_errno(error, errno, CLV_HERE, "cannot rename %s to %s", aside,
+                               wanted->out);
+    append_parameters(&head, wanted);
+    clv_status status = head.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory")
+                                    : look_at(wanted->out, clvi_text_get(&head), &here, error);
+    clvi_text_fini(&head);
+    CLV_TRY(status);
+    if (here == OCCUPANT_FOREIGN)
+        CLV_FAIL(error, CLV_E_IO,
+                 "%s exists and holds what this program did not make; name another folder",
+                 wanted->out);
+    if (here == OCCUPANT_SAME) {
+        if (!wanted->quiet)
+            printf("%s has these pictures already\n", wanted->out);
+        return CLV_OK;
+    }
+    CLV_TRY(clear(temporary, error));
+    CLV_TRY(clear(aside, error));
+    CLV_TRY(make_set(wanted, temporary, error));
+    return put_in_place(temporary, wanted->out, aside, here == OCCUPANT_SET, error);
 }
 
 static clv_status run(const parameters *wanted, clv_error *error)
 {
-    clvi_text head = {0}, temporary = {0};
-    occupant here = OCCUPANT_NONE, leftover = OCCUPANT_NONE;
-    append_parameters(&head, wanted);
+    clvi_text temporary = {0}, aside = {0};
     clvi_text_printf(&temporary, "%s.tmp", wanted->out);
-    clv_status status = CLV_OK;
-    if (head.failed || temporary.failed)
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory");
-    if (status == CLV_OK)
-        status = look_at(wanted->out, clvi_text_get(&head), &here, error);
-    if (status == CLV_OK && here != OCCUPANT_SAME)
-        status = look_at(clvi_text_get(&temporary), "", &leftover, error);
-    if (status == CLV_OK && (here == OCCUPANT_FOREIGN || leftover == OCCUPANT_FOREIGN))
-        status = clvi_fail(error, CLV_E_IO, CLV_HERE,
-                           "%s exists and was not made by this program; name another folder",
-                           here == OCCUPANT_FOREIGN ? wanted->out : clvi_text_get(&temporary));
-    if (status == CLV_OK && here == OCCUPANT_SAME) {
-        if (!wanted->quiet)
-            printf("%s has these pictures already\n", wanted->out);
-    } else if (status == CLV_OK) {
-        if (leftover != OCCUPANT_NONE)
-            status = remove_tree(clvi_text_get(&temporary), error);
-        if (status == CLV_OK)
-            status = make_set(wanted, clvi_text_get(&temporary), here == OCCUPANT_SET, error);
-    }
-    clvi_text_fini(&head);
+    clvi_text_printf(&aside, "%s.tmp.old", wanted->out);
+    const clv_status status =
+        temporary.failed || aside.failed
+            ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory")
+            : run_beside(wanted, clvi_text_get(&temporary), clvi_text_get(&aside), error);
     clvi_text_fini(&temporary);
+    clvi_text_fini(&aside);
     return status;
 }
 
@@ -406,6 +500,17 @@ static bool read_number(const char *name, const char *text, int64_t low, int64_t
     fprintf(stderr, "conclave-demo-data: --%s takes a whole number from %lld to %lld, not \"%s\"\n",
             name, (long long)low, (long long)high, text);
     return false;
+}
+
+/* Whether a path ends with the name of what it means: what is made beside a folder that is named
+ * "set/" or "." would lie in it. Takes '/' from its end first. */
+static bool ends_with_name(char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        path[--length] = '\0';
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 /* Fills *wanted. Returns -1 to go on, else the exit status. */
@@ -427,6 +532,11 @@ static int read_options(int argc, char **argv, parameters *wanted)
         switch (letter) {
         case 'o':
             wanted->out = optarg;
+            good = ends_with_name(optarg);
+            if (!good)
+                fprintf(stderr,
+                        "conclave-demo-data: --out takes a folder by its name, not \"%s\"\n",
+                        optarg);
             break;
         case 's':
             good = read_number("size", optarg, 8, 1024, &wanted->size);

@@ -187,19 +187,72 @@ static void test_finished_set_is_left_alone(void **state)
     assert_int_equal(access("set.tmp", F_OK), -1);
 }
 
+/* "set/" and "./set//" are the same folder; it gives way only when the new set is whole. */
+static void test_slash_at_the_end(void **state)
+{
+    folder *here = *state;
+    assert_int_equal(make(here, SMALL "--out set/"), 0);
+    assert_int_equal(make(here, SMALL "--out ./set//"), 0);
+    assert_says(here, "./set has these pictures already");
+    assert_int_equal(make(here, SMALL "--out set/ --seed 1"), 0);
+    assert_int_equal(shell("test $(find set -type f | wc -l) = 25 && test $(ls | wc -l) = 2"), 0);
+    assert_int_equal(make_with(here, "':charset=915 917 96f'", SMALL "--out set/ --seed 2"), 1);
+    assert_int_equal(shell("grep -qx 'seed 1' set/manifest.txt"), 0);
+    assert_int_equal(make(here, SMALL "--out set/. --seed 2"), 2);
+    assert_int_equal(make(here, SMALL "--out .."), 2);
+    assert_says(here, "--out takes a folder by its name, not \"..\"");
+    assert_int_equal(shell("grep -qx 'seed 1' set/manifest.txt"), 0);
+}
+
+/* Killed while the new set took the old one's place: the old one comes back, then goes. */
+static void test_set_aside_comes_back(void **state)
+{
+    folder *here = *state;
+    assert_int_equal(make(here, SMALL "--out set"), 0);
+    assert_int_equal(shell("mv set set.tmp.old"), 0);
+    assert_int_equal(make(here, SMALL "--out set"), 0);
+    assert_says(here, "set has these pictures already");
+    assert_int_equal(shell("mv set set.tmp.old"), 0);
+    assert_int_equal(make(here, SMALL "--out set --seed 1"), 0);
+    assert_int_equal(access("set.tmp.old", F_OK), -1);
+    assert_int_equal(shell("grep -qx 'seed 1' set/manifest.txt"), 0);
+}
+
+/* A set to which a user has added something is the user's. */
+static void test_set_with_other_files_stays(void **state)
+{
+    static const char *const additions[] = {"train/character_1_ka/mine.jpg", "train/mine/1.jpg",
+                                            "test/digit_0", "notes"};
+    folder *here = *state;
+    assert_int_equal(make(here, SMALL "--out set"), 0);
+    for (size_t i = 0; i < sizeof additions / sizeof *additions; i++) {
+        char command[256];
+        snprintf(command, sizeof command, "mkdir -p \"$(dirname set/%s)\" && touch set/%s",
+                 additions[i], additions[i]);
+        assert_int_equal(shell(command), 0);
+        assert_int_equal(make(here, SMALL "--out set --seed 1"), 1);
+        assert_says(here, "set exists and holds what this program did not make");
+        snprintf(command, sizeof command, "rm set/%s && { rmdir set/train/mine 2>/dev/null || :; }",
+                 additions[i]);
+        assert_int_equal(shell(command), 0);
+    }
+    assert_int_equal(make(here, SMALL "--out set --seed 1"), 0);
+}
+
 static void test_foreign_folders_are_not_touched(void **state)
 {
     folder *here = *state;
-    assert_int_equal(shell("mkdir -p own/train other.tmp && touch own/train/mine other.tmp/mine"),
+    assert_int_equal(shell("mkdir -p own/train other.tmp && touch own/train/mine other.tmp/mine && "
+                           "echo mine >other.tmp/manifest.txt"),
                      0);
     assert_int_equal(make(here, SMALL "--out own"), 1);
-    assert_says(here, "own exists and was not made by this program");
+    assert_says(here, "own exists and holds what this program did not make");
     assert_int_equal(make(here, SMALL "--out other"), 1);
-    assert_says(here, "other.tmp exists and was not made by this program");
+    assert_says(here, "other.tmp exists and holds what this program did not make");
     assert_int_equal(shell("test -f own/train/mine && test -f other.tmp/mine"), 0);
     assert_int_equal(shell("touch file"), 0);
     assert_int_equal(make(here, SMALL "--out file"), 1);
-    assert_says(here, "file exists and was not made by this program");
+    assert_says(here, "file exists and holds what this program did not make");
     assert_int_equal(make(here, SMALL "--out file/below"), 1);
     assert_says(here, "file/below: Not a directory");
 }
@@ -239,6 +292,9 @@ int main(int argc, char **argv)
         DEMO_TEST(test_same_seed_same_pictures),
         DEMO_TEST(test_test_fonts_are_others),
         DEMO_TEST(test_finished_set_is_left_alone),
+        DEMO_TEST(test_slash_at_the_end),
+        DEMO_TEST(test_set_aside_comes_back),
+        DEMO_TEST(test_set_with_other_files_stays),
         DEMO_TEST(test_foreign_folders_are_not_touched),
         DEMO_TEST(test_wrong_use),
         DEMO_TEST(test_one_font_family_is_not_enough),
