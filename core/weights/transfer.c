@@ -3,6 +3,7 @@
 
 #include "base/process.h"
 #include "base/text.h"
+#include "ops/op.h"
 #include "weights/foreign_names.h"
 #include "weights/reorder.h"
 
@@ -14,6 +15,7 @@ enum { NONE = -1, SHOWN_NAMES = 4 };
 /* The tensor of a variable. */
 typedef struct pair {
     int64_t tensor; /* NONE: the variable keeps its initial value */
+    int64_t bias;   /* a tensor to subtract, of a convolution's bias; NONE: nothing */
     bool other_shape;
     clvi_reorder order;
 } pair;
@@ -70,12 +72,53 @@ static void pair_up(clvi_transfer *t)
     for (size_t v = 0; v < t->desc.graph->variable_count; v++) {
         pair *p = &t->pairs[v];
         p->tensor = clvi_foreign_names_tensor(&t->names, variable_name(t, v));
+        p->bias = NONE;
         if (p->tensor == NONE)
             continue;
         t->used[p->tensor] = true;
         p->other_shape = !clvi_reorder_find(
             t->desc.graph, v, layout, clvi_weights_at(t->desc.file, (size_t)p->tensor), &p->order);
     }
+}
+
+/* The convolution's bias, called as its weight but for the last part, in the file; NONE: none. */
+static clv_status find_bias(const clvi_transfer *t, size_t weight, int64_t *out, clv_error *error)
+{
+    const char *name = variable_name(t, weight), *dot = strrchr(name, '.');
+    const char *bias =
+        clvi_arena_printf(t->arena, "%.*sbias", dot ? (int)(dot + 1 - name) : 0, name);
+    if (!bias)
+        return out_of_memory(t, error);
+    *out = clvi_foreign_names_tensor(&t->names, bias);
+    return CLV_OK;
+}
+
+/* A convolution before a normalisation has no bias here. One that the file has is taken away again
+ * by the mean of the batch, and is part of the running mean: conv(x) + bias - mean there is
+ * conv(x) - (mean - bias) here. */
+static clv_status fold_biases(clvi_transfer *t, clv_error *error)
+{
+    enum { WEIGHT = 1, RUNNING_MEAN = 4 }; /* inputs of conv2d_bn */
+    const clv_graph *g = t->desc.graph;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const clvi_node *node = &g->nodes[i];
+        int64_t bias = NONE;
+        if (strcmp(node->op->name, "conv2d_bn") != 0)
+            continue;
+        const int32_t weight = g->tensors[node->inputs[WEIGHT]].variable;
+        const int32_t mean = g->tensors[node->inputs[RUNNING_MEAN]].variable;
+        if (weight < 0 || mean < 0)
+            continue;
+        CLV_TRY(find_bias(t, (size_t)weight, &bias, error));
+        pair *p = &t->pairs[mean];
+        if (bias == NONE || p->tensor == NONE || p->other_shape || t->used[bias] ||
+            clvi_weights_at(t->desc.file, (size_t)bias)->elements !=
+                clvi_weights_at(t->desc.file, (size_t)p->tensor)->elements)
+            continue;
+        p->bias = bias;
+        t->used[bias] = true;
+    }
+    return CLV_OK;
 }
 
 /* Whether the layer's variables differ from the file in the number of classes, or are missing. */
@@ -99,7 +142,7 @@ static void leave_head(clvi_transfer *t)
         return;
     for (size_t v = 0; v < g->variable_count; v++)
         if (t->head[v])
-            t->pairs[v] = (pair){.tensor = NONE};
+            t->pairs[v] = (pair){.tensor = NONE, .bias = NONE};
     t->head_left = true;
     t->head_classes[0] = theirs;
     t->head_classes[1] = ours;
@@ -230,6 +273,7 @@ static clv_status plan(clvi_transfer *t, clv_error *error)
                                     t->arena, &t->names, error));
     find_head(t);
     pair_up(t);
+    CLV_TRY(fold_biases(t, error));
     leave_head(t);
     faults f = {0};
     collect(t, &f);
@@ -277,10 +321,9 @@ int64_t clvi_transfer_tensor(const clvi_transfer *t, size_t variable)
     return t->pairs[variable].tensor;
 }
 
-clv_status clvi_transfer_read(const clvi_transfer *t, size_t variable, float *out, clv_error *error)
+/* The elements of a tensor, for the caller to free. */
+static clv_status read_tensor(const clvi_transfer *t, size_t index, float **out, clv_error *error)
 {
-    const pair *p = &t->pairs[variable];
-    const size_t index = (size_t)p->tensor;
     const clvi_file_tensor *tensor = clvi_weights_at(t->desc.file, index);
     float *values = clvi_malloc((size_t)tensor->elements * sizeof *values);
     if (!values)
@@ -293,8 +336,25 @@ clv_status clvi_transfer_read(const clvi_transfer *t, size_t variable, float *ou
                                "%s: tensor '%s' has a number that is not finite",
                                clvi_weights_path(t->desc.file), tensor->name);
     if (status == CLV_OK)
+        *out = values;
+    else
+        clvi_free(values);
+    return status;
+}
+
+clv_status clvi_transfer_read(const clvi_transfer *t, size_t variable, float *out, clv_error *error)
+{
+    const pair *p = &t->pairs[variable];
+    float *values = NULL, *bias = NULL;
+    CLV_TRY(read_tensor(t, (size_t)p->tensor, &values, error));
+    const clv_status status =
+        p->bias != NONE ? read_tensor(t, (size_t)p->bias, &bias, error) : CLV_OK;
+    if (status == CLV_OK)
         clvi_reorder_apply(&p->order, values, out);
+    for (int64_t i = 0; bias && i < t->desc.graph->variables[variable].elements; i++)
+        out[i] -= bias[i];
     clvi_free(values);
+    clvi_free(bias);
     return status;
 }
 

@@ -22,7 +22,8 @@ typedef struct clvi_transfer_desc {
 typedef struct clvi_transfer clvi_transfer;
 
 /* Finds the tensors of all variables. The layer that makes the "logits" is left out, with a
- * message, where the file has other classes or no such layer. Counters of batches, which only
+ * message, where the file has other classes or no such layer. A bias that the file has for a
+ * convolution before a normalisation goes into the running mean. Counters of batches, which only
  * PyTorch needs, are passed over. Errors: CLV_E_DATA naming tensors that are missing, unexpected
  * or of another shape (strict), or when nothing fits; CLV_E_MEMORY. file and graph must outlive
  * *out, which the caller destroys. */

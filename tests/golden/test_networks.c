@@ -9,6 +9,8 @@
 #include "../unit/test_device.h"
 #include "base/files.h"
 #include "plugin/plugin_host.h"
+#include "weights/safetensors.h"
+#include "weights/transfer.h"
 
 #include <conclave/ops.h>
 
@@ -17,6 +19,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -96,6 +99,62 @@ static void fill(const network *w)
     }
 }
 
+/* As the file of a network whose convolutions have biases besides: running means come from such a
+ * file, those of the formula plus the biases. Convolution and normalisation stand next to each
+ * other in the store. */
+static void write_biased(const network *w, const char *path)
+{
+    enum { MEAN_AFTER_WEIGHT = 3, MOST = 512 };
+    clvi_tensor_writer *file;
+    float values[MOST], bias[MOST];
+    OK(clvi_tensor_writer_create(path, &file, error));
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i + MEAN_AFTER_WEIGHT < clvi_store_count(w->store); i++) {
+            const clvi_segment *conv = clvi_store_segment(w->store, i);
+            clvi_segment mean = *clvi_store_segment(w->store, i + MEAN_AFTER_WEIGHT);
+            char name[128];
+            if (!mean.is_state || strstr(mean.name, "running_mean") == NULL)
+                continue;
+            snprintf(name, sizeof name, "%.*s.bias", (int)(strrchr(conv->name, '.') - conv->name),
+                     conv->name);
+            assert_true(mean.elements <= MOST);
+            if (pass == 0) {
+                OK(clvi_tensor_writer_declare(file, mean.name, CLVI_FILE_F32, 1, &mean.elements,
+                                              error));
+                OK(clvi_tensor_writer_declare(file, name, CLVI_FILE_F32, 1, &mean.elements, error));
+                continue;
+            }
+            network_variable(&mean, values);
+            mean.name = name;
+            network_variable(&mean, bias);
+            for (int64_t k = 0; k < mean.elements; k++)
+                values[k] += bias[k];
+            OK(clvi_tensor_writer_append(file, values, mean.elements, error));
+            OK(clvi_tensor_writer_append(file, bias, mean.elements, error));
+        }
+    OK(clvi_tensor_writer_commit(file, error));
+    clvi_tensor_writer_destroy(file);
+}
+
+static void read_biased(const network *w)
+{
+    char path[] = "/tmp/conclave-networks-XXXXXX";
+    const int made = mkstemp(path);
+    clvi_weights *file;
+    clvi_transfer *transfer;
+    assert_true(made >= 0);
+    close(made);
+    write_biased(w, path);
+    OK(clvi_weights_open(path, &file, error));
+    const clvi_transfer_desc desc = {
+        .file = file, .graph = w->train, .plugin = w->plugin->table, .prefix = ""};
+    OK(clvi_transfer_plan(&desc, &transfer, error));
+    OK(clvi_transfer_run(transfer, w->store, error));
+    clvi_transfer_destroy(transfer);
+    clvi_weights_close(file);
+    unlink(path);
+}
+
 static void network_open(network *w, const golden *g)
 {
     *w = (network){.n = whole(g, "batch"),
@@ -113,6 +172,9 @@ static void network_open(network *w, const golden *g)
     OK(clvi_store_add(w->store, w->train, "", NULL, NULL, &w->base, error));
     OK(clvi_store_commit(w->store, golden_find(g, GOLDEN_LOSS, 0) != NULL, error));
     fill(w);
+    const clv_attr *bn = golden_attr(g, "option.batch_norm");
+    if (bn != NULL && strcmp(bn->text, "yes") == 0)
+        read_biased(w);
 }
 
 static void network_close(network *w)

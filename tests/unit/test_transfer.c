@@ -272,6 +272,38 @@ static void test_own(void **state)
     close_all(&o);
 }
 
+/* ---- A bias before a normalisation ---- */
+
+/* Element k of the running mean is 3000 + k, of the bias 11000 + k. */
+static void test_bias_before_normalisation(void **state)
+{
+    (void)state;
+    item items[WHOLE + 1];
+    float v[MOST];
+    opened o;
+    memcpy(items, whole, sizeof whole);
+    items[WHOLE] = (item){"conv.bias", 1, {4}};
+    write_items(items, WHOLE + 1, "", NULL);
+    plan_or_fail(&o, true);
+    read_variable(&o, "norm.running_mean", v);
+    for (int k = 0; k < 4; k++)
+        assert_int_equal((int)v[k], 3000 - 11000);
+    expect_element(read_variable(&o, "norm.running_var", v)[3], 4, 3);
+    expect_element(read_variable(&o, "norm.bias", v)[3], 2, 3);
+    close_all(&o);
+    items[WHOLE].dims[0] = 3; /* not this convolution's */
+    write_items(items, WHOLE + 1, "", NULL);
+    assert_int_equal(try_plan(&o, true), CLV_E_DATA);
+    assert_non_null(strstr(o.error.message, "1 tensor is unexpected (conv.bias)"));
+    close_all(&o);
+    items[WHOLE].name = "depth.bias"; /* nothing takes it away */
+    items[WHOLE].dims[0] = 4;
+    write_items(items, WHOLE + 1, "", NULL);
+    assert_int_equal(try_plan(&o, true), CLV_E_DATA);
+    assert_non_null(strstr(o.error.message, "1 tensor is unexpected (depth.bias)"));
+    close_all(&o);
+}
+
 /* ---- What does not fit ---- */
 
 static void test_other_classes(void **state)
@@ -383,7 +415,7 @@ int main(void)
         cmocka_unit_test(test_torch),      cmocka_unit_test(test_dense_as_convolution),
         cmocka_unit_test(test_own),        cmocka_unit_test(test_other_classes),
         cmocka_unit_test(test_faults),     cmocka_unit_test(test_nothing_fits),
-        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_bias_before_normalisation),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
