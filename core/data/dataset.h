@@ -25,6 +25,7 @@ typedef struct clvi_data_options {
     const char *path; /* a folder, or a .tar (packed or not) or .zip of class folders */
     /* names, any case; NULL: train / val, valid, validation / test */
     const char *split_folder[CLVI_SPLIT_COUNT];
+    bool split_folder_optional; /* a name that no folder of `path` has counts as NULL */
     clvi_data_source sources[CLVI_MAX_SOURCES]; /* in place of path and split_folder, where */
     size_t source_count;                        /* this is not 0 */
     double val_fraction; /* share of train drawn per class where there is no val folder; 0: none */

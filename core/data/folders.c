@@ -363,6 +363,22 @@ clv_status clvi_folders_find(const clvi_source *source, const char *const names[
     return CLV_OK;
 }
 
+void clvi_folders_keep_known(const clvi_source *source, const char *names[CLVI_SPLIT_COUNT])
+{
+    const char *only = only_folder(source);
+    for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
+        bool known = false;
+        for (size_t i = 0; i < source->folder_count && names[s] && !known; i++) {
+            const char *name = child_name(source->folders[i], NULL);
+            if (!name && only)
+                name = child_name(source->folders[i], only);
+            known = name && clvi_name_equal(names[s], name);
+        }
+        if (!known)
+            names[s] = NULL;
+    }
+}
+
 void clvi_folders_fini(clvi_folders *folders)
 {
     for (size_t i = 0; i < folders->class_count; i++)

@@ -19,6 +19,8 @@ typedef struct clvi_folders {
  * folder; CLV_E_CONFIG for wrong folder names. */
 clv_status clvi_folders_find(const clvi_source *source, const char *const names[CLVI_SPLIT_COUNT],
                              bool alone, clvi_folders *out, clv_error *error) CLV_MUST_CHECK;
+/* Makes NULL of names that no folder has where splits are looked for. */
+void clvi_folders_keep_known(const clvi_source *source, const char *names[CLVI_SPLIT_COUNT]);
 void clvi_folders_fini(clvi_folders *folders);
 
 /* Errors: CLV_E_DATA where train (of a source that is not alone: the source) has too few classes,

@@ -152,11 +152,13 @@ static clv_status fill(clvi_source *source, const char *path, uint64_t limit, cl
     return refuse_twins(source, error);
 }
 
-clv_status clvi_source_open(const char *path, uint64_t limit, clvi_source **out, clv_error *error)
+clv_status clvi_source_open(const char *path, uint64_t limit, bool skip_bad, clvi_source **out,
+                            clv_error *error)
 {
     clvi_source *source = clvi_calloc(1, sizeof *source);
     if (!source)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory to open it", path);
+    source->skip_bad = skip_bad;
     const clv_status status = fill(source, path, limit, error);
     if (status != CLV_OK) {
         clvi_source_close(source);
@@ -190,6 +192,12 @@ const char *clvi_source_name(const clvi_source *source, const char *path, char *
     return out;
 }
 
+bool clvi_source_fault_of_file(const char *path, int code)
+{
+    struct stat info;
+    return code == EACCES || code == ELOOP || (code == ENOENT && lstat(path, &info) == 0);
+}
+
 /* Reads an open file to its end. `length` is what was read. */
 static clv_status read_all(int file, const char *name, clvi_scratch *scratch, size_t *length,
                            clv_error *error)
@@ -218,6 +226,15 @@ static clv_status read_all(int file, const char *name, clvi_scratch *scratch, si
     return CLV_OK;
 }
 
+static clv_status cannot_open(const char *path, int code, clv_error *error)
+{
+    char reason[128] = "";
+    if (!clvi_source_fault_of_file(path, code))
+        return clvi_fail_errno(error, code, CLV_HERE, "%s: cannot be opened", path);
+    (void)strerror_r(code, reason, sizeof reason);
+    CLV_FAIL(error, CLV_E_DATA, "%s: cannot be opened: %s", path, reason);
+}
+
 clv_status clvi_source_read(const clvi_source *source, size_t index, clvi_scratch *scratch,
                             const uint8_t **data, size_t *length, clv_error *error)
 {
@@ -234,7 +251,7 @@ clv_status clvi_source_read(const clvi_source *source, size_t index, clvi_scratc
     size_t done = 0;
     clv_status status;
     if (file < 0) {
-        status = clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot be opened", path);
+        status = cannot_open(path, errno, error);
     } else {
         status = read_all(file, path, scratch, &done, error);
         (void)close(file);

@@ -17,7 +17,7 @@ typedef struct clvi_entry {
 
 typedef struct clvi_source {
     char *path; /* as the user gave it */
-    bool archive;
+    bool archive, skip_bad;
     uint64_t held, limit; /* bytes that images (of an archive) and names take, and may take */
     clvi_arena *arena;    /* holds every path, and the bytes of an archive */
     clvi_entry *entries;  /* image files, natural order of their paths */
@@ -34,19 +34,25 @@ typedef struct clvi_scratch {
 } clvi_scratch;
 
 /* Lists a folder, or reads an archive in full. Hidden names and __MACOSX are passed over. What it
- * holds takes at most about `limit` bytes of memory.
+ * holds takes at most about `limit` bytes of memory. An image of a folder that cannot be opened is
+ * an error at once, with `skip_bad` only when it is read.
  * Errors: CLV_E_IO, CLV_E_DATA (an archive that is damaged, or unsafe, or needs more than the
  * limit), CLV_E_MEMORY. Owns: *out, for clvi_source_close. */
-clv_status clvi_source_open(const char *path, uint64_t limit, clvi_source **out,
+clv_status clvi_source_open(const char *path, uint64_t limit, bool skip_bad, clvi_source **out,
                             clv_error *error) CLV_MUST_CHECK;
 void clvi_source_close(clvi_source *source); /* NULL allowed */
 
 /* The bytes of entry `index`: in the source itself or in `scratch`, valid until either changes.
- * Errors: CLV_E_IO, CLV_E_DATA above CLVI_SOURCE_FILE_LIMIT. Thread: any, with its own scratch. */
+ * Errors: CLV_E_DATA where that file cannot be opened or is above CLVI_SOURCE_FILE_LIMIT, CLV_E_IO.
+ * Thread: any, with its own scratch. */
 clv_status clvi_source_read(const clvi_source *source, size_t index, clvi_scratch *scratch,
                             const uint8_t **data, size_t *length, clv_error *error) CLV_MUST_CHECK;
 /* Where `path` of this source is, for messages, in `out`; returns `out`. */
 const char *clvi_source_name(const clvi_source *source, const char *path, char *out, size_t bytes);
+
+/* Whether errno `code` of opening `path`, an image, is a fault of that file alone: a link to
+ * nothing or to itself, no permission. One that has vanished has not: the disk may have. */
+bool clvi_source_fault_of_file(const char *path, int code);
 
 /* For the two kinds of source, while they are being opened: */
 clv_status clvi_source_read_archive(clvi_source *source, clv_error *error) CLV_MUST_CHECK;

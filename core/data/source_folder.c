@@ -31,9 +31,15 @@ static clv_status visit(clvi_source *source, const char *path, const char *full,
 {
     struct stat info;
     if (stat(full, &info) != 0) {
-        if (errno == ENOENT && !clvi_image_name(path))
-            return CLV_OK; /* a dangling link that is no image */
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot be opened", full);
+        const int code = errno;
+        const bool image = clvi_image_name(path);
+        if (!image && (code == ENOENT || code == ELOOP))
+            return CLV_OK; /* a link to nothing that is no image */
+        if (!image || !source->skip_bad || !clvi_source_fault_of_file(full, code))
+            return clvi_fail_errno(error, code, CLV_HERE, "%s: cannot be opened", full);
+        /* Who wants its pixels will meet the fault, as with a picture that is damaged. */
+        const clvi_entry entry = {.path = path};
+        return clvi_source_add(source, &entry, error);
     }
     if (S_ISDIR(info.st_mode)) {
         if (stands_above(above, &info))

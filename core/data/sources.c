@@ -54,16 +54,18 @@ static clvi_data_source wanted(const clvi_data_options *options, size_t k)
 static clv_status open_one(const clvi_data_options *options, size_t k, uint64_t limit,
                            clvi_sources *sources, clv_error *error)
 {
-    const clvi_data_source source = wanted(options, k);
+    clvi_data_source source = wanted(options, k);
     sources->names[k] = clvi_strdup(source.name ? source.name : "");
     if (!sources->names[k])
         CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory to open it", source.path);
-    CLV_TRY(clvi_source_open(source.path, limit, &sources->list[k], error));
+    CLV_TRY(clvi_source_open(source.path, limit, options->skip_bad, &sources->list[k], error));
     const size_t images = sources->base[k] + sources->list[k]->count;
     if (images > INT32_MAX)
         CLV_FAIL(error, CLV_E_DATA, "%s: more than %d images", source.path, INT32_MAX);
     sources->base[k + 1] = (uint32_t)images;
     const bool alone = options->source_count < 2;
+    if (options->split_folder_optional)
+        clvi_folders_keep_known(sources->list[k], source.split_folder);
     return clvi_folders_find(sources->list[k], source.split_folder, alone, &sources->folders[k],
                              error);
 }

@@ -270,6 +270,27 @@ static void test_calibration(void **state)
     assert_true(fabs(ratio / temperature - 1) < 1e-3);
 }
 
+/* The run's own names of its split folders are looked for, and need not be there. */
+static void test_eval_other_names(void **state)
+{
+    (void)state;
+    assert_int_equal(system("mkdir named && cp -r data/train named/Learn && cp -r data/Test "
+                            "named/Judge && cp -r named half && mv half/Learn half/train"),
+                     0);
+    draw_set("bare", 3);
+    expect("train tiny.ini --data named data.train=Learn data.test=Judge --epochs 1 --quiet "
+           "-o named-runs",
+           0);
+    expect("eval named-runs/tiny", 0);
+    contains(call_out, "named, test");
+    expect("eval named-runs/tiny --data bare", 0);
+    contains(call_out, "bare, all images");
+    expect("eval named-runs/tiny --data data", 0);
+    contains(call_out, "data, test");
+    expect("eval named-runs/tiny --data half", 0);
+    contains(call_out, "half, test");
+}
+
 static void test_eval_other_data(void **state)
 {
     (void)state;
@@ -287,6 +308,10 @@ static void test_eval_other_data(void **state)
     expect_refusal("eval tiny --data more data", 2, "one too many");
     expect_refusal("eval tiny --data more", 1, "class stars is none of the 4 classes");
     expect_refusal("eval tiny --data flat --split test", 2, "choose another --split");
+    assert_int_equal(system("mkdir parts && cp -r data/train parts && cp -r data/Test parts/val"), 0);
+    expect_refusal("eval tiny --data parts", 2,
+                   "no test images (train 96, val 24); say which to take");
+    expect("eval tiny --data parts --split val --json", 0);
     expect_refusal("eval tiny --split upper", 2, "--split upper");
     expect_refusal("eval tiny --checkpoint first", 2, "best or last");
     expect_refusal("eval tinny", 2, "did you mean 'tiny'?");
@@ -415,6 +440,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_eval_other_data),
+        cmocka_unit_test(test_eval_other_names),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_same_seed_same_bytes),
         cmocka_unit_test(test_training_refused),

@@ -39,7 +39,7 @@ static clv_status look_at_source(const char *path)
 {
     clvi_source *source = NULL;
     clv_error error = CLV_ERROR_INIT;
-    const clv_status status = clvi_source_open(path, LIMIT, &source, &error);
+    const clv_status status = clvi_source_open(path, LIMIT, false, &source, &error);
     check_error(status, &error);
     check((status == CLV_OK) == (source != NULL));
     for (size_t i = 0; source && i < source->count; i++) {

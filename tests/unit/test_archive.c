@@ -21,7 +21,7 @@ static void refuses(const char *path, uint64_t limit, const char *words)
 {
     clvi_source *source = NULL;
     clv_error error = CLV_ERROR_INIT;
-    assert_int_equal(clvi_source_open(path, limit, &source, &error), CLV_E_DATA);
+    assert_int_equal(clvi_source_open(path, limit, false, &source, &error), CLV_E_DATA);
     assert_null(source);
     if (!strstr(error.message, words))
         fail_msg("\"%s\" lacks \"%s\"", error.message, words);
@@ -32,7 +32,7 @@ static void accepts(const char *path, uint64_t limit, size_t images)
 {
     clvi_source *source = NULL;
     clv_error error = CLV_ERROR_INIT;
-    if (clvi_source_open(path, limit, &source, &error) != CLV_OK)
+    if (clvi_source_open(path, limit, false, &source, &error) != CLV_OK)
         fail_msg("%s", error.message);
     assert_int_equal(source->count, images);
     assert_true(source->held <= limit);

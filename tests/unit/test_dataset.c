@@ -478,6 +478,13 @@ static void test_links_in_folders(void **state)
     (void)snprintf(path, sizeof path, "%s/elsewhere/gone.png", folder);
     assert_int_equal(symlink("nowhere.png", path), 0);
     refuses(folder, CLV_E_IO, "elsewhere/gone.png: cannot be opened: No such file");
+    (void)snprintf(path, sizeof path, "%s/a/round.jpg", folder);
+    assert_int_equal(symlink("round.jpg", path), 0);
+    clvi_data_options options = options_of(folder);
+    options.skip_bad = true; /* then the loader leaves them out */
+    data = open_with(&options);
+    expect_counts(data, 8, 0, 0);
+    clvi_dataset_close(data);
     folder_remove(folder);
 }
 

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -319,6 +320,45 @@ static void test_broken_image_is_skipped(void **state)
     break_files(false);
 }
 
+/* A link to nothing, and one to itself, when its turn comes. */
+static void test_image_that_cannot_be_opened(void **state)
+{
+    (void)state;
+    const uint32_t order[] = {9, 10, 11, 12}, kept[] = {9, 12};
+    char paths[2][256], aside[600];
+    (void)snprintf(paths[0], sizeof paths[0], "%s/train/a/10.png", made.folder);
+    (void)snprintf(paths[1], sizeof paths[1], "%s/train/a/11.png", made.folder);
+    log_lines = 0;
+    clvi_set_log_sink(count_lines, NULL);
+    clvi_dataset *data = open_with(1, false, true), *strict = open_with(1, true, false);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(aside, sizeof aside, "%s.aside", paths[i]);
+        assert_int_equal(rename(paths[i], aside), 0);
+    }
+    assert_int_equal(symlink("nowhere.png", paths[0]), 0);
+    assert_int_equal(symlink("11.png", paths[1]), 0);
+    clvi_loader *loader = load(data, 4);
+    start(loader, order, 4);
+    clvi_batch batch = next(loader);
+    expect_batch(&batch, kept, 2);
+    clvi_loader_destroy(loader);
+    clvi_dataset_close(data);
+    clvi_set_log_sink(NULL, NULL);
+    assert_int_equal(log_lines, 2);
+    assert_non_null(strstr(last_line, ".png: cannot be opened: "));
+    loader = load(strict, 4);
+    start(loader, order, 4);
+    clv_error error = CLV_ERROR_INIT;
+    assert_int_equal(clvi_loader_next(loader, &batch, &error), CLV_E_DATA);
+    assert_non_null(strstr(error.message, "/train/a/10.png: cannot be opened: No such file"));
+    clvi_loader_destroy(loader);
+    clvi_dataset_close(strict);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(aside, sizeof aside, "%s.aside", paths[i]);
+        assert_int_equal(rename(aside, paths[i]), 0);
+    }
+}
+
 /* With the cache, the files are read once; without, each time. */
 static void test_cache_replaces_the_files(void **state)
 {
@@ -429,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_wrong_use),
         cmocka_unit_test(test_broken_image_is_an_error),
         cmocka_unit_test(test_broken_image_is_skipped),
+        cmocka_unit_test(test_image_that_cannot_be_opened),
         cmocka_unit_test(test_cache_replaces_the_files),
         cmocka_unit_test(test_vanished_file),
         cmocka_unit_test(test_resized_and_in_colour),

@@ -94,7 +94,8 @@ static clv_status find_split(const job *j, const char *name, clvi_split *out, cl
              j->data_path);
 }
 
-/* Another data set need not be split: then all of it is taken, from the one part that there is. */
+/* Another data set need not be split: then all of it is taken, from the one part that there is.
+ * One with a train and a val folder has no images of which that is clear. */
 static clv_status open_whole(job *j, clvi_data_options data, clv_error *error)
 {
     clvi_dataset_close(j->data);
@@ -105,6 +106,12 @@ static clv_status open_whole(job *j, clvi_data_options data, clv_error *error)
     j->data_path = clvi_dataset_path(j->data);
     j->split = CLVI_TRAIN;
     j->whole = true;
+    if (clvi_dataset_count(j->data, CLVI_VAL) > 0)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "%s has no test images (train %zu, val %zu); say which to take with --split train "
+                 "or --split val",
+                 j->data_path, clvi_dataset_count(j->data, CLVI_TRAIN),
+                 clvi_dataset_count(j->data, CLVI_VAL));
     return CLV_OK;
 }
 
@@ -117,6 +124,7 @@ static clv_status open_data(job *j, clv_error *error)
     if (other != NULL) {
         data.path = other;
         data.source_count = 0;
+        data.split_folder_optional = true; /* the run's names mean its own set */
     }
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
     j->data_path = clvi_dataset_path(j->data);
