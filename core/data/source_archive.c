@@ -21,7 +21,8 @@ typedef struct reading {
     clvi_source *source;
     struct archive *archive;
     clvi_scratch scratch;
-    uint64_t most; /* bytes that the archive may inflate to */
+    uint64_t most;     /* bytes that the archive may inflate to */
+    uint64_t inflated; /* bytes of the entries that were read; a zip inflates nothing else */
 } reading;
 
 enum { REASON_BYTES = 200 };
@@ -66,8 +67,9 @@ static bool leaves_folder(const char *path)
 /* `more`: bytes that are to be stepped over next. */
 static clv_status check_inflation(const reading *r, uint64_t more, clv_error *error)
 {
-    const la_int64_t told = archive_filter_bytes(r->archive, 0);
-    const uint64_t so_far = told > 0 ? (uint64_t)told : 0;
+    const la_int64_t told = archive_filter_bytes(r->archive, 0); /* in a zip: packed bytes */
+    const uint64_t stream = told > 0 ? (uint64_t)told : 0;
+    const uint64_t so_far = r->inflated > stream ? r->inflated : stream;
     if (so_far > r->most || more > r->most - so_far)
         CLV_FAIL(error, CLV_E_DATA,
                  "%s: the archive is not safe: it inflates to more than %d times its size",
@@ -95,6 +97,7 @@ static clv_status read_entry(reading *r, const char *path, size_t *length, clv_e
         if (count == 0)
             break;
         done += (size_t)count;
+        r->inflated += (uint64_t)count;
     }
     *length = done;
     return CLV_OK;
