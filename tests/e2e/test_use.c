@@ -308,7 +308,8 @@ static void test_eval_other_data(void **state)
     expect_refusal("eval tiny --data more data", 2, "one too many");
     expect_refusal("eval tiny --data more", 1, "class stars is none of the 4 classes");
     expect_refusal("eval tiny --data flat --split test", 2, "choose another --split");
-    assert_int_equal(system("mkdir parts && cp -r data/train parts && cp -r data/Test parts/val"), 0);
+    assert_int_equal(system("mkdir parts && cp -r data/train parts && cp -r data/Test parts/val"),
+                     0);
     expect_refusal("eval tiny --data parts", 2,
                    "no test images (train 96, val 24); say which to take");
     expect("eval tiny --data parts --split val --json", 0);
