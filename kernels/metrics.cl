@@ -1,4 +1,5 @@
 /* Sums over a run's samples that stay on the device until somebody reads them. */
+#include "exact.clh"
 #include "group.clh"
 
 /* True in every lane whose number is infinite or no number; by its bits, so that fast-math cannot
@@ -39,15 +40,6 @@ CLV_GROUP __kernel void metrics_rank(__global int *restrict ranks, ulong ranks_a
             any |= lane[i];
         ranks[ranks_at + r] = valid && !any ? count : -1;
     }
-}
-
-/* (high, low) becomes the sum of both and x, high the float nearest to it (Knuth's two-sum). */
-static void add_exactly(float *high, float *low, float x)
-{
-    const float sum = *high + x, part = sum - *high;
-    const float rest = *low + ((*high - (sum - part)) + (x - part));
-    *high = sum + rest;
-    *low = rest - (*high - sum);
 }
 
 /* Adds rows to the sums. losses [2]: the sum of finite losses as high and low float, in the order

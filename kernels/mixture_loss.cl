@@ -4,119 +4,7 @@
  * (target_logits = 1); d_i = κ‖t - u_i‖². Experts whose weight is exactly 0 have no part in it. A
  * label outside 0 … C - 1 gives NaN. NDRange: groups of one work-item, each a share of the samples;
  * 0 bytes of local memory. Outputs are overwritten. */
-#include "vector.clh"
-
-/* The losses, in the order of the op's choices. */
-#define COOPERATIVE    0 /* κ‖t - Σ g u‖² */
-#define COMPETITIVE    1 /* Σ g d */
-#define COMPETITIVE_CE 2 /* Σ g CE */
-#define JACOBS_MSE     3 /* -log Σ g exp(-d/2) */
-#define JACOBS_CE      4 /* -log Σ g exp(-β CE) */
-#define EXPERT_CE      5 /* Σ CE / K, of all experts, or (sparse) of those with a weight */
-
-/* Logs of ratios are cut here: what they are multiplied by is at least 2e-35 or exactly 0. */
-#define MAX_LOG 80.0f
-
-/* What forward leaves of a sample: of each expert the largest logit m, log Σ exp(o - m), and d or
- * CE; then log_sum of JACOBS_*; then, of COOPERATIVE, t - Σ g u [classes]. */
-#define EACH 3
-
-typedef struct setting {
-    int experts, classes, term, target_logits, sparse;
-    float beta, smoothing, scale; /* scale: κ */
-} setting;
-
-static int is_squared(int term)
-{
-    return term == COOPERATIVE || term == COMPETITIVE || term == JACOBS_MSE;
-}
-
-/* Whether expert i counts: by its weight, but for a dense EXPERT_CE. */
-static int takes_part(const setting *s, float weight)
-{
-    return weight != 0 || (s->term == EXPERT_CE && !s->sparse);
-}
-
-static floatV target(const setting *s, int label, int c)
-{
-    float lane[CLV_V];
-    const float off = s->smoothing / (float)s->classes;
-    for (int i = 0; i < CLV_V; i++)
-        lane[i] = c + i >= s->classes ? 0 : off + (c + i == label ? 1 - s->smoothing : 0);
-    return vloadV(0, lane);
-}
-
-static floatV probability(__global const float *x, int left, __global const float *kept)
-{
-    return exp((clv_load(x, left, -INFINITY) - kept[0]) - kept[1]);
-}
-
-/* u of one class vector; 0 beyond the last class. */
-static floatV answer(const setting *s, __global const float *x, int left,
-                     __global const float *kept)
-{
-    return s->target_logits ? clv_load(x, left, 0) : probability(x, left, kept);
-}
-
-static void moments(const setting *s, __global const float *x, __global float *kept)
-{
-    floatV top = (floatV)(-FLT_MAX), sum = (floatV)(0);
-    for (int c = 0; c < s->classes; c += CLV_V)
-        top = fmax(top, clv_load(x + c, s->classes - c, -FLT_MAX));
-    const float m = clv_lanes_max(top);
-    for (int c = 0; c < s->classes; c += CLV_V)
-        sum += exp(clv_load(x + c, s->classes - c, -FLT_MAX) - m);
-    kept[0] = m;
-    kept[1] = log(clv_lanes_sum(sum));
-}
-
-/* d_i or CE_i. */
-static float cost(const setting *s, __global const float *x, int label, __global const float *kept)
-{
-    floatV sum = (floatV)(0);
-    for (int c = 0; c < s->classes; c += CLV_V) {
-        const int left = s->classes - c;
-        if (is_squared(s->term)) {
-            const floatV r = target(s, label, c) - answer(s, x + c, left, kept);
-            sum = fma(r, r, sum);
-        } else if (s->smoothing > 0) {
-            sum += clv_load(x + c, left, kept[0]) - kept[0];
-        }
-    }
-    const float all = clv_lanes_sum(sum);
-    if (is_squared(s->term))
-        return s->scale * all;
-    const float own = (1 - s->smoothing) * (x[label] - kept[0]);
-    return kept[1] - own - s->smoothing / (float)s->classes * all;
-}
-
-/* Log of what an expert's weight is multiplied by in JACOBS_*. */
-static float log_evidence(const setting *s, float value)
-{
-    return s->term == JACOBS_MSE ? -0.5f * value : -s->beta * value;
-}
-
-/* The largest of these among the experts that have a part. */
-static float top_evidence(const setting *s, __global const float *g, __global const float *kept)
-{
-    float top = -INFINITY;
-    for (int i = 0; i < s->experts; i++)
-        if (g[i] != 0)
-            top = fmax(top, log_evidence(s, kept[EACH * i + 2]));
-    return top;
-}
-
-/* log Σ g exp(evidence - top). The two are not added up: the gradient lives on differences, which
- * costs of ten thousand would leave no digits for. */
-static float log_sum(const setting *s, __global const float *g, __global const float *kept,
-                     float top)
-{
-    float sum = 0;
-    for (int i = 0; i < s->experts; i++)
-        if (g[i] != 0)
-            sum += g[i] * exp(log_evidence(s, kept[EACH * i + 2]) - top);
-    return log(fmax(sum, FLT_MIN));
-}
+#include "mixture_loss.clh"
 
 /* Leaves t - Σ g u and gives κ‖·‖². */
 static float residual(const setting *s, __global const float *x, __global const float *g, int label,
@@ -186,8 +74,7 @@ mixture_loss_fwd(__global float *loss, ulong loss_at, __global float *saved, ulo
 static float factor(const setting *s, float weight, __global const float *kept, float top,
                     float rest)
 {
-    /* The posterior h_i. */
-    const float h = weight * exp((log_evidence(s, kept[2]) - top) - rest);
+    const float h = posterior_of(s, weight, kept, top, rest);
     switch (s->term) {
     case COMPETITIVE:
         return 2 * weight * s->scale;

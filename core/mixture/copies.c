@@ -23,7 +23,7 @@ static clv_status same_values(const clvi_store *store, const int64_t segments[2]
     return status;
 }
 
-static bool same_variables(const clv_graph *a, const clv_graph *b)
+bool clvi_copies_same_variables(const clv_graph *a, const clv_graph *b)
 {
     bool same = a->variable_count == b->variable_count && a->variable_count > 0;
     for (size_t v = 0; same && v < a->variable_count; v++)
@@ -38,7 +38,7 @@ static clv_status are_copies(clvi_mixture *mixture, size_t first, size_t second,
     const clvi_store *store = clvi_mixture_store(mixture);
     const clvi_mixture_part parts[2] = {clvi_mixture_part_at(mixture, first),
                                         clvi_mixture_part_at(mixture, second)};
-    *out = same_variables(parts[0].graph, parts[1].graph);
+    *out = clvi_copies_same_variables(parts[0].graph, parts[1].graph);
     for (size_t v = 0; *out && v < parts[0].graph->variable_count; v++) {
         int64_t segments[2];
         char name[512];

@@ -4,6 +4,7 @@
 
 #include "mixture/class_weights.h"
 #include "mixture/council.h"
+#include "mixture/council_signals.h"
 
 struct clvi_mixture {
     clvi_mixture_desc desc;
@@ -12,6 +13,7 @@ struct clvi_mixture {
     clvi_council *council;
     clvi_buf *labels;
     clvi_metrics *metrics;
+    clvi_signals *signals; /* NULL: one expert, or nothing trains */
     clvi_augment augment;
     clvi_picture seen;    /* of the pixels of desc */
     float *class_weights; /* [classes]; NULL: all alike */
@@ -31,6 +33,7 @@ void clvi_mixture_destroy(clvi_mixture *m)
     clvi_free(m->class_weights);
     clvi_free(m->active);
     clvi_metrics_destroy(m->metrics);
+    clvi_signals_destroy(m->signals);
     clvi_store_destroy(m->store);
     clvi_free(m);
 }
@@ -45,6 +48,9 @@ static clv_status create_buffers(clvi_mixture *m, clv_error *error)
     /* Without labels the head runs all the same; what it makes of these nobody reads. */
     CLV_TRY(clvi_fill(m->desc.device, m->labels, 0, batch * 4, 0, error));
     CLV_TRY(clvi_metrics_create(m->desc.device, m->desc.classes, &m->metrics, error));
+    if (m->desc.train && clvi_mixture_expert_count(m) > 1 &&
+        clvi_store_parameters(m->store, true) > 0)
+        CLV_TRY(clvi_council_signals_create(m->council, &m->signals, error));
     return clvi_metrics_reserve(m->metrics, m->desc.max_batch, error);
 }
 
@@ -182,6 +188,8 @@ static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *b
     CLV_TRY(clvi_council_forward(m->council, &run, error));
     if (!b->labels)
         return CLV_OK;
+    if (m->signals && mode == CLVI_TRAIN)
+        CLV_TRY(clvi_council_signals_add(m->council, m->signals, error));
     return clvi_metrics_add(m->metrics, clvi_council_prediction(m->council), labels,
                             clvi_council_nll(m->council), b->n, error);
 }
@@ -206,7 +214,9 @@ clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, c
     if (seed.share <= 0)
         seed.share = weight > 0 ? 1 / weight : 0; /* 0: nobody in it counts */
     seed.batch = seed.share * weight;
-    return clvi_council_backward(m->council, &seed, error);
+    CLV_TRY(clvi_council_backward(m->council, &seed, error));
+    return m->signals ? clvi_council_signals_add_sent(m->council, m->signals, seed.share, error)
+                      : CLV_OK;
 }
 
 clv_status clvi_mixture_infer(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
@@ -242,6 +252,12 @@ clv_status clvi_mixture_logits(clvi_mixture *m, float *out, clv_error *error)
 bool clvi_mixture_has_gate(const clvi_mixture *m)
 {
     return clvi_council_gated(m->council);
+}
+
+bool clvi_mixture_is_sparse(const clvi_mixture *m)
+{
+    const size_t gate = clvi_mixture_expert_count(m);
+    return clvi_mixture_has_gate(m) && clvi_mixture_part_at(m, gate).graph->route.sparse != 0;
 }
 
 clv_status clvi_mixture_route(clvi_mixture *m, float *out, clv_error *error)
@@ -298,6 +314,32 @@ clv_status clvi_mixture_put_metrics(clvi_mixture *m, const uint32_t words[CLVI_M
     return clvi_metrics_put(m->metrics, words, error);
 }
 
+bool clvi_mixture_has_signals(const clvi_mixture *m)
+{
+    return m->signals != NULL;
+}
+
+clv_status clvi_mixture_take_signals(clvi_mixture *m, uint32_t *words, clv_error *error)
+{
+    return clvi_signals_take(m->signals, words, error);
+}
+
+clv_status clvi_mixture_put_signals(clvi_mixture *m, const uint32_t *words, clv_error *error)
+{
+    return clvi_signals_put(m->signals, words, error);
+}
+
+clv_status clvi_mixture_look_at_gradients(clvi_mixture *m, clvi_store_kind kind, double factor,
+                                          uint32_t epoch, clv_error *error)
+{
+    return clvi_council_signals_add_parameters(m->council, m->signals, kind, factor, epoch, error);
+}
+
+int64_t clvi_mixture_expert_training(const clvi_mixture *m, size_t index, uint32_t epoch)
+{
+    return clvi_council_signals_elements(m->council, index, epoch);
+}
+
 clv_status clvi_mixture_watch(clvi_mixture *m, clv_error *error)
 {
     return clvi_council_watch(m->council, error);
@@ -335,6 +377,8 @@ static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *fe
     CLV_TRY(clvi_mixture_step(m, &b, error));
     CLV_TRY(clvi_mixture_end_step(m, error));
     CLV_TRY(clvi_council_warm(m->council, &run, error));
+    if (m->signals)
+        CLV_TRY(clvi_mixture_look_at_gradients(m, CLVI_STORE_GRADIENT, 1, 0, error));
     if (!clvi_mixture_active(m, 0))
         return CLV_OK;
     b.epoch = run.epoch = UINT32_MAX; /* when all trains that ever will */
@@ -456,6 +500,8 @@ uint64_t clvi_mixture_bytes(const clvi_mixture *m)
     uint64_t sum = clvi_forms_bytes(m->forms) + clvi_buf_bytes(m->labels) +
                    clvi_metrics_bytes(m->metrics) + clvi_store_bytes(m->store) +
                    clvi_council_bytes(m->council);
+    if (m->signals)
+        sum += clvi_signals_bytes(m->signals);
     if (m->class_weights_buf)
         sum += clvi_buf_bytes(m->class_weights_buf);
     return sum;

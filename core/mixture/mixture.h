@@ -71,6 +71,8 @@ clv_status clvi_mixture_logits(clvi_mixture *mixture, float *out, clv_error *err
 /* Whether a gate weighs the experts; and the weights of the last infer, [n, experts]. Waits. */
 bool clvi_mixture_has_gate(const clvi_mixture *mixture);
 clv_status clvi_mixture_route(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
+/* Whether the gate sends samples to some of the experts only. */
+bool clvi_mixture_is_sparse(const clvi_mixture *mixture);
 /* Gives the last infer other weights, [n, experts], and computes its prediction anew from what the
  * experts said. There must be a gate, and every expert must have been asked about every sample. */
 clv_status clvi_mixture_reroute(clvi_mixture *mixture, const float *route,
@@ -100,6 +102,23 @@ clv_status clvi_mixture_take_metrics(clvi_mixture *mixture, uint32_t words[CLVI_
                                      clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_mixture_put_metrics(clvi_mixture *mixture, const uint32_t words[CLVI_METRICS_WORDS],
                                     clv_error *error) CLV_MUST_CHECK;
+
+/* Two experts or more that train: signals.h of the steps since words were put, for
+ * clvi_signals_words(experts) words. Taking waits. */
+bool clvi_mixture_has_signals(const clvi_mixture *mixture);
+clv_status clvi_mixture_take_signals(clvi_mixture *mixture, uint32_t *words,
+                                     clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_mixture_put_signals(clvi_mixture *mixture, const uint32_t *words,
+                                    clv_error *error) CLV_MUST_CHECK;
+/* Adds the gradients of the parameters to them, those of a kind (CLVI_STORE_GRADIENT,
+ * CLVI_STORE_SUM) that lie in the store, times `factor`: before the optimiser's step. Enqueues
+ * only.
+ */
+clv_status clvi_mixture_look_at_gradients(clvi_mixture *mixture, clvi_store_kind kind,
+                                          double factor, uint32_t epoch,
+                                          clv_error *error) CLV_MUST_CHECK;
+/* Parameters that train in the epoch, of expert `index` or (index = experts) of the gate. */
+int64_t clvi_mixture_expert_training(const clvi_mixture *mixture, size_t index, uint32_t epoch);
 
 /* From now on steps and inference look for numbers that are not finite (finite.h). */
 clv_status clvi_mixture_watch(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;

@@ -2,6 +2,7 @@
 #include "mixture/usage.h"
 
 #include "base/philox.h"
+#include "base/process.h"
 
 #include <math.h>
 
@@ -40,6 +41,22 @@ bool clvi_usage_dead(const clvi_usage_expert *expert, int experts)
 {
     const double least = 1 / (10.0 * experts);
     return expert->share < least || expert->weight_share < least;
+}
+
+bool clvi_usage_warn(const clvi_usage_expert *expert, int experts, const char *name, bool routed,
+                     const char *images)
+{
+    if (!clvi_usage_dead(expert, experts))
+        return false;
+    if (routed)
+        clvi_log(CLVI_LOG_WARN,
+                 "expert %s is hardly used: %.2f %% of the assignments and %.2f %% of the weight "
+                 "on %s",
+                 name, 100 * expert->share, 100 * expert->weight_share, images);
+    else
+        clvi_log(CLVI_LOG_WARN, "expert %s is hardly used: it has %.2f %% of the weight on %s",
+                 name, 100 * expert->weight_share, images);
+    return true;
 }
 
 static void add_sample(const float *gate, int experts, clvi_usage *out, clvi_usage_expert *each)
@@ -195,6 +212,12 @@ void clvi_usage_alone(const clvi_usage_input *in, const int32_t *answers, double
     *oracle = any / count;
 }
 
+double clvi_usage_yule_q(double both, double none, double first, double second)
+{
+    const double sum = both * none + first * second;
+    return sum > 0 ? (both * none - first * second) / sum : NAN;
+}
+
 void clvi_usage_compare(const clvi_usage_input *in, const int32_t *answers, int first, int second,
                         clvi_usage_pair *out)
 {
@@ -208,10 +231,9 @@ void clvi_usage_compare(const clvi_usage_input *in, const int32_t *answers, int 
         only_second += y && !x;
         different += row[first] != row[second];
     }
-    const double sum = both * none + only_first * only_second;
     *out =
         (clvi_usage_pair){.disagreement = in->samples > 0 ? different / (double)in->samples : NAN,
-                          .yule_q = sum > 0 ? (both * none - only_first * only_second) / sum : NAN};
+                          .yule_q = clvi_usage_yule_q(both, none, only_first, only_second)};
 }
 
 /* ---- Other gates ---- */

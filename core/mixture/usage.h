@@ -42,6 +42,12 @@ void clvi_usage_count(const clvi_usage_input *input, const int32_t *group, int32
  */
 bool clvi_usage_dead(const clvi_usage_expert *expert, int experts);
 
+/* Warns in the log of the expert `name` if it is dead on `images` ("the test images"); routed: the
+ * gate sends samples to some experts only (else each gets every sample, and its share says
+ * nothing). Returns whether it is. */
+bool clvi_usage_warn(const clvi_usage_expert *expert, int experts, const char *name, bool routed,
+                     const char *images);
+
 /* Mutual information in bits between the expert of the largest weight and the class, with the
  * correction of Miller and Madow (it may fall below 0), and *shuffled: its mean over 20 fixed
  * shuffles of the labels, which is what chance gives. Samples that nobody took are left out.
@@ -63,6 +69,8 @@ typedef struct clvi_usage_pair {
     double disagreement; /* share of samples on which they answer differently */
     double yule_q;       /* correlation of their errors, -1 … 1; NAN where it is not defined */
 } clvi_usage_pair;
+/* Of counts: both right, none, only the first, only the second. NAN where it is not defined. */
+double clvi_usage_yule_q(double both, double none, double first, double second);
 void clvi_usage_compare(const clvi_usage_input *input, const int32_t *answers, int first,
                         int second, clvi_usage_pair *out);
 

@@ -27,14 +27,24 @@ enum { SAVED_KINDS = sizeof saved_kinds / sizeof *saved_kinds };
 
 /* ---- Writing ---- */
 
-static json_t *describe_running(const clvi_running_epoch *r)
+static json_t *words_json(const uint32_t *words, size_t count)
 {
-    json_t *words = json_array();
-    for (int i = 0; i < CLVI_METRICS_WORDS; i++)
-        json_array_append_new(words, json_integer(r->metrics[i]));
-    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:o}", "steps", (json_int_t)r->steps, "images",
-                     (json_int_t)r->images, "loss_sum", r->loss_sum, "top1_sum", r->top1_sum,
-                     "top5_sum", r->top5_sum, "count", (json_int_t)r->count, "metrics", words);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_integer(words[i]));
+    return list;
+}
+
+static json_t *describe_running(const clvi_checkpoint_parts *p)
+{
+    const clvi_running_epoch *r = &p->state->running;
+    json_t *json = json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:o}", "steps", (json_int_t)r->steps,
+                             "images", (json_int_t)r->images, "loss_sum", r->loss_sum, "top1_sum",
+                             r->top1_sum, "top5_sum", r->top5_sum, "count", (json_int_t)r->count,
+                             "metrics", words_json(r->metrics, CLVI_METRICS_WORDS));
+    if (json && p->signals && r->steps > 0)
+        json_object_set_new(json, "signals", words_json(p->signals, p->signal_words));
+    return json;
 }
 
 static json_t *describe(const clvi_checkpoint_parts *p)
@@ -53,8 +63,8 @@ static json_t *describe(const clvi_checkpoint_parts *p)
         (json_int_t)state->epoch, "step", (json_int_t)state->step, "best", state->stop.best,
         "best_epoch", (json_int_t)state->stop.best_epoch, "waited", (json_int_t)state->stop.waited,
         "plateau", state->plateau.scale, watch->best, (json_int_t)watch->best_epoch,
-        (json_int_t)watch->waited, "running", describe_running(&state->running), "image", height,
-        width, clvi_dataset_channels(p->data), "data", clvi_dataset_fingerprint(p->data), "device",
+        (json_int_t)watch->waited, "running", describe_running(p), "image", height, width,
+        clvi_dataset_channels(p->data), "data", clvi_dataset_fingerprint(p->data), "device",
         clvi_device_banner(clvi_store_device(p->store)), "classes", classes, "group_steps", groups);
 }
 
@@ -256,6 +266,22 @@ void clvi_checkpoint_image(const clvi_checkpoint *c, int *height, int *width, in
 const clvi_train_state *clvi_checkpoint_state(const clvi_checkpoint *c)
 {
     return &c->state;
+}
+
+clv_status clvi_checkpoint_signals(const clvi_checkpoint *c, uint32_t *words, size_t count,
+                                   clv_error *error)
+{
+    const json_t *list = json_object_get(json_object_get(c->training, "running"), "signals");
+    if (count == 0)
+        return CLV_OK;
+    memset(words, 0, count * sizeof *words);
+    if (!list)
+        return CLV_OK;
+    if (json_array_size(list) != count)
+        return incomplete(c, "its signals are those of other networks", error);
+    for (size_t i = 0; i < count; i++)
+        words[i] = (uint32_t)json_integer_value(json_array_get(list, i));
+    return CLV_OK;
 }
 
 static const char *word(const clvi_checkpoint *c, const char *key)

@@ -33,6 +33,8 @@ typedef struct clvi_checkpoint_parts {
     clvi_store *store;
     const clvi_optimizer *optimizer;
     const clvi_train_state *state;
+    const uint32_t *signals; /* of an epoch under way: the sums of signals.h; NULL: none */
+    size_t signal_words;
     const char *config; /* resolved */
     const clvi_dataset *data;
 } clvi_checkpoint_parts;
@@ -57,6 +59,10 @@ const char *clvi_checkpoint_config(const clvi_checkpoint *checkpoint);
 void clvi_checkpoint_image(const clvi_checkpoint *checkpoint, int *height, int *width,
                            int *channels);
 const clvi_train_state *clvi_checkpoint_state(const clvi_checkpoint *checkpoint);
+/* The sums of signals.h of an epoch under way, `count` words; 0 where the file has none. Errors:
+ * CLV_E_FORMAT when there are others than `count`. */
+clv_status clvi_checkpoint_signals(const clvi_checkpoint *checkpoint, uint32_t *words, size_t count,
+                                   clv_error *error) CLV_MUST_CHECK;
 /* The banner of the device and the fingerprint of the data; "" where a file has none. */
 const char *clvi_checkpoint_device(const clvi_checkpoint *checkpoint);
 const char *clvi_checkpoint_data(const clvi_checkpoint *checkpoint);

@@ -45,6 +45,7 @@ clv_status clvi_trainer_begin_epoch(clvi_trainer *t, clv_error *error)
                                t->order, error));
     CLV_TRY(
         clvi_loader_start_at(t->train_loader, t->order, t->train_count, (size_t)r->images, error));
+    CLV_TRY(clvi_signal_rows_begin(t->signals, r->steps == 0, error));
     return clvi_mixture_put_metrics(t->mixture, r->metrics, error);
 }
 
@@ -71,37 +72,48 @@ static clv_status batch(clvi_trainer *t, double share, double *weight, bool *don
     return t->look ? t->look(t, error) : CLV_OK;
 }
 
+/* Every so many steps, and at the last one of an epoch, gradients of parameters are looked at. */
+enum { LOOK_EVERY = 32 };
+
+/* Adds the gradients of this step, times `factor`, to the signals. */
+static clv_status look_at_gradients(clvi_trainer *t, double factor, clv_error *error)
+{
+    const clvi_store_kind kind = t->accumulate > 1 ? CLVI_STORE_SUM : CLVI_STORE_GRADIENT;
+    const int64_t left = t->steps_per_epoch - t->state.running.steps - 1;
+    if (!t->signals || left % LOOK_EVERY != 0)
+        return CLV_OK;
+    return clvi_mixture_look_at_gradients(t->mixture, kind, factor, (uint32_t)t->state.epoch,
+                                          error);
+}
+
 /* Gradients of several batches in a sum. Each sample counts as in a full step without class
- * weights; the optimiser puts right what the step is short of. *count: batches that there were. */
-static clv_status several_batches(clvi_trainer *t, int64_t *count, clv_error *error)
+ * weights; the optimiser puts right what the step is short of, by *factor. *done: there was no
+ * batch. */
+static clv_status several_batches(clvi_trainer *t, double *factor, bool *done, clv_error *error)
 {
     const double full = (double)(t->batch * t->accumulate);
     double weight = 0;
-    bool done = false;
-    for (*count = 0; *count < t->accumulate; ++*count) {
-        CLV_TRY(batch(t, 1 / full, &weight, &done, error));
-        if (done)
+    int64_t count;
+    for (count = 0; count < t->accumulate; count++) {
+        CLV_TRY(batch(t, 1 / full, &weight, done, error));
+        if (*done)
             break;
         CLV_TRY(clvi_optimizer_add(t->optimizer, error));
     }
-    return *count > 0
-               ? clvi_optimizer_set_factor(t->optimizer, weight > 0 ? full / weight : 0, error)
-               : CLV_OK;
+    *done = count == 0;
+    *factor = weight > 0 ? full / weight : 0;
+    return count > 0 ? clvi_optimizer_set_factor(t->optimizer, *factor, error) : CLV_OK;
 }
 
 clv_status clvi_trainer_step(clvi_trainer *t, bool *done, clv_error *error)
 {
-    double weight = 0;
+    double weight = 0, factor = 1;
     CLV_TRY(clvi_mixture_begin_step(t->mixture, error));
-    if (t->accumulate > 1) {
-        int64_t count;
-        CLV_TRY(several_batches(t, &count, error));
-        *done = count == 0;
-    } else {
-        CLV_TRY(batch(t, 0, &weight, done, error));
-    }
+    CLV_TRY(t->accumulate > 1 ? several_batches(t, &factor, done, error)
+                              : batch(t, 0, &weight, done, error));
     if (*done)
         return CLV_OK;
+    CLV_TRY(look_at_gradients(t, factor, error));
     const bool *active = clvi_mixture_active(t->mixture, (uint32_t)t->state.epoch);
     CLV_TRY(clvi_optimizer_step(t->optimizer, clvi_trainer_rate(t, t->state.step), active, error));
     CLV_TRY(clvi_mixture_end_step(t->mixture, error));
@@ -176,6 +188,7 @@ static clv_status keep_metrics(clvi_trainer *t, clvi_pass *p, clv_error *error)
 {
     clvi_running_epoch *r = &t->state.running;
     CLV_TRY(clvi_mixture_take_metrics(t->mixture, r->metrics, error));
+    CLV_TRY(clvi_signal_rows_take(t->signals, error));
     clock_pass(p);
     return r->metrics[CLVI_METRICS_NOT_FINITE] > 0 ? gather(t, p, "training", error) : CLV_OK;
 }
@@ -188,6 +201,7 @@ static clv_status run_steps(clvi_trainer *t, clvi_pass *p, clv_error *error)
         CLV_TRY(clvi_trainer_step(t, &done, error));
         if (done) {
             memset(r->metrics, 0, sizeof r->metrics);
+            CLV_TRY(clvi_signal_rows_take(t->signals, error));
             return gather(t, p, "training", error);
         }
         if (r->steps % t->log_every == 0)

@@ -165,9 +165,9 @@ void clvi_resume_close(clvi_resume *resume)
 
 /* ---- Cutting ---- */
 
-/* Where metrics.csv ends for a checkpoint of `epoch`: before the first row of a later epoch, or one
- * that was not finished. */
-static size_t metrics_end(const char *text, size_t bytes, int64_t epoch)
+/* Where metrics.csv, or another table of rows by epochs, ends for a checkpoint of `epoch`: before
+ * the first row of a later epoch, or one that was not finished. */
+static size_t rows_end(const char *text, size_t bytes, int64_t epoch)
 {
     size_t at = 0;
     while (at < bytes) {
@@ -205,9 +205,8 @@ static clv_status cut_file(const char *run, const char *name, const clvi_train_s
     else if (clvi_is_file(path))
         status = clvi_file_read(path, LOG_BYTES, &text, &bytes, error);
     if (status == CLV_OK && text) {
-        const size_t end = strcmp(name, CLVI_RUN_METRICS) == 0
-                               ? metrics_end(text, bytes, state->epoch)
-                               : log_end(text, bytes, state);
+        const size_t end = strcmp(name, CLVI_RUN_LOG) == 0 ? log_end(text, bytes, state)
+                                                           : rows_end(text, bytes, state->epoch);
         if (end < bytes && truncate(path, (off_t)end) != 0)
             status = clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot cut it back", path);
     }
@@ -263,6 +262,8 @@ static clv_status remove_leftovers(const char *run, clv_error *error)
 clv_status clvi_resume_cut(const char *run, const clvi_train_state *state, clv_error *error)
 {
     CLV_TRY(cut_file(run, CLVI_RUN_METRICS, state, error));
+    CLV_TRY(cut_file(run, CLVI_RUN_SIGNALS, state, error));
+    CLV_TRY(cut_file(run, CLVI_RUN_PAIRS, state, error));
     CLV_TRY(cut_file(run, CLVI_RUN_LOG, state, error));
     return remove_leftovers(run, error);
 }

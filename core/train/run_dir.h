@@ -8,6 +8,8 @@
 /* Files of a run; clvi_path_join(run, CLVI_RUN_CONFIG) is their path. */
 #define CLVI_RUN_CONFIG  "config.ini"       /* resolved; a folder without it is no run */
 #define CLVI_RUN_METRICS "metrics.csv"      /* a row per epoch and split */
+#define CLVI_RUN_SIGNALS "signals.csv"      /* of a mixture: a row per epoch and expert */
+#define CLVI_RUN_PAIRS   "signal_pairs.csv" /* and per epoch and two experts */
 #define CLVI_RUN_LOG     "log.txt"          /* what was logged, with the time */
 #define CLVI_RUN_ELAPSED "elapsed.csv"      /* how long it had trained at its checkpoint */
 #define CLVI_RUN_LAST    "last.safetensors" /* newest checkpoint */

@@ -12,75 +12,9 @@
 static const char metrics_header[] =
     "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable\n";
 
-struct clvi_metrics_csv {
-    FILE *stream;
-    char *path;
-};
-
-/* Whether the file at `path`, which may not exist, is empty or has our header. */
-static clv_status check_header(const char *path, bool *empty, clv_error *error)
+clv_status clvi_metrics_csv_open(const char *path, clvi_row_file **out, clv_error *error)
 {
-    FILE *stream = fopen(path, "rbe");
-    if (stream == NULL && errno == ENOENT) {
-        *empty = true;
-        return CLV_OK;
-    }
-    if (stream == NULL)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
-    char start[sizeof(metrics_header)];
-    const size_t got = fread(start, 1, sizeof(start) - 1, stream);
-    fclose(stream);
-    if (got > 0 && (got < sizeof(start) - 1 || memcmp(start, metrics_header, got) != 0))
-        CLV_FAIL(error, CLV_E_FORMAT, "%s: its columns are not %.*s; move it away", path,
-                 (int)sizeof(metrics_header) - 2, metrics_header);
-    *empty = got == 0;
-    return CLV_OK;
-}
-
-static clv_status put(clvi_metrics_csv *file, const char *text, clv_error *error)
-{
-    errno = 0;
-    if (fputs(text, file->stream) == EOF || fflush(file->stream) != 0)
-        return clvi_fail_errno(error, errno != 0 ? errno : EIO, CLV_HERE, "%s: cannot write",
-                               file->path);
-    return CLV_OK;
-}
-
-static clv_status open_metrics(clvi_metrics_csv *file, const char *path, clv_error *error)
-{
-    bool empty = false;
-    CLV_TRY(check_header(path, &empty, error));
-    file->path = clvi_strdup(path);
-    if (file->path == NULL)
-        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
-    file->stream = fopen(path, "abe");
-    if (file->stream == NULL)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot write", path);
-    return empty ? put(file, metrics_header, error) : CLV_OK;
-}
-
-clv_status clvi_metrics_csv_open(const char *path, clvi_metrics_csv **out, clv_error *error)
-{
-    clvi_metrics_csv *file = clvi_calloc(1, sizeof(*file));
-    if (file == NULL)
-        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
-    const clv_status status = open_metrics(file, path, error);
-    if (status != CLV_OK) {
-        clvi_metrics_csv_close(file);
-        return status;
-    }
-    *out = file;
-    return CLV_OK;
-}
-
-void clvi_metrics_csv_close(clvi_metrics_csv *file)
-{
-    if (file == NULL)
-        return;
-    if (file->stream != NULL)
-        fclose(file->stream);
-    clvi_free(file->path);
-    clvi_free(file);
+    return clvi_row_file_open(path, metrics_header, out, error);
 }
 
 /* ",value" in `digits` significant digits; enough of them to see a change, few enough to read. */
@@ -91,8 +25,7 @@ static void append_number(clvi_text *row, double value, int digits)
         clvi_text_printf(row, "%.*g", digits, value);
 }
 
-clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *row,
-                                clv_error *error)
+clv_status clvi_metrics_csv_add(clvi_row_file *file, const clvi_metrics_row *row, clv_error *error)
 {
     clvi_text line = {0};
     clvi_text_printf(&line, "%" PRId64 ",%" PRId64 ",%s", row->epoch, row->step, row->split);
@@ -103,9 +36,7 @@ clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *
     append_number(&line, row->seconds, 6);
     append_number(&line, row->images_per_second, 6);
     clvi_text_printf(&line, ",%" PRId64 "\n", row->trainable);
-    const clv_status status =
-        line.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", file->path)
-                    : put(file, line.data, error);
+    const clv_status status = clvi_row_file_add(file, &line, error);
     clvi_text_fini(&line);
     return status;
 }

@@ -3,6 +3,7 @@
 #define CLVI_RUN_FILES_H
 
 #include "base/process.h"
+#include "train/row_file.h"
 #include "train/scores.h"
 
 #include <jansson.h>
@@ -19,15 +20,12 @@ typedef struct clvi_metrics_row {
     int64_t trainable;        /* parameters that trained in this epoch */
 } clvi_metrics_row;
 
-typedef struct clvi_metrics_csv clvi_metrics_csv;
-/* Opens metrics.csv at `path` for appending; a new or empty file gets its header line. The caller
- * closes. Errors: CLV_E_IO, CLV_E_FORMAT when the file's header is another, CLV_E_MEMORY. */
-clv_status clvi_metrics_csv_open(const char *path, clvi_metrics_csv **out,
+/* Opens metrics.csv at `path`; see clvi_row_file_open. */
+clv_status clvi_metrics_csv_open(const char *path, clvi_row_file **out,
                                  clv_error *error) CLV_MUST_CHECK;
-/* Appends a row and flushes it to the file. Errors: CLV_E_IO. */
-clv_status clvi_metrics_csv_add(clvi_metrics_csv *file, const clvi_metrics_row *row,
+/* Appends a row. Errors: CLV_E_IO. */
+clv_status clvi_metrics_csv_add(clvi_row_file *file, const clvi_metrics_row *row,
                                 clv_error *error) CLV_MUST_CHECK;
-void clvi_metrics_csv_close(clvi_metrics_csv *file); /* NULL allowed */
 
 typedef struct clvi_log_file clvi_log_file;
 /* Opens log.txt at `path` for appending. The caller closes. Errors: CLV_E_IO, CLV_E_MEMORY. */

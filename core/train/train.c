@@ -104,6 +104,7 @@ static clv_status end_epoch(clvi_trainer *t, const clvi_pass *train, const clvi_
     const int64_t every = clvi_config_int(t->config, "train", "checkpoint_every");
     CLV_TRY(write_row(t, "train", train, error));
     CLV_TRY(write_row(t, "val", val, error));
+    CLV_TRY(clvi_signal_rows_write(t->signals, t->state.epoch + 1, error));
     const bool best = clvi_early_stop_update(&t->rule, &t->state.stop, t->state.epoch + 1, figure);
     tell_epoch(t, train, val, best);
     t->state.epoch++;
@@ -137,6 +138,7 @@ static clv_status judge_unfinished(clvi_trainer *t, clvi_pass *train, clv_error 
     state.running = (clvi_running_epoch){0};
     CLV_TRY(write_row(t, "train", train, error));
     CLV_TRY(write_row(t, "val", &val, error));
+    CLV_TRY(clvi_signal_rows_write(t->signals, t->state.epoch + 1, error));
     return clvi_trainer_save(t, t->best_path, &state, error);
 }
 

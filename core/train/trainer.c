@@ -183,6 +183,10 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
     }
     CLV_TRY(create_mixture(t, error));
     CLV_TRY(create_optimizer(t, error));
+    if (t->desc->run_dir)
+        CLV_TRY(clvi_signal_rows_open(t->desc->run_dir, t->config, t->mixture,
+                                      (int)clvi_dataset_class_count(t->desc->data), &t->signals,
+                                      error));
     announce(t);
     CLV_TRY(warm(t, error));
     CLV_TRY(
@@ -227,7 +231,8 @@ void clvi_trainer_fini(clvi_trainer *t)
     clvi_loader_destroy(t->train_loader);
     clvi_loader_destroy(t->val_loader);
     clvi_features_destroy(t->features);
-    clvi_metrics_csv_close(t->csv);
+    clvi_row_file_close(t->csv);
+    clvi_signal_rows_close(t->signals);
     clvi_optimizer_destroy(t->optimizer);
     clvi_multipliers_destroy(t->multipliers);
     clvi_mixture_destroy(t->mixture);
@@ -296,6 +301,10 @@ clv_status clvi_trainer_restore(clvi_trainer *t, clv_error *error)
             clvi_checkpoint_resume(checkpoint, clvi_mixture_store(t->mixture), t->optimizer, error);
     if (status == CLV_OK)
         t->state = *clvi_checkpoint_state(checkpoint);
+    size_t words;
+    uint32_t *signals = clvi_signal_rows_words(t->signals, &words);
+    if (status == CLV_OK)
+        status = clvi_checkpoint_signals(checkpoint, signals, words, error);
     clvi_checkpoint_close(checkpoint);
     return status;
 }
@@ -303,9 +312,13 @@ clv_status clvi_trainer_restore(clvi_trainer *t, clv_error *error)
 clv_status clvi_trainer_save(clvi_trainer *t, const char *path, const clvi_train_state *state,
                              clv_error *error)
 {
+    size_t words;
+    const uint32_t *signals = clvi_signal_rows_words(t->signals, &words);
     const clvi_checkpoint_parts parts = {.store = clvi_mixture_store(t->mixture),
                                          .optimizer = t->optimizer,
                                          .state = state,
+                                         .signals = signals,
+                                         .signal_words = words,
                                          .config = t->dump.data,
                                          .data = t->desc->data};
     return clvi_checkpoint_save(path, &parts, error);

@@ -9,6 +9,7 @@
 #include "train/multipliers.h"
 #include "train/run_files.h"
 #include "train/settings.h"
+#include "train/signal_rows.h"
 #include "train/train.h"
 
 /* A line of the log that stands behind each checkpoint `last`: epochs and steps behind. */
@@ -23,8 +24,9 @@ typedef struct clvi_trainer {
     clvi_multipliers *multipliers;
     clvi_loader *train_loader, *val_loader;
     clvi_features *features; /* NULL: loaders bring pixels */
-    clvi_metrics_csv *csv;
-    clvi_text dump; /* resolved configuration */
+    clvi_row_file *csv;
+    clvi_signal_rows *signals; /* NULL: one expert, or no run */
+    clvi_text dump;            /* resolved configuration */
     char *best_path, *last_path;
     uint32_t *order;
     double *scales;                /* by epoch: plateau.scale with which this call ran it */

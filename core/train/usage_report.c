@@ -5,6 +5,7 @@
 #include "mixture/usage.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* What happened to the images of one split. */
 typedef struct record {
@@ -40,14 +41,6 @@ static clv_status no_memory(clv_error *error)
     return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the usage of the experts");
 }
 
-/* Every image goes to every expert, so that what they say is known. */
-static bool is_dense(const clvi_mixture *mixture)
-{
-    const size_t gate = clvi_mixture_expert_count(mixture);
-    return !clvi_mixture_has_gate(mixture) ||
-           clvi_mixture_part_at(mixture, gate).graph->route.sparse == 0;
-}
-
 clv_status clvi_usage_report_create(clvi_mixture *mixture, const clvi_config *config,
                                     clvi_dataset *data, clvi_usage_report **out, clv_error *error)
 {
@@ -62,7 +55,7 @@ clv_status clvi_usage_report_create(clvi_mixture *mixture, const clvi_config *co
     r->data = data;
     r->experts = (int)clvi_mixture_expert_count(mixture);
     r->classes = (int)clvi_dataset_class_count(data);
-    r->asks_all = is_dense(mixture);
+    r->asks_all = !clvi_mixture_is_sparse(mixture);
     r->answers = r->asks_all && clvi_mixture_experts_answer(mixture);
     r->right_without = clvi_calloc((size_t)r->experts, sizeof *r->right_without);
     if (!r->right_without) {
@@ -250,14 +243,12 @@ static clv_status warn_of_dead(const clvi_usage_report *r, const record *k, clvi
     clvi_usage_expert *each = clvi_malloc((size_t)r->experts * sizeof *each);
     if (!each)
         return no_memory(error);
+    char images[32];
+    snprintf(images, sizeof images, "the %s images", clvi_split_name(split));
     clvi_usage_count(&in, NULL, 0, &sum, each);
     for (int i = 0; i < r->experts; i++)
-        if (clvi_usage_dead(&each[i], r->experts))
-            clvi_log(CLVI_LOG_WARN,
-                     "expert %s is hardly used: %.2f %% of the assignments and %.2f %% of the "
-                     "weight on the %s images",
-                     clvi_config_expert_name(r->config, (size_t)i), 100 * each[i].share,
-                     100 * each[i].weight_share, clvi_split_name(split));
+        (void)clvi_usage_warn(&each[i], r->experts, clvi_config_expert_name(r->config, (size_t)i),
+                              !r->asks_all, images);
     clvi_free(each);
     return CLV_OK;
 }

@@ -4,6 +4,8 @@
 #include "trainings.h"
 
 #include "../unit/test_device.h"
+#include "base/csv.h"
+#include "mixture/signals.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -60,6 +62,12 @@ static const way ways[] = {
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
+static bool is_sparse(const way *w)
+{
+    return strncmp(w->name, "top", 3) == 0 || strncmp(w->name, "choice", 6) == 0 ||
+           strcmp(w->name, "switch") == 0;
+}
+
 static clv_status train(const char *config, const char *run, int64_t stop_at, bool resume)
 {
     char text[2048];
@@ -111,11 +119,123 @@ static void test_resume(void **state)
     assert_int_equal(train(config, "broken", 0, true), CLV_OK);
     assert_true(same_file("whole/last.safetensors", "broken/last.safetensors"));
     assert_true(same_metrics("whole", "broken"));
+    assert_true(same_file("whole/signals.csv", "broken/signals.csv"));
+    assert_true(same_file("whole/signal_pairs.csv", "broken/signal_pairs.csv"));
+    /* Of a sparse gate. */
+    config = ways[13].config;
+    assert_string_equal(ways[13].name, "top-1");
+    assert_int_equal(train(config, "sparse", 12, false), CLV_E_INTERRUPTED);
+    assert_int_equal(train(config, "sparse", 0, true), CLV_OK);
+    assert_true(same_file("top-1/signals.csv", "sparse/signals.csv"));
+    assert_true(same_file("top-1/signal_pairs.csv", "sparse/signal_pairs.csv"));
+}
+
+/* ---- Signals ---- */
+
+enum { SIGNALS = 9, PAIRS = 4, MOST_ROWS = 64 };
+enum { SHARE, FIRST, WEIGHT, POSTERIOR, TOP1, LOGIT_GRADIENT, GRADIENT, ENTROPY };
+enum { DISAGREEMENT, YULE_Q, COSINE, DISTANCE };
+
+/* Numbers of a table, behind `names` columns, of the rows that begin with `epoch`, of its first
+ * name; NAN where a field is empty. Returns how many rows there are. */
+static int read_table(const char *run, const char *name, int epoch, size_t names, size_t width,
+                      double rows[MOST_ROWS][SIGNALS])
+{
+    char path[256], *text, *fields[16];
+    size_t bytes;
+    int count = 0;
+    snprintf(path, sizeof path, "%s/%s", run, name);
+    OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
+    char *at = text;
+    for (size_t n; (n = clvi_csv_next(&at, fields, 16)) > 0;) {
+        assert_int_equal(n, 1 + names + width);
+        if (strtol(fields[0], NULL, 10) != epoch)
+            continue;
+        for (size_t i = 0; i < width; i++) {
+            const char *field = fields[1 + names + i];
+            rows[count][i] = *field ? strtod(field, NULL) : NAN;
+        }
+        count++;
+    }
+    clvi_free(text);
+    return count;
+}
+
+static void near(double a, double b)
+{
+    if (!(fabs(a - b) <= 1e-5 * (fabs(b) + 1e-3)))
+        fail_msg("%.9g for %.9g", a, b);
+}
+
+/* What holds of every mixture; the runs are those of test_ways. */
+static void test_signals(void **state)
+{
+    (void)state;
+    double rows[MOST_ROWS][SIGNALS], pairs[MOST_ROWS][SIGNALS];
+    for (int i = 0; i < WAYS; i++) {
+        const char *name = ways[i].name;
+        const bool sparse = is_sparse(&ways[i]), gated = strstr(ways[i].config, "[gate]") != NULL;
+        const bool answers =
+            strstr(ways[i].config, "expert_ce") != NULL ||
+            (strstr(ways[i].config, "concat") == NULL && strstr(name, "feature") == NULL);
+        const bool logits = answers || strstr(ways[i].config, "concat") != NULL;
+        assert_int_equal(read_table(name, "signals.csv", 4, 1, SIGNALS, rows), 3);
+        assert_int_equal(read_table(name, "signal_pairs.csv", 4, 2, PAIRS, pairs), 1);
+        near(rows[0][SHARE] + rows[1][SHARE], 1);
+        near(rows[0][WEIGHT] + rows[1][WEIGHT], 1);
+        if (!sparse)
+            near(rows[0][SHARE], 0.5);
+        if (gated)
+            near(rows[0][FIRST] + rows[1][FIRST], 1);
+        if (answers)
+            near(rows[0][POSTERIOR] + rows[1][POSTERIOR], 1);
+        assert_int_equal(isnan(rows[0][POSTERIOR]), !answers);
+        assert_int_equal(isnan(rows[1][TOP1]), !answers);
+        assert_int_equal(rows[0][LOGIT_GRADIENT] > 0, logits);
+        assert_true(rows[0][GRADIENT] > 0 && rows[1][GRADIENT] > 0);
+        /* Two networks, which are not alike. */
+        assert_true(isnan(pairs[0][COSINE]) && isnan(pairs[0][DISTANCE]));
+        if (answers && !sparse)
+            assert_true(pairs[0][DISAGREEMENT] >= 0 && pairs[0][DISAGREEMENT] <= 1);
+    }
+    /* One expert has no signals. */
+    training t = {.run = "alone", .config = "[train]\nepochs = 1\n"};
+    assert_int_equal(training_run(&t), CLV_OK);
+    assert_false(clvi_is_file("alone/signals.csv"));
+}
+
+/* The mean of logits sends the same to each expert; several batches of a step are as one. */
+static void test_signals_of_alike(void **state)
+{
+    (void)state;
+    double rows[MOST_ROWS][SIGNALS], pairs[MOST_ROWS][SIGNALS];
+#define THREE                                                                                      \
+    "[expert.a]\nplugin = cnn\nwidths = 4\nbatch_norm = no\ndropout = 0\n"                         \
+    "[expert.b]\nplugin = cnn\nwidths = 4\nbatch_norm = no\ndropout = 0\n"                         \
+    "[expert.c]\nplugin = cnn\nwidths = 4\nbatch_norm = no\ndropout = 0\n"                         \
+    "[mixture]\nexperts = a, b, c\n"
+#define MEAN THREE "combine = mean\nscores = logits\n"
+    training t = {.run = "parts", .config = MEAN "[train]\nepochs = 1\nbatch = 14\n"};
+    assert_int_equal(training_run(&t), CLV_OK);
+    t = (training){.run = "several",
+                   .config = MEAN "[train]\nepochs = 1\nbatch = 7\naccumulate = 2\n"};
+    assert_int_equal(training_run(&t), CLV_OK);
+    assert_int_equal(read_table("several", "signal_pairs.csv", 1, 2, PAIRS, pairs), 3);
+    assert_true(pairs[1][COSINE] < 0.999 && pairs[1][DISTANCE] > 0.1);
+    assert_int_equal(read_table("parts", "signals.csv", 1, 1, SIGNALS, rows), 4);
+    assert_int_equal(read_table("several", "signals.csv", 1, 1, SIGNALS, pairs), 4);
+    near(rows[0][LOGIT_GRADIENT], rows[2][LOGIT_GRADIENT]);
+    assert_true(isnan(rows[0][FIRST]) && isnan(rows[3][GRADIENT]));
+    near(rows[3][ENTROPY], 1);
+    for (int i = 0; i < 3; i++) {
+        near(pairs[i][LOGIT_GRADIENT], rows[i][LOGIT_GRADIENT]);
+        near(pairs[i][GRADIENT], rows[i][GRADIENT]);
+    }
 }
 
 /* ---- What a fusion is ---- */
 
-enum { BATCH = 9, PIXELS = TRAINING_SIDE * TRAINING_SIDE, MOST = 64 };
+enum { MOST_VALUES = 4096, BATCH = 9, PIXELS = TRAINING_SIDE * TRAINING_SIDE, MOST = 64 };
 
 /* A mixture, and a batch of noise that it was given. */
 typedef struct rig {
@@ -502,15 +622,91 @@ static void test_seeds(void **state)
                 first_weight(TWO CNN_GATE, a)); /* run.seed is 1 */
 }
 
+/* ---- Gradients of parameters ---- */
+
+/* Products of two parts over the parameters that train, from the store. */
+static void products_of(rig *r, size_t first, size_t second, double *dot, double *apart)
+{
+    const clvi_store *store = clvi_mixture_store(r->mixture);
+    const clvi_mixture_part parts[2] = {clvi_mixture_part_at(r->mixture, first),
+                                        clvi_mixture_part_at(r->mixture, second)};
+    static float gradients[2][MOST_VALUES], values[2][MOST_VALUES];
+    *dot = *apart = 0;
+    for (size_t v = 0; v < parts[0].graph->variable_count; v++) {
+        const clvi_segment *s = NULL;
+        for (int k = 0; k < 2; k++) {
+            char name[128];
+            snprintf(name, sizeof name, "%s.%s", parts[k].section,
+                     parts[k].graph->variables[v].name);
+            const size_t index = (size_t)clvi_store_find(store, name);
+            s = clvi_store_segment(store, index);
+            assert_true(s->elements <= MOST_VALUES);
+            if (!s->trainable)
+                continue;
+            OK(clvi_store_read(store, index, CLVI_STORE_GRADIENT, gradients[k], error));
+            OK(clvi_store_read(store, index, CLVI_STORE_VALUE, values[k], error));
+        }
+        for (int64_t i = 0; s->trainable && i < s->elements; i++) {
+            const double d = (double)values[0][i] - (double)values[1][i];
+            *dot += (double)gradients[0][i] * (double)gradients[1][i];
+            *apart += first == second ? (double)values[0][i] * (double)values[0][i] : d * d;
+        }
+    }
+}
+
+/* Of experts, of which two are copies, and the gate; with a part that does not train. */
+static void test_gradient_signals(void **state)
+{
+    (void)state;
+    rig r;
+    static uint32_t words[1024];
+    double dot[4], apart[4], product, distance;
+    rig_init(&r,
+             THREE CNN_GATE "[expert.a]\ntrainable = head\n[expert.b]\ntrainable = head\n"
+                            "[expert.c]\ntrainable = head\nunfreeze_at_epoch = 2\nunfreeze = all\n",
+             true);
+    clvi_store *store = clvi_mixture_store(r.mixture);
+    const clvi_mixture_batch batch = rig_batch(&r);
+    const clv_graph *g = clvi_mixture_expert_graph(r.mixture, 0);
+    for (size_t v = 0; v < g->variable_count; v++) { /* the experts come first */
+        static float values[MOST_VALUES];
+        OK(clvi_store_read(store, v, CLVI_STORE_VALUE, values, error));
+        OK(clvi_store_write(store, v + g->variable_count, CLVI_STORE_VALUE, values, error));
+    }
+    for (uint32_t epoch = 0; epoch < 3; epoch += 2) {
+        memset(words, 0, sizeof words);
+        OK(clvi_mixture_put_signals(r.mixture, words, error));
+        OK(clvi_mixture_step(r.mixture, &batch, error));
+        OK(clvi_mixture_look_at_gradients(r.mixture, CLVI_STORE_GRADIENT, 1, epoch, error));
+        OK(clvi_mixture_take_signals(r.mixture, words, error));
+        assert_true(clvi_signals_words(3) <= 1024);
+        for (size_t i = 0; i < 4; i++) {
+            products_of(&r, i, i, &dot[i], &apart[i]);
+            if (i != 2) /* in which more trains later */
+                near(clvi_signals_gradient_of(words, 3, i), sqrt(dot[i]));
+        }
+        clvi_signals_pair same, other;
+        clvi_signals_pair_of(words, 3, 0, 1, &same);
+        products_of(&r, 0, 1, &product, &distance);
+        near(same.cosine, product / sqrt(dot[0] * dot[1]));
+        near(same.distance, 0);
+        near(same.disagreement, 0);
+        clvi_signals_pair_of(words, 3, 0, 2, &other);
+        if (epoch > 0) { /* what trains of them is not the same now */
+            assert_true(isnan(other.cosine) && isnan(other.distance));
+            continue;
+        }
+        const int64_t head = clvi_mixture_expert_training(r.mixture, 2, 0);
+        assert_int_equal(head, clvi_mixture_expert_training(r.mixture, 0, 0));
+        assert_true(head < clvi_mixture_expert_training(r.mixture, 2, 2));
+        assert_true(other.cosine > -1 && other.cosine < 0.999 && other.distance > 0.1);
+    }
+    rig_fini(&r);
+}
+
 /* ---- Waiting and memory ---- */
 
 /* A dense step never waits; a sparse one reads how many samples each expert gets. */
-static bool is_sparse(const way *w)
-{
-    return strncmp(w->name, "top", 3) == 0 || strncmp(w->name, "choice", 6) == 0 ||
-           strcmp(w->name, "switch") == 0;
-}
-
 static void test_no_wait(void **state)
 {
     (void)state;
@@ -609,12 +805,21 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ways),        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_definitions), cmocka_unit_test(test_average),
-        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_late),        cmocka_unit_test(test_all_chosen),
-        cmocka_unit_test(test_routed),      cmocka_unit_test(test_sparse_memory),
-        cmocka_unit_test(test_no_wait),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_signals_of_alike),
+        cmocka_unit_test(test_definitions),
+        cmocka_unit_test(test_average),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_all_chosen),
+        cmocka_unit_test(test_routed),
+        cmocka_unit_test(test_sparse_memory),
+        cmocka_unit_test(test_gradient_signals),
+        cmocka_unit_test(test_no_wait),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");

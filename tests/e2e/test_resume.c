@@ -305,6 +305,8 @@ static void test_cut(void **state)
     (void)state;
     assert_int_equal(system("cp -r adamw cut && printf '5,20,train,1' >>cut/metrics.csv && "
                             "printf 'a  checkpoint: epoch 4, step 16\nb\n' >cut/log.txt && "
+                            "printf 'epoch,a\n1,x\n4,x\n5,x\n' >cut/signals.csv && "
+                            "printf 'epoch,b\n1,x\n4,x\n4,y\n4' >cut/signal_pairs.csv && "
                             "touch cut/last.safetensors.tmp-1-0 cut/config.ini.tmp-22-1"),
                      0);
     const clvi_train_state at = {.epoch = 4, .step = 16};
@@ -314,6 +316,12 @@ static void test_cut(void **state)
     size_t bytes;
     OK(clvi_file_read("cut/log.txt", 1000, &text, &bytes, error));
     assert_string_equal(text, "a  checkpoint: epoch 4, step 16\n");
+    clvi_free(text);
+    OK(clvi_file_read("cut/signals.csv", 1000, &text, &bytes, error));
+    assert_string_equal(text, "epoch,a\n1,x\n4,x\n");
+    clvi_free(text);
+    OK(clvi_file_read("cut/signal_pairs.csv", 1000, &text, &bytes, error));
+    assert_string_equal(text, "epoch,b\n1,x\n4,x\n4,y\n");
     clvi_free(text);
     assert_int_equal(system("test \"$(ls cut)\" = \"$(ls adamw | grep -v summary; echo log.txt)\" "
                             "-o \"$(ls cut | grep -c tmp)\" = 0"),

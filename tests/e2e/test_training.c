@@ -246,6 +246,16 @@ static void test_reads(void **state)
                    .user = &w};
     assert_int_equal(training_run(&t), CLV_OK);
     assert_int_equal(w.seen, 5);
+    w = (watched){.every = 5};
+    t = (training){.config = "[expert.other]\nplugin = cnn\n"
+                             "[mixture]\nexperts = small, other\n"
+                             "[gate]\nplugin = cnn\n"
+                             "[train]\nepochs = 2\nbatch = 2\nlog_every = 5\n",
+                   .run = "reads3",
+                   .progress = count_reads,
+                   .user = &w};
+    assert_int_equal(training_run(&t), CLV_OK);
+    assert_int_equal(w.seen, 22);
 }
 
 static void expect_planned(const char *text)

@@ -264,16 +264,16 @@ static void test_metrics(void **state)
     val.split = "val";
     val.top5 = NAN;
     val.lr = INFINITY;
-    clvi_metrics_csv *file = NULL;
+    clvi_row_file *file = NULL;
     assert_int_equal(clvi_metrics_csv_open(path, &file, NULL), CLV_OK);
     assert_int_equal(clvi_metrics_csv_add(file, &train, NULL), CLV_OK);
 #define HEADER "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable\n"
 #define TRAIN  "1,500,train,0.125,0.9,1,1e-05,12.5,2310.25,1234567890123\n"
     assert_content(path, HEADER TRAIN); /* a row is there before the file is closed */
-    clvi_metrics_csv_close(file);
+    clvi_row_file_close(file);
     assert_int_equal(clvi_metrics_csv_open(path, &file, NULL), CLV_OK);
     assert_int_equal(clvi_metrics_csv_add(file, &val, NULL), CLV_OK);
-    clvi_metrics_csv_close(file);
+    clvi_row_file_close(file);
     assert_content(path, HEADER TRAIN "1,500,val,0.125,0.9,,,12.5,2310.25,1234567890123\n");
 
     assert_int_equal(clvi_file_write(path, "epoch,loss\n", 11, NULL), CLV_OK);
@@ -285,7 +285,7 @@ static void test_metrics(void **state)
     unlink(path);
     assert_int_equal(clvi_metrics_csv_open("/nonesuch/metrics.csv", &file, NULL), CLV_E_IO);
     assert_null(file);
-    clvi_metrics_csv_close(NULL);
+    clvi_row_file_close(NULL);
 }
 
 static void test_log(void **state)

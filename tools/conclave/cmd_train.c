@@ -97,8 +97,8 @@ static bool holds(const char *folder, const char *name)
 /* Takes the folder of a training away that ended before its first epoch did. */
 static void remove_run(job *j)
 {
-    static const char *const files[] = {CLVI_RUN_CONFIG, CLVI_RUN_METRICS, CLVI_RUN_LOG,
-                                        CLVI_RUN_ELAPSED};
+    static const char *const files[] = {CLVI_RUN_CONFIG, CLVI_RUN_METRICS, CLVI_RUN_SIGNALS,
+                                        CLVI_RUN_PAIRS,  CLVI_RUN_LOG,     CLVI_RUN_ELAPSED};
     if (holds(j->run, CLVI_RUN_BEST) || holds(j->run, CLVI_RUN_LAST))
         return;
     cli_session_log_end(&j->session);
