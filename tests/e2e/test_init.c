@@ -36,6 +36,7 @@ static const struct {
                      "b", "8, 16", "tiny.ini") "batch_norm = yes\n" TRAIN},
     {"wider.ini", "[run]\nbase = late.ini\n[expert.b]\nwidths = 8, 24\n"},
     {"unlike.ini", "[run]\nbase = late.ini\n[expert.a]\npreprocess = torchvision\n"},
+    {"short.ini", "[run]\nbase = late.ini\n[mixture]\ninit_epochs = 4\n"},
     {"layer.ini", "[run]\nbase = late.ini\n[mixture]\ncombine = concat\n"},
     /* Fine-tuned, then once more started from. */
     {"fine.ini", "[run]\nbase = tiny.ini\n[expert.small]\ninit = tiny.ini\n"},
@@ -206,6 +207,10 @@ static void test_epochs(void **state)
     expect("train late.ini --data data --dry-run mixture.init_epochs=5 expert.a.seed=7", 0);
     contains(call_out, "tiny, seed 7, 5 epochs, for expert a: to be trained");
     contains(call_out, "tiny, seed 1, 5 epochs, for expert b: to be trained");
+    expect("train short.ini --data data --dry-run", 0);
+    contains(call_out, "tiny, seed 1, 4 epochs, for expert a: to be trained");
+    expect("train short.ini --data data --dry-run --epochs 3", 0);
+    contains(call_out, "tiny, seed 1, 3 epochs, for expert a: to be trained");
     expect("train layer.ini --data data mixture.init_epochs=1 --epochs 3", 0);
     assert_int_equal(trainings(), 2);
     contains(call_err, " epoch 1/1 ");

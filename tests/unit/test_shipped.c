@@ -6,6 +6,7 @@
 #include "mixture/mixture.h"
 #include "mixture/picture.h"
 #include "test_device.h"
+#include "train/initial_run.h"
 #include "train/train.h"
 
 #include <setjmp.h>
@@ -58,6 +59,15 @@ static clvi_mixture *build(const clvi_config *config)
 
 /* ---- All of them ---- */
 
+/* Every expert does; there need not be anything left to train. */
+static bool starts_from_runs(const clvi_config *config)
+{
+    bool all = true;
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++)
+        all = all && *clvi_config_text(config, clvi_config_leaf_section(config, i), "init") != '\0';
+    return all;
+}
+
 static void test_configurations(void **state)
 {
     (void)state;
@@ -72,7 +82,8 @@ static void test_configurations(void **state)
         clvi_optimizer_desc rule;
         OK(clvi_settings_optimizer(config, &rule, error));
         OK(clvi_train_has_images(config, false, &given, error));
-        if (given || list[i].description[0] == '\0' || clvi_mixture_training(mixture, 0) == 0)
+        if (given || list[i].description[0] == '\0' ||
+            (clvi_mixture_training(mixture, 0) == 0 && !starts_from_runs(config)))
             fail_msg("%s: names images, is described by nothing, or has nothing to train",
                      list[i].name);
         clvi_mixture_destroy(mixture);
@@ -173,6 +184,7 @@ static void test_names(void **state)
                                         "two_efficientnet_one_cnn_average",
                                         "three_efficientnet_cnn_gate",
                                         "three_cnn_average",
+                                        "late_score_fusion",
                                         "three_cnn_cnn_gate",
                                         "two_efficientnet_one_cnn_cnn_gate",
                                         "jacobs_two_domains"};
@@ -201,22 +213,30 @@ static int64_t parameters(const char *name, size_t *experts)
     return count;
 }
 
-/* experts_K_equal_total has K experts, and within 2 % as many parameters as experts_4. */
+/* NAME_equal_total has so many experts, and within 2 % as many parameters as its model. */
 static void test_equal_totals(void **state)
 {
     (void)state;
-    static const size_t counts[] = {1, 2, 3, 8};
-    size_t experts = 0;
-    const int64_t four = parameters("experts_4", &experts);
-    assert_int_equal(experts, 4);
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        char name[MOST_NAME];
-        snprintf(name, sizeof name, "experts_%zu_equal_total", counts[i]);
-        const int64_t total = parameters(name, &experts);
-        assert_int_equal(experts, counts[i]);
-        if (llabs(total - four) * 50 > four)
-            fail_msg("%s has %lld parameters, experts_4 %lld", name, (long long)total,
-                     (long long)four);
+    static const struct {
+        const char *name, *as;
+        size_t experts;
+    } totals[] = {
+        {"experts_1_equal_total", "experts_4", 1},
+        {"experts_2_equal_total", "experts_4", 2},
+        {"experts_3_equal_total", "experts_4", 3},
+        {"experts_8_equal_total", "experts_4", 8},
+        {"efficentnet_cnn_equal_total", "efficentnet_cnn_mixture_of_expert_score_fusion", 1},
+        {"efficentnet_vgg16_equal_total", "efficentnet_vgg16_mixture_of_expert_score_fusion", 1},
+        {"cnn_vgg16_equal_total", "cnn_vgg16_mixture_of_expert_score_fusion", 1},
+    };
+    for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
+        size_t experts = 0;
+        const int64_t wanted = parameters(totals[i].as, &experts);
+        const int64_t total = parameters(totals[i].name, &experts);
+        assert_int_equal(experts, totals[i].experts);
+        if (llabs(total - wanted) * 50 > wanted)
+            fail_msg("%s has %lld parameters, %s %lld", totals[i].name, (long long)total,
+                     totals[i].as, (long long)wanted);
     }
 }
 
@@ -250,6 +270,33 @@ static void test_equal_experts(void **state)
     }
 }
 
+/* Every shipped expert fits what it starts from: experts of the configuration named there. */
+static void test_starts(void **state)
+{
+    (void)state;
+    clvi_config_entry *list = NULL;
+    size_t count = 0, starts = 0;
+    OK(clvi_config_list(&folder, 1, &list, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        clvi_config *config = load(list[i].name, NULL, 0);
+        for (size_t k = 0; k < clvi_config_leaf_count(config); k++) {
+            const char *section = clvi_config_leaf_section(config, k);
+            const char *init = clvi_config_text(config, section, "init");
+            if (*init == '\0')
+                continue;
+            clvi_config *theirs = load(init, NULL, 0);
+            clvi_initial_expert from = {.config = theirs, .source = init};
+            OK(clvi_initial_expert_pick(config, section, NULL, &from, error));
+            OK(clvi_initial_expert_match(config, section, &from, plugins, error));
+            clvi_config_destroy(theirs);
+            starts++;
+        }
+        clvi_config_destroy(config);
+    }
+    assert_true(starts > 20);
+    clvi_config_list_free(list, count);
+}
+
 /* Both sources of jacobs_two_domains come from the command line. */
 static void test_two_domains(void **state)
 {
@@ -272,7 +319,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_configurations), cmocka_unit_test(test_suites),
         cmocka_unit_test(test_readme),         cmocka_unit_test(test_names),
         cmocka_unit_test(test_equal_totals),   cmocka_unit_test(test_equal_experts),
-        cmocka_unit_test(test_two_domains),
+        cmocka_unit_test(test_starts),         cmocka_unit_test(test_two_domains),
     };
     int status = 0;
     if (argc < 3)

@@ -150,6 +150,11 @@ static clv_status add_change(changes *c, const char *section, const char *key, c
     return c->list[c->count++] != NULL ? CLV_OK : no_memory(error);
 }
 
+static bool is_said(const clvi_config *config, const char *section, const char *key)
+{
+    return strcmp(clvi_config_origin(config, section, key), "command line") == 0;
+}
+
 /* The images are those of who starts from the run; how it learns from them is its own, but for what
  * the command line says of all that is trained. */
 static bool is_shared(const char *section, const char *key, const char *value, bool said)
@@ -214,6 +219,18 @@ static clv_status name_run(changes *c, const char *path, int64_t seed, const cha
     return run != NULL ? add_change(c, "run", "name", run, error) : no_memory(error);
 }
 
+/* mixture.init_epochs counts where the command line gives no other number for all trainings. */
+static clv_status add_epochs(changes *c, const clvi_config *config, clv_error *error)
+{
+    char number[32];
+    const int64_t epochs = clvi_config_int(config, "mixture", "init_epochs");
+    if (epochs == 0 ||
+        (is_said(config, "train", "epochs") && !is_said(config, "mixture", "init_epochs")))
+        return CLV_OK;
+    snprintf(number, sizeof number, "%lld", (long long)epochs);
+    return add_change(c, "train", "epochs", number, error);
+}
+
 static clv_status make_recipe(const planner *p, const clvi_config *config, const char *section,
                               const char *path, cli_recipe *out, clv_error *error)
 {
@@ -224,11 +241,8 @@ static clv_status make_recipe(const planner *p, const clvi_config *config, const
     if (c.list == NULL || recipe.source == NULL)
         return no_memory(error);
     CLV_TRY(clvi_config_visit(config, take_value, &c, error));
-    const int64_t epochs = clvi_config_int(config, "mixture", "init_epochs");
     const int64_t seed = seed_for(config, section);
-    snprintf(number, sizeof number, "%lld", (long long)epochs);
-    if (epochs > 0)
-        CLV_TRY(add_change(&c, "train", "epochs", number, error));
+    CLV_TRY(add_epochs(&c, config, error));
     snprintf(number, sizeof number, "%lld", (long long)seed);
     CLV_TRY(add_change(&c, "run", "seed", number, error));
     CLV_TRY(add_change(&c, "run", "output", clvi_config_text(config, "run", "output"), error));
@@ -352,7 +366,7 @@ static clv_status plan_expert(const planner *p, clvi_config *config, const char 
     CLV_TRY(find_config(config, section, what, &path, error));
     if (path == NULL)
         return take_named(p, config, section, what, expert, error);
-    const bool said = strcmp(clvi_config_origin(config, section, "init"), "command line") == 0;
+    const bool said = is_said(config, section, "init");
     const chain changed = {.path = ""};
     cli_start *start = &out->items[out->count];
     *start = (cli_start){.section = section};
