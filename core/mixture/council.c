@@ -562,19 +562,22 @@ clv_status clvi_council_watch(clvi_council *c, clv_error *error)
 clv_status clvi_council_watched(const clvi_council *c, bool train, const char **graph,
                                 clvi_finding *out, clv_error *error)
 {
-    /* In the order of a step: gate, experts, head; backward head, experts, gate. */
+    /* In the order of a step: gate, experts, head; backward head, experts, gate. A gate that sees
+     * the experts' features stands between them and the head. */
     const int mode = train ? CLVI_TRAIN : CLVI_INFER;
     const size_t experts = clvi_council_expert_count(c), gated = c->fusion.gated;
+    const size_t first = c->gate_features ? 0 : experts;
     const clvi_part *last = NULL;
     clvi_finding found = {0};
     for (size_t i = 0; i < clvi_council_part_count(c); i++) {
-        const size_t index = i == experts + gated ? i : (i + experts) % (experts + gated);
+        const size_t index = i == experts + gated ? i : (i + first) % (experts + gated);
         const clvi_part *p = clvi_council_part(c, index);
         clvi_finding now;
         if (!p->ran[mode])
             continue; /* it got no sample */
         CLV_TRY(clvi_plan_watched(p->ran[mode], &now, error));
-        if (now.found && (!now.backward || p == &c->head || !last || last == &c->gate)) {
+        const bool expert = p != &c->head && p != &c->gate, other = last && last != &c->gate;
+        if (now.found && (!now.backward || !expert || !other)) {
             found = now;
             last = p;
         }
