@@ -69,7 +69,8 @@ static float variation(__global const float *x, __global float *stat, int n, int
     return variance / square;
 }
 
-/* f: the share of samples whose largest weight is each expert's, ties to the lowest index. */
+/* f: the share of samples whose largest weight is each expert's, ties to the lowest index; nobody's
+ * where all weights are 0. */
 static void count(__global const float *route, __global float *stat, int n, int experts)
 {
     for (int i = 0; i < experts; i++)
@@ -78,7 +79,7 @@ static void count(__global const float *route, __global float *stat, int n, int 
         int best = 0;
         for (int i = 1; i < experts; i++)
             best = route[(size_t)r * experts + i] > route[(size_t)r * experts + best] ? i : best;
-        stat[best] += 1;
+        stat[best] += route[(size_t)r * experts + best] > 0 ? 1 : 0;
     }
     for (int i = 0; i < experts; i++)
         stat[i] /= (float)n;

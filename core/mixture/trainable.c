@@ -73,16 +73,19 @@ static void mark_needed(const clv_graph *g, clv_tensor output, bool *needed)
     }
 }
 
-/* Marks the parameters that the logits need and the features do not. */
+/* Marks the parameters that the logits need and the features do not; none without features. */
 static clv_status find_head(clvi_trainable *t, clv_error *error)
 {
     const clv_graph *g = t->graph;
+    const clv_tensor features = clvi_graph_find_output(g, "features");
+    if (features == CLV_NO_TENSOR)
+        return CLV_OK;
     bool *needed = clvi_calloc(2, g->tensor_count * sizeof *needed);
     if (!needed)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to find the head of %s", g->label);
     bool *below = needed + g->tensor_count;
     mark_needed(g, clvi_graph_find_output(g, "logits"), needed);
-    mark_needed(g, clvi_graph_find_output(g, "features"), below);
+    mark_needed(g, features, below);
     for (size_t v = 0; v < g->variable_count; v++) {
         const clv_tensor at = g->variables[v].tensor;
         t->head[v] = is_parameter(g, at) && needed[at] && !below[at];

@@ -23,6 +23,8 @@ static const float extreme[] = {1e4f, -1e4f, 0, -1e4f, 1e4f, 0, 1e4f, -1e4f, -1e
         .attrs = {OP_TEXT("term", term_)}, .values = {extreme}, .flags = OP_NO_DIFFERENCES         \
     }
 
+/* Samples that nobody took, in both halves of the batch. */
+static const float routed[] = {0, 0, 0, 0, 0.5f, 0, 0, 0, 0.25f, 0, 1, 0, 0, 0, 0, 0, 0, 0};
 static const op_case cases[] = {
     GATE("importance", 33, 4, OP_POSITIVE, 0, "variation", 0),
     GATE("importance, 1 expert", 5, 1, OP_POSITIVE, 0, "variation", 0),
@@ -31,6 +33,12 @@ static const op_case cases[] = {
     GATE("importance, many samples", 2003, 3, OP_POSITIVE, 0, "variation", 0),
     COUNT("switch", 33, 4, 0),
     COUNT("switch, 17 experts", 7, 17, 2),
+    {.name = "switch, samples of nobody",
+     .n = 6,
+     .inputs = {{OP_INPUT, OP_NORMAL, 1, {3}, 0}, {OP_INPUT, OP_POSITIVE, 1, {3}, 0}},
+     .attrs = {OP_TEXT("term", "switch")},
+     .flags = OP_NO_DIFFERENCES,
+     .values = {NULL, routed}},
     GATE("z", 31, 4, OP_NORMAL, 0, "z_loss", 0),
     GATE("z, far from 0", 5, 4, OP_LARGE, 0, "z_loss", OP_NO_DIFFERENCES),
     GATE("entropy", 31, 4, OP_NORMAL, 2, "entropy", 0),

@@ -61,7 +61,7 @@ static double share(const batch *b, int64_t i)
         int64_t best = 0;
         for (int64_t j = 1; j < b->k; j++)
             best = b->route[r * b->k + j] > b->route[r * b->k + best] ? j : best;
-        count += best == i;
+        count += best == i && b->route[r * b->k + best] > 0; /* of all 0 nobody was chosen */
     }
     return count / (double)b->n;
 }

@@ -22,8 +22,11 @@
 
 /* Input dropout; features.0: convolution and normalisation; features.1: a residual block with
  * drop_path; features.2: one with its normalisation apart and called by another number, features.3;
- * pool, dropout, classifier. `bypass`: features.0 also leads to the classifier directly. */
-static clv_graph *describe(bool bypass)
+ * pool, dropout, classifier. BYPASS: features.0 also leads to the classifier directly; FEATURELESS:
+ * the output `features` is not declared. */
+typedef enum form { PLAIN, BYPASS, FEATURELESS } form;
+
+static clv_graph *describe(form kind)
 {
     clv_graph *graph = NULL;
     clv_error failed = CLV_ERROR_INIT;
@@ -46,9 +49,10 @@ static clv_graph *describe(bool bypass)
     y = clv_batch_norm(&b, "features.2.after", y, "relu", 0, 0);
     x = clv_add(&b, "features.2.add", y, x);
     x = clv_global_avg_pool(&b, "pool", x);
-    clv_output(&b, "features", x);
+    if (kind != FEATURELESS)
+        clv_output(&b, "features", x);
     x = clv_dropout(&b, "dropout", x, 0.3);
-    if (bypass) {
+    if (kind == BYPASS) {
         const clv_tensor both[] = {x, clv_global_avg_pool(&b, "side", first)};
         x = clv_concat(&b, "both", both, 2);
     }
@@ -64,13 +68,13 @@ typedef struct bench {
     clvi_trainable *trainable;
 } bench;
 
-static clv_status bench_open(bench *t, const char *keys, bool bypass, clv_error *fault)
+static clv_status bench_open(bench *t, const char *keys, form kind, clv_error *fault)
 {
     char text[512];
     clvi_config_source source = {.name = "test.ini", .text = text};
     source.text_bytes = (size_t)snprintf(
         text, sizeof text, "[mixture]\nexperts = a\n[expert.a]\nplugin = cnn\n%s\n", keys);
-    *t = (bench){.graph = describe(bypass)};
+    *t = (bench){.graph = describe(kind)};
     OK(clvi_config_load(&source, &t->config, error));
     return clvi_trainable_create(t->config, "expert.a", t->graph, &t->trainable, fault);
 }
@@ -97,7 +101,7 @@ static void expect(const char *keys, const char *wanted)
 {
     bench t;
     char given[64];
-    OK(bench_open(&t, keys, false, error));
+    OK(bench_open(&t, keys, PLAIN, error));
     if (strcmp(modes(&t, 0, given), wanted) != 0)
         fail_msg("%s: %s for %s", keys, given, wanted);
     bench_close(&t);
@@ -128,7 +132,7 @@ static void test_stages(void **state)
     (void)state;
     bench t;
     char given[64];
-    OK(bench_open(&t, "trainable = head\nunfreeze_at_epoch = 3\nunfreeze = features.1", false,
+    OK(bench_open(&t, "trainable = head\nunfreeze_at_epoch = 3\nunfreeze = features.1", PLAIN,
                   error));
     assert_int_equal(clvi_trainable_stages(t.trainable), 2);
     assert_int_equal(clvi_trainable_stage(t.trainable, 0), 0);
@@ -147,7 +151,7 @@ static void test_stages(void **state)
 static void expect_named(const char *keys, const char *const *names, size_t count)
 {
     bench t;
-    OK(bench_open(&t, keys, false, error));
+    OK(bench_open(&t, keys, PLAIN, error));
     const bool *trains = clvi_trainable_variables(t.trainable, 0);
     for (size_t v = 0; v < t.graph->variable_count; v++) {
         bool wanted = false;
@@ -179,12 +183,12 @@ static void test_words(void **state)
           "features.3.norm.bias", "features.2.after.weight", "features.2.after.bias", HEAD);
 }
 
-static void expect_cut(const char *keys, bool bypass, const char *wanted)
+static void expect_cut(const char *keys, form kind, const char *wanted)
 {
     bench t;
     clv_tensor cut = CLV_NO_TENSOR;
     clv_error fault = CLV_ERROR_INIT;
-    OK(bench_open(&t, keys, bypass, error));
+    OK(bench_open(&t, keys, kind, error));
     const clv_status status = clvi_trainable_cut(t.trainable, &cut, &fault);
     const char *given = status == CLV_OK ? t.graph->tensors[cut].name : fault.message;
     if (strstr(given, wanted) == NULL)
@@ -195,24 +199,36 @@ static void expect_cut(const char *keys, bool bypass, const char *wanted)
 static void test_cut(void **state)
 {
     (void)state;
-    expect_cut("trainable = head", false, "pool");
-    expect_cut("trainable = last:1", false, "features.1.add");
-    expect_cut("trainable = last:2", false, "features.0.conv");
-    expect_cut("trainable = features.1", false, "features.0.conv");
-    expect_cut("trainable = features.2.after, head", false, "several places");
-    expect_cut("trainable = head", true, "several places");
-    expect_cut("trainable = last:3", false, "no layer is frozen below");
-    expect_cut("trainable = head\nbn = train", false, "bn = train");
-    expect_cut("trainable = none", false, "nothing of the expert trains");
+    expect_cut("trainable = head", PLAIN, "pool");
+    expect_cut("trainable = last:1", PLAIN, "features.1.add");
+    expect_cut("trainable = last:2", PLAIN, "features.0.conv");
+    expect_cut("trainable = features.1", PLAIN, "features.0.conv");
+    expect_cut("trainable = features.2.after, head", PLAIN, "several places");
+    expect_cut("trainable = head", BYPASS, "several places");
+    expect_cut("trainable = last:3", PLAIN, "no layer is frozen below");
+    expect_cut("trainable = head\nbn = train", PLAIN, "bn = train");
+    expect_cut("trainable = none", PLAIN, "nothing of the expert trains");
+}
+
+/* Without features nothing tells where the head begins. */
+static void test_no_features(void **state)
+{
+    (void)state;
+    bench t;
+    clv_error fault = CLV_ERROR_INIT;
+    assert_int_equal(bench_open(&t, "trainable = head", FEATURELESS, &fault), CLV_E_CONFIG);
+    assert_non_null(strstr(fault.message, "this expert has no head"));
+    bench_close(&t);
+    OK(bench_open(&t, "trainable = features.1", FEATURELESS, error));
+    bench_close(&t);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_stages),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_modes),       cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_words),       cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_no_features),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
