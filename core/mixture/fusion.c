@@ -204,6 +204,8 @@ static clv_status check_terms(const clvi_config *config, const clvi_fusion *f, c
     return CLV_OK;
 }
 
+static const double usual_beta = 0.5; /* the default, which a dump writes */
+
 /* Keys that belong to terms that are not there mean nothing. */
 static clv_status check_keys(const clvi_config *config, const clvi_fusion *f, clv_error *error)
 {
@@ -211,6 +213,10 @@ static clv_status check_keys(const clvi_config *config, const clvi_fusion *f, cl
     bool any = false;
     for (size_t i = 0; i < f->term_count; i++)
         any |= is_squared(f->terms[i].spec);
+    if (f->beta != usual_beta && !clvi_fusion_learns(f, "jacobs_ce"))
+        return clvi_config_fail(config, "loss", "beta", error,
+                                "jacobs_ce is none of loss.terms (%s)",
+                                clvi_config_text(config, "loss", "terms"));
     for (int i = 0; i < 2 && !any; i++)
         if (clvi_config_given(config, "loss", squared[i]) &&
             (i == 0 ? f->target_logits : f->distance_mean))
@@ -296,26 +302,43 @@ static clv_status check_route(const clvi_config *config, const clvi_fusion_facts
         clvi_config_text(config, "gate", "plugin"));
 }
 
-/* One expert per sample with weight 1: nothing that is learnt from reaches the gate. */
+/* A gate that trains, of which the prediction tells nothing: it gives one expert per sample the
+ * weight 1, or the rule does not weigh. Only terms that balance may reach it. */
 static clv_status check_reach(const clvi_config *config, const clvi_fusion_facts *facts,
                               const clvi_fusion *f, clv_error *error)
 {
-    if (!facts->gate_trainable || !facts->sparse || !facts->sums_to_one ||
-        facts->max_per_sample != 1)
+    const bool single = facts->sparse && facts->sums_to_one && facts->max_per_sample == 1;
+    const bool deaf = !f->feature && (f->combine == CLVI_PRODUCT_RULE || f->combine == CLVI_MAX);
+    const char *gate = clvi_config_text(config, "gate", "plugin"),
+               *rule = clvi_config_text(config, "mixture", "combine");
+    if (!facts->gate_trainable || (!single && !deaf))
         return CLV_OK;
-    for (size_t i = 0; i < f->term_count; i++)
-        if (f->terms[i].spec->kind == CLVI_TERM_BALANCE &&
-            strcmp(f->terms[i].spec->reads, "route") != 0) {
+    for (size_t i = 0; i < f->term_count; i++) {
+        if (f->terms[i].spec->kind != CLVI_TERM_BALANCE ||
+            (single && strcmp(f->terms[i].spec->reads, "route") == 0))
+            continue;
+        if (deaf)
+            clvi_log(CLVI_LOG_WARN,
+                     "%s: the gate learns balance, not the task: mixture.combine = %s does not "
+                     "weigh the experts",
+                     clvi_config_origin(config, "gate", "plugin"), rule);
+        else
             clvi_log(CLVI_LOG_WARN,
                      "%s: the gate learns balance, not the task: with one expert per "
                      "sample and weights that sum to 1, all weights are 1",
                      clvi_config_origin(config, "gate", "plugin"));
-            return CLV_OK;
-        }
+        return CLV_OK;
+    }
+    if (deaf)
+        return clvi_config_fail(config, "mixture", "combine", error,
+                                "%s does not weigh the experts, so that nothing in loss.terms "
+                                "teaches gate.plugin = %s; write combine = weighted, or "
+                                "gate.plugin = average",
+                                rule, gate);
     return clvi_config_fail(config, "gate", "plugin", error,
                             "%s gives one expert per sample the weight 1, so that nothing in "
                             "loss.terms teaches it; write normalise = before, or a larger k",
-                            clvi_config_text(config, "gate", "plugin"));
+                            gate);
 }
 
 clv_status clvi_fusion_check(const clvi_config *config, const clvi_fusion_facts *facts,

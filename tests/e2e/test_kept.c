@@ -125,7 +125,9 @@ static void test_sparse(void **state)
                 "switch");
     expect_same("scores = logits\n[gate]\nplugin = expert_choice\n", "choice");
     expect_same("fusion = feature\n[gate]\nplugin = noisy_topk\nk = 1\n", "sparse-feature");
-    expect_same("combine = max\n[gate]\nplugin = noisy_topk\nk = 2\n", "sparse-max");
+    expect_same("combine = max\n[gate]\nplugin = noisy_topk\nk = 2\n"
+                "[loss]\nterms = ce, importance:0.1\n",
+                "sparse-max");
 }
 
 static void test_resumed(void **state)
