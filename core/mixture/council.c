@@ -239,6 +239,16 @@ static clv_status route_samples(clvi_council *c, const clvi_council_run *run, cl
         if (c->used[role])
             CLV_TRY(clvi_fill(c->site.device, c->banks[role].values, 0,
                               (size_t)(c->banks[role].width * run->part.n) * 4, 0, error));
+    if (run->part.mode == CLVI_INFER) {
+        bool used[CLVI_GATE_ROLES];
+        clvi_view logits = {NULL, 0};
+        clvi_council_gate_uses(c, CLVI_INFER, used);
+        if (used[CLVI_GATE_LOGITS])
+            logits = clvi_plan_output(c->gate.plans[CLVI_INFER],
+                                      clvi_council_place_of(used, CLVI_GATE_LOGITS), run->part.n);
+        CLV_TRY(
+            clvi_dispatch_complete(c->dispatch, clvi_council_route(c), logits, run->part.n, error));
+    }
     return clvi_dispatch_route(c->dispatch, c->experts, clvi_council_route(c), &run->part, error);
 }
 
@@ -463,6 +473,19 @@ clvi_view clvi_council_route(const clvi_council *c)
     if (!c->fusion.gated)
         return (clvi_view){NULL, 0};
     return clvi_plan_output(c->gate.plans[c->run.part.mode], 0, c->run.part.n);
+}
+
+void clvi_council_taken(const clvi_council *c, clvi_view *route, clvi_view *wanted)
+{
+    bool used[CLVI_GATE_ROLES];
+    *route = *wanted = (clvi_view){NULL, 0};
+    if (c->run.part.mode != CLVI_TRAIN || !c->dispatch)
+        return;
+    *route = clvi_council_route(c);
+    clvi_council_gate_uses(c, CLVI_TRAIN, used);
+    if (used[CLVI_WANTED])
+        *wanted = clvi_plan_output(c->gate.plans[CLVI_TRAIN],
+                                   clvi_council_place_of(used, CLVI_WANTED), c->run.part.n);
 }
 
 bool clvi_council_has_expert_logits(const clvi_council *c)

@@ -51,6 +51,9 @@ clv_status clvi_council_backward(clvi_council *council, const clvi_council_seed 
 clvi_view clvi_council_prediction(const clvi_council *council);
 clvi_view clvi_council_nll(const clvi_council *council);
 clvi_view clvi_council_route(const clvi_council *council);
+/* The same of a sparse gate after a forward in training, and the gate's output "wanted": which
+ * experts it would have given the samples to. buf NULL: none. */
+void clvi_council_taken(const clvi_council *council, clvi_view *route, clvi_view *wanted);
 /* Whether somebody reads the experts' logits, and so they are there; and they, [n, K, C]. */
 bool clvi_council_has_expert_logits(const clvi_council *council);
 clvi_view clvi_council_expert_logits(const clvi_council *council);

@@ -160,6 +160,20 @@ static void place(clvi_dispatch *d, const clvi_part *experts, int mode)
     }
 }
 
+clv_status clvi_dispatch_complete(const clvi_dispatch *d, clvi_view route, clvi_view logits,
+                                  int64_t n, clv_error *error)
+{
+    const clvi_share share = clvi_share_of(n, 2 * (int64_t)d->experts, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, d->site->device, "dispatch", "dispatch_complete", "");
+    clvi_arg_view(&l, route);
+    clvi_arg_view(&l, logits.buf ? logits : route); /* a row of 0: all alike */
+    clvi_arg_int(&l, (int32_t)n);
+    clvi_arg_int(&l, (int32_t)d->experts);
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
+}
+
 clv_status clvi_dispatch_route(clvi_dispatch *d, const clvi_part *experts, clvi_view route,
                                const clvi_part_run *run, clv_error *error)
 {

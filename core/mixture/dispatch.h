@@ -22,6 +22,11 @@ clvi_slabs *clvi_dispatch_slabs(const clvi_dispatch *dispatch);
 clv_status clvi_dispatch_commit(clvi_dispatch *dispatch, const clvi_part *experts,
                                 clv_error *error) CLV_MUST_CHECK;
 
+/* In inference: in a route [n, experts], samples that nobody got go to their best expert by the
+ * gate's logits, with its softmax as weight; logits.buf NULL: all are alike, and it is the first.
+ * Enqueues only. */
+clv_status clvi_dispatch_complete(const clvi_dispatch *dispatch, clvi_view route, clvi_view logits,
+                                  int64_t n, clv_error *error) CLV_MUST_CHECK;
 /* Lists the samples of a route [n, experts] and reads how many each expert gets: the one place
  * where a step waits. `run` says mode and n. Errors: CLV_E_PLUGIN when there are more in training
  * than the gate declared. */

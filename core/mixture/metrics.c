@@ -6,14 +6,14 @@
 
 #include <assert.h>
 
-/* Words of the sums: loss as high and low float, then four counts. */
-enum { LOSS_WORDS = 2, COUNT_WORDS = 4, SUM_WORDS = LOSS_WORDS + COUNT_WORDS };
+/* Words of the sums: loss as high and low float, then seven counts. */
+enum { LOSS_WORDS = 2, COUNT_WORDS = 7, SUM_WORDS = LOSS_WORDS + COUNT_WORDS };
 static_assert(SUM_WORDS == (int)CLVI_METRICS_WORDS, "metrics.h says how many words there are");
 
 struct clvi_metrics {
     clvi_device *device;
     int classes;
-    clvi_buf *sums, *ranks;
+    clvi_buf *sums, *ranks; /* ranks: [2, rank_capacity], the second what a route gave */
     int64_t rank_capacity;
 };
 
@@ -51,35 +51,56 @@ clv_status clvi_metrics_reserve(clvi_metrics *m, int64_t n, clv_error *error)
     if (n <= m->rank_capacity)
         return CLV_OK;
     clvi_buf *larger = NULL;
-    CLV_TRY(clvi_buf_create(m->device, (size_t)n * sizeof(int32_t), "ranks", &larger, error));
+    CLV_TRY(clvi_buf_create(m->device, 2 * (size_t)n * sizeof(int32_t), "ranks", &larger, error));
     clvi_buf_destroy(m->ranks);
     m->ranks = larger;
     m->rank_capacity = n;
     return CLV_OK;
 }
 
-clv_status clvi_metrics_add(clvi_metrics *m, clvi_view logits, clvi_view labels, clvi_view loss,
-                            int64_t n, clv_error *error)
+/* Who took each sample: marks in `ranks` those that nobody did. */
+static clv_status look_at_route(const clvi_metrics *m, const clvi_metrics_batch *b, clvi_view taken,
+                                clvi_view ranks, clv_error *error)
 {
-    CLV_TRY(clvi_metrics_reserve(m, n, error));
+    const clvi_share share = clvi_share_of(b->n, 2 * b->experts, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, m->device, "metrics", "metrics_taken", "");
+    clvi_arg_view(&l, taken);
+    clvi_arg_view(&l, ranks);
+    clvi_arg_view(&l, b->route);
+    clvi_arg_view(&l, b->wanted.buf ? b->wanted : b->route);
+    clvi_arg_int(&l, (int32_t)b->n);
+    clvi_arg_int(&l, (int32_t)b->experts);
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
+}
+
+clv_status clvi_metrics_add(clvi_metrics *m, const clvi_metrics_batch *b, clv_error *error)
+{
+    CLV_TRY(clvi_metrics_reserve(m, b->n, error));
     clvi_profile_enter_part(m->device, "metrics", "add");
-    const clvi_share share = clvi_share_of(n, m->classes, 1);
-    const clvi_view ranks = {m->ranks, 0};
+    const clvi_share share = clvi_share_of(b->n, m->classes, 1);
+    const clvi_view ranks = {m->ranks, 0}, taken = {m->ranks, (uint64_t)m->rank_capacity};
+    const bool routed = b->route.buf != NULL;
     clvi_launch l;
     clvi_launch_begin(&l, m->device, "metrics", "metrics_rank", "");
     clvi_arg_view(&l, ranks);
-    clvi_arg_view(&l, logits);
-    clvi_arg_view(&l, labels);
-    clvi_arg_int(&l, (int32_t)n);
+    clvi_arg_view(&l, b->logits);
+    clvi_arg_view(&l, b->labels);
+    clvi_arg_int(&l, (int32_t)b->n);
     clvi_arg_int(&l, (int32_t)m->classes);
     clvi_arg_int(&l, share.items);
     CLV_TRY(clvi_launch_run(&l, share.groups, 1, 1, error));
+    if (routed)
+        CLV_TRY(look_at_route(m, b, taken, ranks, error));
     clvi_launch_begin(&l, m->device, "metrics", "metrics_add", "");
     clvi_arg_view(&l, (clvi_view){m->sums, 0});
     clvi_arg_view(&l, (clvi_view){m->sums, LOSS_WORDS});
-    clvi_arg_view(&l, loss);
+    clvi_arg_view(&l, b->loss);
     clvi_arg_view(&l, ranks);
-    clvi_arg_int(&l, (int32_t)n);
+    clvi_arg_view(&l, taken);
+    clvi_arg_int(&l, (int32_t)b->n);
+    clvi_arg_int(&l, routed);
     return clvi_launch_run(&l, 1, 1, 1, error);
 }
 
@@ -93,6 +114,9 @@ clv_status clvi_metrics_read(clvi_metrics *m, clvi_metrics_sums *out, clv_error 
                                .top1 = words[3],
                                .top5 = words[4],
                                .not_finite = words[5],
+                               .unrouted = words[6],
+                               .wanted = words[7],
+                               .dropped = words[8],
                                .loss = (double)loss[0] + (double)loss[1]};
     return CLV_OK;
 }

@@ -190,8 +190,13 @@ static clv_status forward(clvi_mixture *m, int mode, const clvi_mixture_batch *b
         return CLV_OK;
     if (m->signals && mode == CLVI_TRAIN)
         CLV_TRY(clvi_council_signals_add(m->council, m->signals, error));
-    return clvi_metrics_add(m->metrics, clvi_council_prediction(m->council), labels,
-                            clvi_council_nll(m->council), b->n, error);
+    clvi_metrics_batch seen = {.n = b->n,
+                               .logits = clvi_council_prediction(m->council),
+                               .labels = labels,
+                               .loss = clvi_council_nll(m->council),
+                               .experts = (int64_t)clvi_mixture_expert_count(m)};
+    clvi_council_taken(m->council, &seen.route, &seen.wanted);
+    return clvi_metrics_add(m->metrics, &seen, error);
 }
 
 double clvi_mixture_weight(const clvi_mixture *m, const int32_t *labels, int64_t n)
@@ -298,7 +303,10 @@ clv_status clvi_mixture_read_metrics(clvi_mixture *m, clvi_mixture_metrics *out,
                                   .loss = sums.loss / count,
                                   .top1 = (double)sums.top1 / count,
                                   .top5 = (double)sums.top5 / count,
-                                  .not_finite = sums.not_finite};
+                                  .not_finite = sums.not_finite,
+                                  .unrouted = sums.unrouted,
+                                  .wanted = sums.wanted,
+                                  .dropped = sums.dropped};
     return clvi_metrics_reset(m->metrics, error);
 }
 

@@ -87,10 +87,12 @@ clv_status clvi_mixture_expert_logits(clvi_mixture *mixture, float *out,
 
 /* Sums over the batches since the last reset. */
 typedef struct clvi_mixture_metrics {
-    int64_t count;      /* samples */
+    int64_t count;      /* samples; in training those that an expert took */
     double loss;        /* mean negative log-likelihood of the prediction */
     double top1, top5;  /* fractions */
     int64_t not_finite; /* samples whose loss is not a finite number */
+    int64_t unrouted;   /* further samples, of training, that no expert of a sparse gate took */
+    int64_t wanted, dropped; /* assignments that such a gate wanted, and those of them dropped */
 } clvi_mixture_metrics;
 /* Reads and resets the metrics: the one place where a training step waits for the device. */
 clv_status clvi_mixture_read_metrics(clvi_mixture *mixture, clvi_mixture_metrics *out,

@@ -38,10 +38,12 @@ static json_t *words_json(const uint32_t *words, size_t count)
 static json_t *describe_running(const clvi_checkpoint_parts *p)
 {
     const clvi_running_epoch *r = &p->state->running;
-    json_t *json = json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:o}", "steps", (json_int_t)r->steps,
-                             "images", (json_int_t)r->images, "loss_sum", r->loss_sum, "top1_sum",
-                             r->top1_sum, "top5_sum", r->top5_sum, "count", (json_int_t)r->count,
-                             "metrics", words_json(r->metrics, CLVI_METRICS_WORDS));
+    json_t *json =
+        json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:[I,I,I], s:o}", "steps", (json_int_t)r->steps,
+                  "images", (json_int_t)r->images, "loss_sum", r->loss_sum, "top1_sum", r->top1_sum,
+                  "top5_sum", r->top5_sum, "count", (json_int_t)r->count, "routed",
+                  (json_int_t)r->unrouted, (json_int_t)r->wanted, (json_int_t)r->dropped, "metrics",
+                  words_json(r->metrics, CLVI_METRICS_WORDS));
     if (json && p->signals && r->steps > 0)
         json_object_set_new(json, "signals", words_json(p->signals, p->signal_words));
     return json;
@@ -59,11 +61,13 @@ static json_t *describe(const clvi_checkpoint_parts *p)
     clvi_dataset_size(p->data, &height, &width);
     const clvi_early_stop_state *watch = &state->plateau.watch;
     return json_pack(
-        "{s:I, s:I, s:f, s:I, s:I, s:[f,f,I,I], s:o, s:[i,i,i], s:s, s:s, s:o, s:o}", "epoch",
-        (json_int_t)state->epoch, "step", (json_int_t)state->step, "best", state->stop.best,
-        "best_epoch", (json_int_t)state->stop.best_epoch, "waited", (json_int_t)state->stop.waited,
-        "plateau", state->plateau.scale, watch->best, (json_int_t)watch->best_epoch,
-        (json_int_t)watch->waited, "running", describe_running(p), "image", height, width,
+        "{s:I, s:I, s:f, s:I, s:I, s:[f,f,I,I], s:o, s:[I,I,I,I], s:[i,i,i], s:s, s:s, s:o, s:o}",
+        "epoch", (json_int_t)state->epoch, "step", (json_int_t)state->step, "best",
+        state->stop.best, "best_epoch", (json_int_t)state->stop.best_epoch, "waited",
+        (json_int_t)state->stop.waited, "plateau", state->plateau.scale, watch->best,
+        (json_int_t)watch->best_epoch, (json_int_t)watch->waited, "running", describe_running(p),
+        "routed", (json_int_t)state->routed.images, (json_int_t)state->routed.unrouted,
+        (json_int_t)state->routed.wanted, (json_int_t)state->routed.dropped, "image", height, width,
         clvi_dataset_channels(p->data), "data", clvi_dataset_fingerprint(p->data), "device",
         clvi_device_banner(clvi_store_device(p->store)), "classes", classes, "group_steps", groups);
 }
@@ -160,6 +164,17 @@ static clv_status incomplete(const clvi_checkpoint *c, const char *what, clv_err
              clvi_safetensors_path(c->file), what);
 }
 
+/* What a sparse gate did; absent in older files. */
+static bool parse_routed(clvi_checkpoint *c)
+{
+    json_int_t n[4] = {0, 0, 0, 0};
+    json_t *routed = json_object_get(c->training, "routed");
+    if (routed && json_unpack(routed, "[I,I,I,I]", &n[0], &n[1], &n[2], &n[3]) != 0)
+        return false;
+    c->state.routed = (clvi_routed){n[0], n[1], n[2], n[3]};
+    return true;
+}
+
 /* Where the epoch stood, and the plateau; absent in older files. */
 static bool parse_running(clvi_checkpoint *c)
 {
@@ -169,6 +184,7 @@ static bool parse_running(clvi_checkpoint *c)
     const json_t *words = json_object_get(running, "metrics");
     json_t *watched = json_object_get(c->training, "plateau");
     json_int_t steps = 0, images = 0, count = 0, best_epoch = 0, waited = 0;
+    json_int_t routed[3] = {0, 0, 0};
     plateau->scale = 1;
     if (watched && json_unpack(watched, "[F,F,I,I]", &plateau->scale, &plateau->watch.best,
                                &best_epoch, &waited) != 0)
@@ -176,13 +192,16 @@ static bool parse_running(clvi_checkpoint *c)
     plateau->watch.best_epoch = best_epoch, plateau->watch.waited = waited;
     if (!running)
         return true;
-    if (json_unpack((json_t *)running, "{s:I, s:I, s:F, s:F, s:F, s:I}", "steps", &steps, "images",
-                    &images, "loss_sum", &r->loss_sum, "top1_sum", &r->top1_sum, "top5_sum",
-                    &r->top5_sum, "count", &count) != 0 ||
-        json_array_size(words) != CLVI_METRICS_WORDS || steps < 0 || images < 0)
+    /* Files from before routes were counted have no `routed`, and fewer words. */
+    if (json_unpack((json_t *)running, "{s:I, s:I, s:F, s:F, s:F, s:I, s?[I,I,I]}", "steps", &steps,
+                    "images", &images, "loss_sum", &r->loss_sum, "top1_sum", &r->top1_sum,
+                    "top5_sum", &r->top5_sum, "count", &count, "routed", &routed[0], &routed[1],
+                    &routed[2]) != 0 ||
+        json_array_size(words) > CLVI_METRICS_WORDS || steps < 0 || images < 0)
         return false;
     r->steps = steps, r->images = images, r->count = count;
-    for (size_t i = 0; i < CLVI_METRICS_WORDS; i++)
+    r->unrouted = routed[0], r->wanted = routed[1], r->dropped = routed[2];
+    for (size_t i = 0; i < json_array_size(words); i++)
         r->metrics[i] = (uint32_t)json_integer_value(json_array_get(words, i));
     return true;
 }
@@ -213,7 +232,7 @@ static clv_status parse(clvi_checkpoint *c, clv_error *error)
     if (!good)
         return incomplete(c, "its classes or image size are damaged", error);
     c->state = (clvi_train_state){.epoch = epoch, .step = step, .stop = {best, best_epoch, waited}};
-    if (epoch < 0 || step < 0 || !parse_running(c))
+    if (epoch < 0 || step < 0 || !parse_running(c) || !parse_routed(c))
         return incomplete(c, "its state of training is damaged", error);
     return CLV_OK;
 }

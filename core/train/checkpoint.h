@@ -16,8 +16,15 @@ typedef struct clvi_running_epoch {
     int64_t images;                      /* of the epoch's order, behind */
     double loss_sum, top1_sum, top5_sum; /* over `count` samples: the metrics read so far */
     int64_t count;
+    int64_t unrouted, wanted, dropped;    /* as clvi_metrics_sums */
     uint32_t metrics[CLVI_METRICS_WORDS]; /* those not read yet, as they lie on the device */
 } clvi_running_epoch;
+
+/* What a sparse gate did in the last epoch that ended; all 0 without one. */
+typedef struct clvi_routed {
+    int64_t images, unrouted; /* of training; those of them that no expert took */
+    int64_t wanted, dropped;  /* assignments */
+} clvi_routed;
 
 /* Where training stood; plain data. Begins with plateau.scale = 1 and the rest 0. */
 typedef struct clvi_train_state {
@@ -26,6 +33,7 @@ typedef struct clvi_train_state {
     clvi_early_stop_state stop;
     clvi_plateau plateau;
     clvi_running_epoch running;
+    clvi_routed routed;
 } clvi_train_state;
 
 /* What a checkpoint is made of. */

@@ -7,6 +7,8 @@
 #include "train/temperature.h"
 #include "train/usage_report.h"
 
+#include <math.h>
+
 /* What the best weights make of the splits. */
 typedef struct final {
     clvi_trainer *trainer;
@@ -234,6 +236,18 @@ static clv_status add_step_times(clvi_trainer *t, json_t *summary, clv_error *er
     return CLV_OK;
 }
 
+/* What the sparse gate did in training; evaluation drops nothing. */
+static clv_status add_routed(const clvi_train_result *r, json_t *summary, clv_error *error)
+{
+    if (!isfinite(r->dropped))
+        return CLV_OK;
+    if (!summary || json_object_set_new(summary, "routing",
+                                        json_pack("{s:f, s:f}", "dropped", r->dropped, "unrouted",
+                                                  r->unrouted)) != 0)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the summary");
+    return CLV_OK;
+}
+
 static clv_status write_summary(const final *f, const clvi_train_result *r, clv_error *error)
 {
     clvi_trainer *t = f->trainer;
@@ -257,6 +271,8 @@ static clv_status write_summary(const final *f, const clvi_train_result *r, clv_
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);
     clv_status status = add_usage(f, r, json, error);
     if (status == CLV_OK)
+        status = add_routed(r, json, error);
+    if (status == CLV_OK)
         status = add_step_times(t, json, error);
     if (status == CLV_OK && (!json || !path))
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the summary");
@@ -272,6 +288,8 @@ clv_status clvi_trainer_finish(clvi_trainer *t, clvi_train_result *out, clv_erro
     clv_error cause = CLV_ERROR_INIT;
     final f = {.trainer = t, .classes = (int)clvi_dataset_class_count(t->desc->data)};
     clv_status status = final_scores(&f, out, &cause);
+    out->dropped = clvi_routed_dropped(&t->state.routed);
+    out->unrouted = clvi_routed_unrouted(&t->state.routed);
     out->epochs = t->state.epoch > out->best_epoch ? t->state.epoch : out->best_epoch;
     if (status == CLV_OK)
         status = write_tables(&f, &cause);

@@ -18,6 +18,24 @@ double clvi_trainer_rate(const clvi_trainer *t, int64_t step)
     return clvi_schedule_rate(&t->schedule, step) * t->state.plateau.scale;
 }
 
+clvi_routed clvi_pass_routed(const clvi_pass *p)
+{
+    const clvi_running_epoch *s = p->sums;
+    return s->wanted + s->unrouted > 0
+               ? (clvi_routed){s->count + s->unrouted, s->unrouted, s->wanted, s->dropped}
+               : (clvi_routed){0};
+}
+
+double clvi_routed_unrouted(const clvi_routed *r)
+{
+    return r->images > 0 ? (double)r->unrouted / (double)r->images : NAN;
+}
+
+double clvi_routed_dropped(const clvi_routed *r)
+{
+    return r->wanted > 0 ? (double)r->dropped / (double)r->wanted : r->images > 0 ? 0 : NAN;
+}
+
 double clvi_pass_mean(const clvi_pass *p, double sum)
 {
     return p->sums->count ? sum / (double)p->sums->count : NAN;
@@ -135,7 +153,7 @@ static void clock_pass(clvi_pass *p)
 
 double clvi_pass_rate(const clvi_pass *p)
 {
-    return p->seconds > 0 ? (double)p->sums->count / p->seconds : NAN;
+    return p->seconds > 0 ? (double)(p->sums->count + p->sums->unrouted) / p->seconds : NAN;
 }
 
 /* Reads the metrics: where training waits for the device, besides a sparse gate's counts
@@ -149,6 +167,9 @@ static clv_status gather(clvi_trainer *t, clvi_pass *p, const char *what, clv_er
     p->sums->top1_sum += m.top1 * n;
     p->sums->top5_sum += m.top5 * n;
     p->sums->count += m.count;
+    p->sums->unrouted += m.unrouted;
+    p->sums->wanted += m.wanted;
+    p->sums->dropped += m.dropped;
     clock_pass(p);
     if (m.not_finite > 0)
         CLV_FAIL(error, CLV_E_NUMERIC,

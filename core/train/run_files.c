@@ -10,7 +10,8 @@
 #include <time.h>
 
 static const char metrics_header[] =
-    "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable\n";
+    "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable,"
+    "dropped,unrouted\n";
 
 clv_status clvi_metrics_csv_open(const char *path, clvi_row_file **out, clv_error *error)
 {
@@ -35,7 +36,10 @@ clv_status clvi_metrics_csv_add(clvi_row_file *file, const clvi_metrics_row *row
     append_number(&line, row->lr, 9);
     append_number(&line, row->seconds, 6);
     append_number(&line, row->images_per_second, 6);
-    clvi_text_printf(&line, ",%" PRId64 "\n", row->trainable);
+    clvi_text_printf(&line, ",%" PRId64, row->trainable);
+    append_number(&line, row->dropped, 6);
+    append_number(&line, row->unrouted, 6);
+    clvi_text_append(&line, "\n");
     const clv_status status = clvi_row_file_add(file, &line, error);
     clvi_text_fini(&line);
     return status;

@@ -18,6 +18,9 @@ typedef struct clvi_metrics_row {
     double seconds;           /* that this pass took */
     double images_per_second; /* in it */
     int64_t trainable;        /* parameters that trained in this epoch */
+    /* Training with a sparse gate, else not finite: shares of the assignments that were dropped and
+     * of the images that no expert took, which the other figures leave out. */
+    double dropped, unrouted;
 } clvi_metrics_row;
 
 /* Opens metrics.csv at `path`; see clvi_row_file_open. */

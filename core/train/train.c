@@ -57,6 +57,7 @@ static clv_status write_row(clvi_trainer *t, const char *split, const clvi_pass 
                             clv_error *error)
 {
     const bool five = clvi_dataset_class_count(t->desc->data) > 5;
+    const clvi_routed routed = clvi_pass_routed(p);
     const clvi_metrics_row row = {
         .epoch = t->state.epoch + 1,
         .step = t->state.step,
@@ -67,7 +68,9 @@ static clv_status write_row(clvi_trainer *t, const char *split, const clvi_pass 
         .lr = t->state.step > 0 ? clvi_trainer_rate(t, t->state.step - 1) : NAN,
         .seconds = p->seconds,
         .images_per_second = clvi_pass_rate(p),
-        .trainable = clvi_mixture_training(t->mixture, (uint32_t)t->state.epoch)};
+        .trainable = clvi_mixture_training(t->mixture, (uint32_t)t->state.epoch),
+        .dropped = clvi_routed_dropped(&routed),
+        .unrouted = clvi_routed_unrouted(&routed)};
     return clvi_metrics_csv_add(t->csv, &row, error);
 }
 
@@ -108,6 +111,7 @@ static clv_status end_epoch(clvi_trainer *t, const clvi_pass *train, const clvi_
     const bool best = clvi_early_stop_update(&t->rule, &t->state.stop, t->state.epoch + 1, figure);
     tell_epoch(t, train, val, best);
     t->state.epoch++;
+    t->state.routed = clvi_pass_routed(train);
     t->state.running = (clvi_running_epoch){0};
     t->epoch_seconds = 0;
     if (t->plateau_rule.patience > 0 &&
@@ -132,6 +136,7 @@ static clv_status judge_unfinished(clvi_trainer *t, clvi_pass *train, clv_error 
     CLV_TRY(clvi_pass_val(t, &val, &sums, error));
     if (val.cut != CLVI_CUT_NONE)
         return interrupted(t, error);
+    t->state.routed = clvi_pass_routed(train);
     clvi_train_state state = t->state;
     (void)clvi_early_stop_update(&t->rule, &state.stop, state.epoch + 1, monitored(t, &val));
     state.epoch++;

@@ -41,6 +41,9 @@ typedef struct clvi_train_result {
     double
         temperature; /* fitted on validation: logits divided by it give calibrated probabilities */
     clvi_score_summary train, val, test; /* of the best epoch, unaugmented, inference mode */
+    /* Of the last epoch of training, with a sparse gate, else NAN: shares of the assignments that
+     * were dropped, and of the images that no expert took. */
+    double dropped, unrouted;
 } clvi_train_result;
 
 /* Trains and writes the run's folder: config.ini, metrics.csv, log.txt (through the caller's sink),

@@ -102,6 +102,12 @@ clv_status clvi_pass_read(clvi_trainer *t, clvi_pass *pass, clvi_running_epoch *
                           clv_error *error) CLV_MUST_CHECK;
 /* Images per second; NaN where no time has passed. */
 double clvi_pass_rate(const clvi_pass *pass);
+/* What a sparse gate did in a pass of training; all 0 of others. */
+clvi_routed clvi_pass_routed(const clvi_pass *pass);
+/* Shares of the images that no expert took, which means leave out, and of the assignments that the
+ * gate wanted and dropped; NaN without a sparse gate. */
+double clvi_routed_unrouted(const clvi_routed *routed);
+double clvi_routed_dropped(const clvi_routed *routed);
 /* A mean over a pass; NaN where nothing was seen. */
 double clvi_pass_mean(const clvi_pass *pass, double sum);
 

@@ -120,7 +120,21 @@ typedef struct row {
 
 static row read_row(const char *run, int64_t epoch, const char *split)
 {
-    enum { EPOCH, STEP, SPLIT, LOSS, TOP1, TOP5, LR, SECONDS, SPEED, TRAINABLE, FIELDS };
+    enum {
+        EPOCH,
+        STEP,
+        SPLIT,
+        LOSS,
+        TOP1,
+        TOP5,
+        LR,
+        SECONDS,
+        SPEED,
+        TRAINABLE,
+        DROPPED,
+        UNROUTED,
+        FIELDS
+    };
     char path[128], *text, *fields[FIELDS];
     size_t bytes;
     row found = {NAN, NAN, NAN, NAN};

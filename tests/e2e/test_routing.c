@@ -1,6 +1,6 @@
 /* What keeps the experts of a sparse route even: a bias that learns without a gradient, by hand and
- * in training; resumed bit for bit. Argument: the folder of plugins. Exit 77 where there is no
- * OpenCL device. */
+ * in training, and a capacity, with what it drops; resumed bit for bit. Argument: the folder of
+ * plugins. Exit 77 where there is no OpenCL device. */
 #include "trainings.h"
 
 #include "../unit/test_device.h"
@@ -181,10 +181,127 @@ static void test_evener(void **state)
     assert_true(with > 0.15);
 }
 
+/* ---- Capacity ---- */
+
+static void expect_counts(rig *r, int64_t count, int64_t unrouted, int64_t wanted, int64_t dropped)
+{
+    clvi_mixture_metrics m;
+    OK(clvi_mixture_read_metrics(r->mixture, &m, error));
+    assert_int_equal(m.count, count);
+    assert_int_equal(m.unrouted, unrouted);
+    assert_int_equal(m.wanted, wanted);
+    assert_int_equal(m.dropped, dropped);
+}
+
+/* Gradients of an expert, one behind the other. */
+static int64_t gradients_of(rig *r, const char *prefix, float *out, int64_t most)
+{
+    clvi_store *store = clvi_mixture_store(r->mixture);
+    int64_t count = 0;
+    for (size_t i = 0; i < clvi_store_count(store); i++) {
+        const clvi_segment *s = clvi_store_segment(store, i);
+        if (!s->trainable || strncmp(s->name, prefix, strlen(prefix)) != 0)
+            continue;
+        assert_true(count + s->elements <= most);
+        OK(clvi_store_read(store, i, CLVI_STORE_GRADIENT, out + count, error));
+        count += s->elements;
+    }
+    return count;
+}
+
+/* All eight samples want the first expert, which has room for ⌈8/3⌉: the first three of the batch,
+ * as all weigh the same. What it learns is what these three teach, of a mean over eight. */
+static void test_capacity(void **state)
+{
+    (void)state;
+    enum { MOST = 1024 };
+    static float grads[2][MOST];
+    float route[BATCH * EXPERTS];
+    rig limited, free;
+    rig_open(&limited, THREE "[gate]\nplugin = switch\ncapacity_factor = 1\n");
+    rig_open(&free, THREE "[gate]\nplugin = switch\n");
+    step(&limited, BATCH);
+    expect_counts(&limited, 3, 5, 8, 5);
+    const clvi_mixture_batch three = {
+        .n = 3, .pixels = free.pixels, .labels = free.labels, .share = 1.0 / BATCH};
+    OK(clvi_mixture_step(free.mixture, &three, error));
+    expect_counts(&free, 3, 0, 3, 0);
+    const int64_t count = gradients_of(&limited, "expert.a.", grads[0], MOST);
+    assert_true(count > 0 && gradients_of(&free, "expert.a.", grads[1], MOST) == count);
+    bool any = false;
+    for (int64_t i = 0; i < count; i++) {
+        assert_true(grads[0][i] >= grads[1][i] && grads[0][i] <= grads[1][i]);
+        any |= grads[0][i] < 0 || grads[0][i] > 0;
+    }
+    assert_true(any);
+    /* Evaluation drops nothing, and counts nothing. */
+    const clvi_mixture_batch all = {.n = BATCH, .pixels = limited.pixels, .labels = limited.labels};
+    OK(clvi_mixture_infer(limited.mixture, &all, error));
+    OK(clvi_mixture_route(limited.mixture, route, error));
+    for (int i = 0; i < BATCH; i++)
+        assert_true(route[i * EXPERTS] > 0);
+    expect_counts(&limited, BATCH, 0, 0, 0);
+    rig_close(&limited);
+    rig_close(&free);
+}
+
+/* Two of three experts each, room for ⌈0.75·2·8/3⌉ = 4: the first half keeps both, the other has
+ * none. With a step of two batches each has its own room. */
+static void test_capacity_of_two(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, THREE "[gate]\nplugin = noisy_topk\nnoise = no\ncapacity_factor = 0.75\n");
+    step(&r, BATCH);
+    expect_counts(&r, 4, 4, 16, 8);
+    step(&r, BATCH);
+    step(&r, 5); /* ⌈0.75·2·5/3⌉ = 3 */
+    expect_counts(&r, 4 + 3, 4 + 2, 16 + 10, 8 + 4);
+    rig_close(&r);
+    /* K/k: there is room for all. */
+    rig_open(&r, THREE "[gate]\nplugin = noisy_topk\nnoise = no\ncapacity_factor = 1.5\n");
+    step(&r, BATCH);
+    expect_counts(&r, 8, 0, 16, 0);
+    rig_close(&r);
+}
+
+/* What a training says of it: in the result, metrics.csv and summary.json. Of one expert each, who
+ * is dropped has none. */
+static void test_reported(void **state)
+{
+    (void)state;
+    char *text, row[64], field[64];
+    size_t bytes;
+    training t = {.config = THREE "[gate]\nplugin = switch\ncapacity_factor = 1\n[train]\n"
+                                  "epochs = 2\nbatch = 8\n",
+                  .run = "capacity"};
+    if (training_run(&t) != CLV_OK)
+        fail_msg("%s", t.error.message);
+    /* At most three experts of three, of at most 24. */
+    assert_true(t.result.dropped > 0 && t.result.dropped <= 15.0 / 24);
+    assert_true(t.result.unrouted >= t.result.dropped && t.result.unrouted <= t.result.dropped);
+    snprintf(row, sizeof row, ",%.6g,%.6g\n2,6,val", t.result.dropped, t.result.dropped);
+    OK(clvi_file_read("capacity/metrics.csv", 1 << 20, &text, &bytes, error));
+    assert_non_null(strstr(text, row));
+    clvi_free(text);
+    OK(clvi_file_read("capacity/summary.json", 1 << 20, &text, &bytes, error));
+    const char *routing = strstr(text, "\"routing\": {");
+    assert_non_null(routing);
+    snprintf(field, sizeof field, "\"dropped\": %.9g", t.result.dropped);
+    assert_non_null(strstr(routing, field));
+    snprintf(field, sizeof field, "\"unrouted\": %.9g", t.result.unrouted);
+    assert_non_null(strstr(routing, field));
+    clvi_free(text);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bias), cmocka_unit_test(test_resumed),
-                                       cmocka_unit_test(test_evener)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bias),
+                                       cmocka_unit_test(test_resumed),
+                                       cmocka_unit_test(test_evener),
+                                       cmocka_unit_test(test_capacity),
+                                       cmocka_unit_test(test_capacity_of_two),
+                                       cmocka_unit_test(test_reported)};
     if (argc != 2) {
         fprintf(stderr, "usage: test_routing PLUGINS\n");
         return 2;

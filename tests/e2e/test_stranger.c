@@ -132,6 +132,68 @@ static void test_routes(void **state)
     clvi_config_destroy(config);
 }
 
+/* No expert is good enough for anybody. In training nobody answers, and nothing is counted but
+ * that; in evaluation each sample goes to its best one, with its softmax as weight. */
+static void test_nobody(void **state)
+{
+    (void)state;
+    enum { BATCH = 16, EXPERTS = 3, PIXELS = TRAINING_SIDE * TRAINING_SIDE };
+    static uint8_t pixels[BATCH * PIXELS];
+    static const int32_t labels[BATCH];
+    float gate[BATCH * EXPERTS], logits[BATCH * EXPERTS * TRAINING_CLASSES];
+    clvi_config *config = trainings_config(MARGIN "least = 2.9\n");
+    clvi_mixture *m = NULL;
+    clvi_mixture_metrics metrics;
+    for (int i = 0; i < BATCH * PIXELS; i++)
+        pixels[i] = (uint8_t)(i / PIXELS * 16 + i % 7);
+    const clvi_mixture_desc desc = {.config = config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 1,
+                                    .max_batch = BATCH,
+                                    .train = true};
+    OK(clvi_mixture_create(&desc, &m, error));
+    OK(clvi_mixture_warm(m, error));
+    /* Softmax of 1, 1.5, 0 and what the picture adds, which is less. */
+    clvi_store *store = clvi_mixture_store(m);
+    const int64_t bias = clvi_store_find(store, "gate.judge.bias"),
+                  weight = clvi_store_find(store, "gate.judge.weight");
+    static const float zeros[64];
+    assert_true(bias >= 0 && weight >= 0 &&
+                clvi_store_segment(store, (size_t)weight)->elements <= 64);
+    OK(clvi_store_write(store, (size_t)bias, CLVI_STORE_VALUE, (const float[]){1, 1.5f, 0}, error));
+    OK(clvi_store_write(store, (size_t)weight, CLVI_STORE_VALUE, zeros, error));
+    const clvi_mixture_batch batch = {.n = BATCH, .pixels = pixels, .labels = labels};
+    OK(clvi_mixture_step(m, &batch, error));
+    OK(clvi_mixture_read_metrics(m, &metrics, error));
+    assert_int_equal(metrics.count, 0);
+    assert_int_equal(metrics.unrouted, BATCH);
+    OK(clvi_mixture_infer(m, &batch, error));
+    OK(clvi_mixture_read_metrics(m, &metrics, error));
+    assert_int_equal(metrics.count, BATCH);
+    assert_int_equal(metrics.unrouted, 0);
+    OK(clvi_mixture_route(m, gate, error));
+    OK(clvi_mixture_expert_logits(m, logits, error));
+    for (int i = 0; i < BATCH * EXPERTS; i++) {
+        /* exp(1.5)/(exp(1) + exp(1.5) + 1) */
+        const double wanted = i % EXPERTS == 1 ? 0.5465494 : 0;
+        assert_true((double)gate[i] > wanted - 1e-6 && (double)gate[i] < wanted + 1e-6);
+        bool answered = false;
+        for (int c = 0; c < TRAINING_CLASSES; c++)
+            answered |= logits[i * TRAINING_CLASSES + c] != 0;
+        assert_true(answered == (i % EXPERTS == 1));
+    }
+    clvi_mixture_destroy(m);
+    clvi_config_destroy(config);
+    training t = {.config = MARGIN "least = 2.9\n" LEARN, .run = "nobody"};
+    if (training_run(&t) != CLV_OK)
+        fail_msg("%s", t.error.message);
+    assert_true(t.result.unrouted > 0.5 && t.result.val.count == 8);
+}
+
 static const char *const gates[] = {"margin", "steady"};
 enum { GATES = sizeof gates / sizeof *gates };
 
@@ -164,7 +226,8 @@ static void remove_all(const char *folder)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_trains), cmocka_unit_test(test_learns),
-                                       cmocka_unit_test(test_routes)};
+                                       cmocka_unit_test(test_routes),
+                                       cmocka_unit_test(test_nobody)};
     char folder[] = "/tmp/stranger-XXXXXX", path[4096];
     if (argc != 4 || mkdtemp(folder) == NULL || compile(argv[2], argv[3], folder) != 0) {
         fprintf(stderr,

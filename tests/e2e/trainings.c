@@ -141,7 +141,7 @@ bool same_file(const char *a, const char *b)
     return same;
 }
 
-/* "epoch,step,split,loss,top1,top5,lr" of all rows. */
+/* All rows without "seconds,images_per_second". */
 static void read_rows(const char *run, clvi_text *out)
 {
     char path[256], *text;
@@ -155,6 +155,9 @@ static void read_rows(const char *run, clvi_text *out)
         for (int comma = 0; comma < 7; comma++)
             at = strchr(at, ',') + 1;
         clvi_text_append_n(out, line, (size_t)(at - line));
+        for (int comma = 7; comma < 9; comma++)
+            at = strchr(at, ',') + 1;
+        clvi_text_append_n(out, at, (size_t)(end - at));
         clvi_text_append(out, "\n");
         line = end + 1;
     }

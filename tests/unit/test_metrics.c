@@ -11,11 +11,12 @@
 
 static clvi_device *device;
 
-enum { MOST = 700, AT = 32 /* where the data begin in their buffers */ };
+enum { MOST = 700, EXPERTS = 3, AT = 32 /* where the data begin in their buffers */ };
 
 typedef struct batch {
     float *logits, *loss;
     int32_t *labels;
+    const float *route, *wanted; /* [n, EXPERTS]; NULL: none */
 } batch;
 
 static clvi_view upload(const void *data, size_t words)
@@ -30,7 +31,16 @@ static void add(clvi_metrics *m, const batch *b, int n, int classes)
 {
     const clvi_view logits = upload(b->logits, (size_t)(n * classes));
     const clvi_view labels = upload(b->labels, (size_t)n), loss = upload(b->loss, (size_t)n);
-    OK(clvi_metrics_add(m, logits, labels, loss, n, error));
+    clvi_metrics_batch all = {.n = n, .logits = logits, .labels = labels, .loss = loss};
+    if (b->route) {
+        all.experts = EXPERTS;
+        all.route = upload(b->route, (size_t)n * EXPERTS);
+        if (b->wanted)
+            all.wanted = upload(b->wanted, (size_t)n * EXPERTS);
+    }
+    OK(clvi_metrics_add(m, &all, error));
+    clvi_buf_destroy(all.route.buf);
+    clvi_buf_destroy(all.wanted.buf);
     clvi_buf_destroy(logits.buf);
     clvi_buf_destroy(labels.buf);
     clvi_buf_destroy(loss.buf);
@@ -88,9 +98,10 @@ static void test_sums(void **state)
     for (size_t k = 0; k < sizeof classes_of / sizeof *classes_of; k++) {
         const int classes = classes_of[k];
         clvi_metrics *m = NULL;
-        clvi_metrics_sums got, wanted = {0, 0, 0, 0, 0};
-        batch b = {calloc((size_t)(MOST * classes), sizeof(float)), calloc(MOST, sizeof(float)),
-                   calloc(MOST, sizeof(int32_t))};
+        clvi_metrics_sums got, wanted = {0};
+        batch b = {.logits = calloc((size_t)(MOST * classes), sizeof(float)),
+                   .loss = calloc(MOST, sizeof(float)),
+                   .labels = calloc(MOST, sizeof(int32_t))};
         OK(clvi_metrics_create(device, classes, &m, error));
         OK(clvi_metrics_read(m, &got, error));
         check(&got, &wanted);
@@ -110,7 +121,7 @@ static void test_sums(void **state)
         OK(clvi_metrics_read(m, &got, error));
         check(&got, &wanted);
         OK(clvi_metrics_reset(m, error));
-        wanted = (clvi_metrics_sums){0, 0, 0, 0, 0};
+        wanted = (clvi_metrics_sums){0};
         OK(clvi_metrics_read(m, &got, error));
         check(&got, &wanted);
         clvi_metrics_destroy(m);
@@ -125,9 +136,10 @@ static void test_long_sum(void **state)
 {
     (void)state;
     clvi_metrics *m = NULL;
-    clvi_metrics_sums got, wanted = {0, 0, 0, 0, 0};
-    batch b = {calloc(MOST, sizeof(float)), calloc(MOST, sizeof(float)),
-               calloc(MOST, sizeof(int32_t))};
+    clvi_metrics_sums got, wanted = {0};
+    batch b = {.logits = calloc(MOST, sizeof(float)),
+               .loss = calloc(MOST, sizeof(float)),
+               .labels = calloc(MOST, sizeof(int32_t))};
     OK(clvi_metrics_create(device, 1, &m, error));
     for (int i = 0; i < 50; i++) {
         for (int r = 0; r < MOST; r++)
@@ -150,11 +162,44 @@ static void test_long_sum(void **state)
     free(b.labels);
 }
 
+/* Five samples by hand: the second and the last had no expert, and are in no other count, whatever
+ * their loss; the fourth lost one of two. */
+static void test_route(void **state)
+{
+    (void)state;
+    static const float route[] = {1, 0, 0, 0, 0, 0, 0, 0.5f, 0.5f, 0, 0.25f, 0, 0, 0, 0};
+    static const float wanted[] = {1, 0, 0, 1, 0, 0, 0, 0.5f, 0.5f, 0.5f, 0.25f, 0, 1, 1, 0};
+    static float logits[] = {2, 1, 2, 1, 1, 2, 2, 1, 2, 1}, loss[] = {1, 10, 2, 4, 100};
+    static int32_t labels[5] = {0};
+    clvi_metrics *m = NULL;
+    clvi_metrics_sums got, sums = {.count = 3, .top1 = 2, .top5 = 3, .loss = 7};
+    batch b = {.logits = logits, .loss = loss, .labels = labels, .route = route, .wanted = wanted};
+    OK(clvi_metrics_create(device, 2, &m, error));
+    add(m, &b, 5, 2);
+    OK(clvi_metrics_read(m, &got, error));
+    check(&got, &sums);
+    assert_int_equal(got.unrouted, 2);
+    assert_int_equal(got.wanted, 8);
+    assert_int_equal(got.dropped, 4);
+    /* Nothing is said of what was wanted: what was sent is. */
+    b.wanted = NULL;
+    loss[1] = NAN;
+    add(m, &b, 5, 2);
+    OK(clvi_metrics_read(m, &got, error));
+    sums = (clvi_metrics_sums){.count = 6, .top1 = 4, .top5 = 6, .loss = 14};
+    check(&got, &sums);
+    assert_int_equal(got.unrouted, 4);
+    assert_int_equal(got.wanted, 12);
+    assert_int_equal(got.dropped, 4);
+    clvi_metrics_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_long_sum),
+        cmocka_unit_test(test_route),
     };
     int status = 0;
     device = test_device_open(&status);

@@ -259,22 +259,27 @@ static void test_metrics(void **state)
                                     .lr = 1e-5,
                                     .seconds = 12.5,
                                     .images_per_second = 2310.25,
-                                    .trainable = 1234567890123};
+                                    .trainable = 1234567890123,
+                                    .dropped = 0.25,
+                                    .unrouted = 0};
     clvi_metrics_row val = train;
     val.split = "val";
     val.top5 = NAN;
     val.lr = INFINITY;
+    val.dropped = val.unrouted = NAN;
     clvi_row_file *file = NULL;
     assert_int_equal(clvi_metrics_csv_open(path, &file, NULL), CLV_OK);
     assert_int_equal(clvi_metrics_csv_add(file, &train, NULL), CLV_OK);
-#define HEADER "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable\n"
-#define TRAIN  "1,500,train,0.125,0.9,1,1e-05,12.5,2310.25,1234567890123\n"
+#define HEADER                                                                                     \
+    "epoch,step,split,loss,top1,top5,lr,seconds,images_per_second,trainable,"                      \
+    "dropped,unrouted\n"
+#define TRAIN "1,500,train,0.125,0.9,1,1e-05,12.5,2310.25,1234567890123,0.25,0\n"
     assert_content(path, HEADER TRAIN); /* a row is there before the file is closed */
     clvi_row_file_close(file);
     assert_int_equal(clvi_metrics_csv_open(path, &file, NULL), CLV_OK);
     assert_int_equal(clvi_metrics_csv_add(file, &val, NULL), CLV_OK);
     clvi_row_file_close(file);
-    assert_content(path, HEADER TRAIN "1,500,val,0.125,0.9,,,12.5,2310.25,1234567890123\n");
+    assert_content(path, HEADER TRAIN "1,500,val,0.125,0.9,,,12.5,2310.25,1234567890123,,\n");
 
     assert_int_equal(clvi_file_write(path, "epoch,loss\n", 11, NULL), CLV_OK);
     clv_error error = CLV_ERROR_INIT;

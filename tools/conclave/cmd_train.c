@@ -146,6 +146,11 @@ static clv_status print_result(const job *j, const clvi_train_result *r, clv_err
            (long long)r->best_epoch, (long long)r->epochs, r->stopped_early ? " (stopped)" : "",
            cli_show_seconds(r->seconds, seconds));
     CLV_TRY(cli_show_scores(labels, scores, count, error));
+    if (r->dropped > 0 || r->unrouted > 0)
+        printf(
+            "\ngate  dropped %.2f %% of its assignments in the last epoch; %.2f %% of the images "
+            "had no expert\n",
+            100 * r->dropped, 100 * r->unrouted);
     printf("\nrun   %s\ntry   conclave eval %s%s\n      conclave predict %s IMAGE\n", j->run,
            j->run, r->has_test ? "" : " --split val", j->run);
     return CLV_OK;
