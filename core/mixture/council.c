@@ -282,6 +282,7 @@ static clv_status forward_experts(clvi_council *c, const clvi_council_run *run, 
 clv_status clvi_council_forward(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
     c->run = *run;
+    c->asked_all = !c->dispatch;
     if (c->fusion.gated && !c->gate_features)
         CLV_TRY(forward_gate(c, run, error));
     CLV_TRY(forward_experts(c, run, error));
@@ -296,8 +297,12 @@ clv_status clvi_council_reroute(clvi_council *c, const float *route, clv_error *
     const size_t bytes = (size_t)c->run.part.n * clvi_council_expert_count(c) * sizeof *route;
     CLV_ASSERT(c->fusion.gated && c->run.part.mode == CLVI_INFER);
     CLV_TRY(clvi_upload(c->site.device, to.buf, to.offset * 4, route, bytes, error));
-    if (c->dispatch) /* others may be asked now */
+    if (!c->asked_all) /* others may be asked now */
         CLV_TRY(forward_experts(c, &c->run, error));
+    bool all = true;
+    for (size_t i = 0; i < bytes / sizeof *route; i++)
+        all = all && route[i] != 0;
+    c->asked_all = c->asked_all || all;
     return forward_head(c, &c->run, error);
 }
 

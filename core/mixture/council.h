@@ -28,7 +28,8 @@ clv_status clvi_council_forward(clvi_council *council, const clvi_council_run *r
                                 clv_error *error) CLV_MUST_CHECK;
 
 /* Gives the last forward in inference other weights, [n, K] on the host, and computes the
- * prediction anew; the experts' outputs stay. There is a gate. Waits for nothing. */
+ * prediction anew. Of a sparse gate the experts that are named now run; once all were about all
+ * samples, as of a dense one, the experts' outputs stay. There is a gate. */
 clv_status clvi_council_reroute(clvi_council *council, const float *route,
                                 clv_error *error) CLV_MUST_CHECK;
 /* Whether each expert's own logits are an answer: some loss, or the fusion itself, takes them so.

@@ -31,6 +31,7 @@ struct clvi_council {
     bool *seen;              /* [experts]: got a sample since the step began */
     int64_t cut_elements; /* train.cache_features of one expert's part: of an image; 0: not kept */
     bool keeps_experts;   /* train.cache_features of experts that are frozen as a whole */
+    bool asked_all;       /* in the last forward, or since: every expert about every sample */
     clvi_council_run run; /* the last one */
 };
 

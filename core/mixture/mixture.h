@@ -73,8 +73,9 @@ bool clvi_mixture_has_gate(const clvi_mixture *mixture);
 clv_status clvi_mixture_route(clvi_mixture *mixture, float *out, clv_error *error) CLV_MUST_CHECK;
 /* Whether the gate sends samples to some of the experts only. */
 bool clvi_mixture_is_sparse(const clvi_mixture *mixture);
-/* Gives the last infer other weights, [n, experts], and computes its prediction anew from what the
- * experts said. There must be a gate, and every expert must have been asked about every sample. */
+/* Gives the last infer other weights, [n, experts], and computes its prediction anew. Experts that
+ * a sparse gate had not asked are asked now, one after the other; where no weight is 0, all, and
+ * clvi_mixture_expert_logits then has what each says of each sample. There must be a gate. */
 clv_status clvi_mixture_reroute(clvi_mixture *mixture, const float *route,
                                 clv_error *error) CLV_MUST_CHECK;
 /* Whether an expert's own logits are an answer; not where its head got no loss as such. */

@@ -23,7 +23,8 @@ struct clvi_usage_report {
     const clvi_config *config;
     clvi_dataset *data;
     int experts, classes;
-    bool asks_all, answers; /* every expert about every image; with answers of its own */
+    bool asks_all; /* every expert about every image, in an evaluation; else when gates are tried */
+    bool answers;  /* experts have answers of their own */
     record splits[CLVI_SPLIT_COUNT];
     float *route, *logits; /* of a batch */
     size_t batch;          /* that these have room for */
@@ -56,7 +57,7 @@ clv_status clvi_usage_report_create(clvi_mixture *mixture, const clvi_config *co
     r->experts = (int)clvi_mixture_expert_count(mixture);
     r->classes = (int)clvi_dataset_class_count(data);
     r->asks_all = !clvi_mixture_is_sparse(mixture);
-    r->answers = r->asks_all && clvi_mixture_experts_answer(mixture);
+    r->answers = clvi_mixture_experts_answer(mixture);
     r->right_without = clvi_calloc((size_t)r->experts, sizeof *r->right_without);
     if (!r->right_without) {
         clvi_usage_report_destroy(r);
@@ -107,10 +108,10 @@ static clv_status reserve(clvi_usage_report *r, clvi_split split, size_t batch, 
         k->gate = clvi_malloc(most * experts * sizeof *k->gate);
         k->labels = clvi_malloc(most * sizeof *k->labels);
         k->sources = clvi_malloc(most * sizeof *k->sources);
-        if (r->answers)
+        if (r->answers && r->asks_all)
             k->answers = clvi_malloc(most * experts * sizeof *k->answers);
         k->capacity = most;
-        if (!k->gate || !k->labels || !k->sources || (r->answers && !k->answers))
+        if (!k->gate || !k->labels || !k->sources || (r->answers && r->asks_all && !k->answers))
             return no_memory(error);
     }
     if (r->batch >= batch)
@@ -123,6 +124,15 @@ static clv_status reserve(clvi_usage_report *r, clvi_split split, size_t batch, 
     r->prediction = clvi_malloc(batch * classes * sizeof *r->prediction);
     r->batch = batch;
     return r->route && r->logits && r->prediction ? CLV_OK : no_memory(error);
+}
+
+/* What each expert says of n images from `at` on, which all were asked about. */
+static clv_status take_answers(clvi_usage_report *r, record *k, size_t at, size_t n,
+                               clv_error *error)
+{
+    CLV_TRY(clvi_mixture_expert_logits(r->mixture, r->logits, error));
+    clvi_usage_answers(r->logits, n, r->experts, r->classes, k->answers + at * (size_t)r->experts);
+    return CLV_OK;
 }
 
 clv_status clvi_usage_report_take(clvi_usage_report *r, clvi_split split, const clvi_batch *batch,
@@ -140,10 +150,8 @@ clv_status clvi_usage_report_take(clvi_usage_report *r, clvi_split split, const 
     else
         for (size_t i = 0; i < n * experts; i++)
             gate[i] = 1 / (float)r->experts;
-    if (k->answers) {
-        CLV_TRY(clvi_mixture_expert_logits(r->mixture, r->logits, error));
-        clvi_usage_answers(r->logits, n, r->experts, r->classes, k->answers + k->samples * experts);
-    }
+    if (k->answers)
+        CLV_TRY(take_answers(r, k, k->samples, n, error));
     for (size_t i = 0; i < n; i++) {
         k->labels[k->samples + i] = batch->labels[i];
         k->sources[k->samples + i] =
@@ -177,6 +185,8 @@ static clv_status try_gates(void *taker, const clvi_batch *batch, const float *l
     (void)logits;
     clvi_usage_uniform(&in, n, r->route);
     CLV_TRY(count_right(r, batch, &r->right_uniform, error));
+    if (!r->asks_all && r->answers)
+        CLV_TRY(take_answers(r, r->tried, r->at, n, error));
     clvi_usage_shuffled(&in, r->order, r->at, n, r->route);
     CLV_TRY(count_right(r, batch, &r->right_shuffled, error));
     for (int i = 0; i < r->experts; i++) {
@@ -194,7 +204,9 @@ static clv_status try_other_gates(clvi_usage_report *r, record *k,
     uint32_t *order;
     const size_t experts = (size_t)r->experts;
     k->without = clvi_calloc(experts, sizeof *k->without);
-    if (!k->without)
+    if (!r->asks_all && r->answers)
+        k->answers = clvi_malloc(k->samples * experts * sizeof *k->answers);
+    if (!k->without || (r->answers && !k->answers))
         return no_memory(error);
     CLV_TRY(clvi_usage_shuffle(k->samples, 1000, &order, error));
     desc.take = try_gates;
@@ -253,29 +265,35 @@ static clv_status warn_of_dead(const clvi_usage_report *r, const record *k, clvi
     return CLV_OK;
 }
 
+/* What each expert is worth alone, where its answers are known. */
+static clv_status judge_experts(const clvi_usage_report *r, record *k, clv_error *error)
+{
+    const clvi_usage_input in = input_of(r, k);
+    if (k->samples == 0 || !k->answers)
+        return CLV_OK;
+    k->alone = clvi_calloc((size_t)r->experts, sizeof *k->alone);
+    if (!k->alone)
+        return no_memory(error);
+    clvi_usage_alone(&in, k->answers, k->alone, &k->oracle);
+    return CLV_OK;
+}
+
 clv_status clvi_usage_report_finish(clvi_usage_report *r, const clvi_evaluate_desc *evaluate,
                                     clv_error *error)
 {
     if (!r)
         return CLV_OK;
-    for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
-        record *k = &r->splits[s];
-        const clvi_usage_input in = input_of(r, k);
-        if (k->samples == 0 || !k->answers)
-            continue;
-        k->alone = clvi_calloc((size_t)r->experts, sizeof *k->alone);
-        if (!k->alone)
-            return no_memory(error);
-        clvi_usage_alone(&in, k->answers, k->alone, &k->oracle);
-    }
     record *judged = &r->splits[evaluate->split];
+    if (judged->samples > 0 && clvi_mixture_has_gate(r->mixture))
+        CLV_TRY(try_other_gates(r, judged, evaluate, error));
+    for (int s = 0; s < CLVI_SPLIT_COUNT; s++)
+        CLV_TRY(judge_experts(r, &r->splits[s], error));
     if (judged->samples == 0)
         return CLV_OK;
     CLV_TRY(warn_of_dead(r, &r->splits[CLVI_TRAIN], CLVI_TRAIN, error));
-    warn_of_copies(r, &r->splits[CLVI_TRAIN], CLVI_TRAIN);
-    if (!clvi_mixture_has_gate(r->mixture) || !r->asks_all)
-        return CLV_OK;
-    return try_other_gates(r, judged, evaluate, error);
+    const clvi_split heard = r->asks_all ? CLVI_TRAIN : evaluate->split;
+    warn_of_copies(r, &r->splits[heard], heard);
+    return CLV_OK;
 }
 
 double clvi_usage_report_active(const clvi_usage_report *r, const clvi_mixture *mixture,

@@ -20,8 +20,8 @@ void clvi_usage_report_destroy(clvi_usage_report *report); /* NULL allowed */
 clv_status clvi_usage_report_take(clvi_usage_report *report, clvi_split split,
                                   const clvi_batch *batch, clv_error *error) CLV_MUST_CHECK;
 /* When a split is complete: counts; for the split `evaluate` is of, goes over it once more with
- * other gates, where there is a dense one. Warns of experts that are hardly used, or
- * never disagree. */
+ * other gates, where there is one, and there asks the experts of a sparse one about every image.
+ * Warns of experts that are hardly used, or never disagree. */
 clv_status clvi_usage_report_finish(clvi_usage_report *report, const clvi_evaluate_desc *evaluate,
                                     clv_error *error) CLV_MUST_CHECK;
 

@@ -167,6 +167,13 @@ static void near(double a, double b)
         fail_msg("%.9g for %.9g", a, b);
 }
 
+/* Whether experts have answers of their own. */
+static bool answers(const way *w)
+{
+    return strstr(w->config, "expert_ce") != NULL ||
+           (strstr(w->config, "concat") == NULL && strstr(w->config, "feature") == NULL);
+}
+
 /* What holds of every mixture; the runs are those of test_ways. */
 static void test_signals(void **state)
 {
@@ -175,10 +182,7 @@ static void test_signals(void **state)
     for (int i = 0; i < WAYS; i++) {
         const char *name = ways[i].name;
         const bool sparse = is_sparse(&ways[i]), gated = strstr(ways[i].config, "[gate]") != NULL;
-        const bool answers =
-            strstr(ways[i].config, "expert_ce") != NULL ||
-            (strstr(ways[i].config, "concat") == NULL && strstr(name, "feature") == NULL);
-        const bool logits = answers || strstr(ways[i].config, "concat") != NULL;
+        const bool logits = answers(&ways[i]) || strstr(ways[i].config, "concat") != NULL;
         assert_int_equal(read_table(name, "signals.csv", 4, 1, SIGNALS, rows), 3);
         assert_int_equal(read_table(name, "signal_pairs.csv", 4, 2, PAIRS, pairs), 1);
         near(rows[0][SHARE] + rows[1][SHARE], 1);
@@ -187,21 +191,39 @@ static void test_signals(void **state)
             near(rows[0][SHARE], 0.5);
         if (gated)
             near(rows[0][FIRST] + rows[1][FIRST], 1);
-        if (answers)
+        if (answers(&ways[i]))
             near(rows[0][POSTERIOR] + rows[1][POSTERIOR], 1);
-        assert_int_equal(isnan(rows[0][POSTERIOR]), !answers);
-        assert_int_equal(isnan(rows[1][TOP1]), !answers);
+        assert_int_equal(isnan(rows[0][POSTERIOR]), !answers(&ways[i]));
+        assert_int_equal(isnan(rows[1][TOP1]), !answers(&ways[i]));
         assert_int_equal(rows[0][LOGIT_GRADIENT] > 0, logits);
         assert_true(rows[0][GRADIENT] > 0 && rows[1][GRADIENT] > 0);
         /* Two networks, which are not alike. */
         assert_true(isnan(pairs[0][COSINE]) && isnan(pairs[0][DISTANCE]));
-        if (answers && !sparse)
+        if (answers(&ways[i]) && !sparse)
             assert_true(pairs[0][DISAGREEMENT] >= 0 && pairs[0][DISAGREEMENT] <= 1);
     }
     /* One expert has no signals. */
     training t = {.run = "alone", .config = "[train]\nepochs = 1\n"};
     assert_int_equal(training_run(&t), CLV_OK);
     assert_false(clvi_is_file("alone/signals.csv"));
+}
+
+/* What each expert is worth is in summary.json where its head got a loss, also of a sparse gate. */
+static void test_worth(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        char path[256], *text;
+        size_t bytes;
+        snprintf(path, sizeof path, "%s/summary.json", ways[i].name);
+        OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
+        const bool gated = strstr(ways[i].config, "[gate]") != NULL;
+        assert_int_equal(strstr(text, "\"alone\"") != NULL, answers(&ways[i]));
+        assert_int_equal(strstr(text, "\"oracle\"") != NULL, answers(&ways[i]));
+        assert_int_equal(strstr(text, "\"uniform\"") != NULL, gated);
+        assert_int_equal(strstr(text, "\"without\"") != NULL, gated);
+        clvi_free(text);
+    }
 }
 
 /* The mean of logits sends the same to each expert; several batches of a step are as one. */
@@ -675,6 +697,43 @@ static void test_seeds(void **state)
                 first_weight(TWO CNN_GATE, a)); /* run.seed is 1 */
 }
 
+/* ---- Other gates ---- */
+
+/* Once every expert of a sparse gate was asked, the gate's own weights give what they gave. */
+static void test_ask_all(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        rig r;
+        float route[BATCH * 2], equal[BATCH * 2], before[BATCH * TRAINING_CLASSES],
+            after[BATCH * TRAINING_CLASSES], first[2 * BATCH * TRAINING_CLASSES],
+            second[2 * BATCH * TRAINING_CLASSES];
+        if (!is_sparse(&ways[i]))
+            continue;
+        rig_init(&r, ways[i].config, true);
+        const clvi_mixture_batch batch = rig_batch(&r);
+        const bool logits = clvi_mixture_has_expert_logits(r.mixture);
+        for (int k = 0; k < BATCH * 2; k++)
+            equal[k] = 0.5f;
+        OK(clvi_mixture_infer(r.mixture, &batch, error));
+        OK(clvi_mixture_route(r.mixture, route, error));
+        OK(clvi_mixture_logits(r.mixture, before, error));
+        OK(clvi_mixture_reroute(r.mixture, equal, error));
+        if (logits)
+            OK(clvi_mixture_expert_logits(r.mixture, first, error));
+        OK(clvi_mixture_reroute(r.mixture, route, error));
+        OK(clvi_mixture_logits(r.mixture, after, error));
+        assert_memory_equal(before, after, sizeof before);
+        if (logits) { /* they stay, and each is there */
+            OK(clvi_mixture_expert_logits(r.mixture, second, error));
+            assert_memory_equal(first, second, sizeof first);
+            for (int k = 0; k < 2 * BATCH * TRAINING_CLASSES; k++)
+                assert_true(first[k] != 0);
+        }
+        rig_fini(&r);
+    }
+}
+
 /* ---- Gradients of parameters ---- */
 
 /* Products of two parts over the parameters that train, from the store. */
@@ -869,6 +928,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_signals_of_alike),
+        cmocka_unit_test(test_worth),
+        cmocka_unit_test(test_ask_all),
         cmocka_unit_test(test_definitions),
         cmocka_unit_test(test_average),
         cmocka_unit_test(test_gradients),
