@@ -110,6 +110,11 @@ static clv_status load_program(const clvi_device *device, const char *name, char
 
 /* ---- Building ---- */
 
+/* What fast_math = yes asks for: -cl-fast-relaxed-math without -cl-finite-math-only, since kernels
+ * compare with infinity and let NaN through. */
+static const char fast_options[] =
+    " -cl-mad-enable -cl-no-signed-zeros -cl-unsafe-math-optimizations";
+
 /* Every option that a compiler sees is put together here, in this order: part of the cache's key.
  */
 static const char *all_options(const clvi_device *device, const char *extra)
@@ -120,7 +125,7 @@ static const char *all_options(const clvi_device *device, const char *extra)
         snprintf(group, sizeof(group), " -DCLV_ITEMS=%d", items);
     return clvi_arena_printf(
         device->arena, "-cl-std=CL1.2 -DCLV_V=%d%s%s%s%s", clvi_tuning_int(device, "vector"), group,
-        device->fast_math ? " -cl-fast-relaxed-math" : "", extra[0] != '\0' ? " " : "", extra);
+        device->fast_math ? fast_options : "", extra[0] != '\0' ? " " : "", extra);
 }
 
 cl_int clvi_program_compile(clvi_device *device, cl_program program, const char *options)

@@ -59,7 +59,7 @@ typedef enum clvi_gemm_choice {
 typedef struct clvi_device_options {
     const char *select; /* [device] select: auto | cpu | gpu | PLATFORM:DEVICE | part of a name */
     clvi_gemm_choice gemm; /* [device] gemm */
-    bool fast_math;        /* [device] fast_math: -cl-fast-relaxed-math */
+    bool fast_math;        /* [device] fast_math: products and sums may be rearranged */
 } clvi_device_options;
 
 /* Opens context, in-order queue and kernel cache. Errors: CLV_E_DEVICE with the list of candidates.

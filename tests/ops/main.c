@@ -1,7 +1,7 @@
-/* Runs the cases of one operation: test_ops OP [native | clblast] [awkward]. native, clblast: the
- * provider of matrix products, whatever the device. awkward: only the cases marked OP_AWKWARD, or
- * where none is the smallest whose extents do not divide, for implementations that are slow. Exit
- * status 77: there is no device. */
+/* Runs the cases of one operation: test_ops OP [native | clblast] [fast] [awkward]. native,
+ * clblast: the provider of matrix products, whatever the device. fast: kernels built as fast_math =
+ * yes does. awkward: only the cases marked OP_AWKWARD, or where none is the smallest whose extents
+ * do not divide, for implementations that are slow. Exit status 77: there is no device. */
 #include "bounds.h"
 #include "op_test.h"
 #include "unit/test_device.h"
@@ -34,13 +34,15 @@ static const op_suite *find_suite(const char *op)
 }
 
 /* What comes after the operation's name. */
-static bool read_arguments(int argc, char **argv, clvi_gemm_choice *gemm, bool *awkward)
+static bool read_arguments(int argc, char **argv, clvi_device_options *options, bool *awkward)
 {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "clblast") == 0)
-            *gemm = CLVI_GEMM_CLBLAST;
+            options->gemm = CLVI_GEMM_CLBLAST;
         else if (strcmp(argv[i], "native") == 0)
-            *gemm = CLVI_GEMM_NATIVE;
+            options->gemm = CLVI_GEMM_NATIVE;
+        else if (strcmp(argv[i], "fast") == 0)
+            options->fast_math = true;
         else if (strcmp(argv[i], "awkward") == 0)
             *awkward = true;
         else
@@ -93,11 +95,11 @@ static bool is_awkward(const op_case *test)
 
 int main(int argc, char **argv)
 {
-    clvi_gemm_choice gemm = CLVI_GEMM_AUTO;
+    clvi_device_options options = {.select = "auto"};
     bool awkward = false;
     running = argc > 1 ? find_suite(argv[1]) : NULL;
-    if (running == NULL || !read_arguments(argc, argv, &gemm, &awkward)) {
-        fprintf(stderr, "usage: test_ops OP [native | clblast] [awkward]; OP is a line of "
+    if (running == NULL || !read_arguments(argc, argv, &options, &awkward)) {
+        fprintf(stderr, "usage: test_ops OP [native | clblast] [fast] [awkward]; OP is a line of "
                         "core/ops/ops.list that has cases\n");
         return 2;
     }
@@ -106,7 +108,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     int status = 0;
-    device = test_device_open_gemm(gemm, &status);
+    device = test_device_open_with(&options, &status);
     if (device == NULL)
         return status;
     size_t count = 0;

@@ -187,15 +187,18 @@ static void test_wrong_labels(void **state)
         }
 }
 
-int main(void)
+/* test_edges [fast]: with kernels built as fast_math = yes does. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_nan_stays),
         cmocka_unit_test(test_wrong_labels),
     };
+    const bool fast = argc == 2 && strcmp(argv[1], "fast") == 0;
     int status = 0;
-    device = test_device_open(&status);
+    device =
+        test_device_open_with(&(clvi_device_options){.select = "auto", .fast_math = fast}, &status);
     if (device == NULL)
         return status;
     const int failed = cmocka_run_group_tests_name("edges", tests, NULL, NULL);

@@ -8,16 +8,15 @@ static clvi_device *device;
 
 clvi_device *test_device_open(int *status)
 {
-    return test_device_open_gemm(CLVI_GEMM_AUTO, status);
+    return test_device_open_with(&(clvi_device_options){.select = "auto"}, status);
 }
 
-clvi_device *test_device_open_gemm(clvi_gemm_choice gemm, int *status)
+clvi_device *test_device_open_with(const clvi_device_options *options, int *status)
 {
-    const clvi_device_options options = {.select = "auto", .gemm = gemm};
     const char *required = getenv("CONCLAVE_REQUIRE_DEVICE");
     clv_error error = CLV_ERROR_INIT;
     if (clvi_runtime_create(&runtime, &error) == CLV_OK &&
-        clvi_device_open(runtime, &options, &device, &error) == CLV_OK)
+        clvi_device_open(runtime, options, &device, &error) == CLV_OK)
         return device;
     fprintf(stderr, "%s\n", error.message);
     *status = required != NULL && *required == '1' ? 1 : 77;

@@ -7,8 +7,8 @@
 /* Opens the device that CONCLAVE_DEVICE chooses. NULL: *status is the program's exit status, 77, or
  * 1 where there must be a device (CONCLAVE_REQUIRE_DEVICE=1). */
 clvi_device *test_device_open(int *status);
-/* As above with a provider of matrix products. */
-clvi_device *test_device_open_gemm(clvi_gemm_choice gemm, int *status);
+/* As above with other options. */
+clvi_device *test_device_open_with(const clvi_device_options *options, int *status);
 /* Saves the kernels and closes. Returns 1 (and says so) where buffers are left, else 0. */
 int test_device_close(void);
 
