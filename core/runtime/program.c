@@ -283,16 +283,27 @@ static unsigned known_variants(const clvi_program *program, const char *kernel)
     return 0;
 }
 
+/* What to do where a kernel wants more of a work-group than there is. */
+static const char *smaller_record(const clvi_device *device)
+{
+    return strcmp(device->tuning.record, "gpu") == 0
+               ? "; CONCLAVE_TUNING=gpu64 chooses kernels that want less"
+               : "";
+}
+
 /* Reads and checks what a launch needs to know. */
 static clv_status inspect_kernel(clvi_device *device, clvi_kernel *kernel, clv_error *error)
 {
     const cl_device_id id = device->found->id;
     const char *program = kernel->program->name;
     size_t most = 0;
+    cl_ulong local_bytes = 0;
     CLV_CL(error, clGetKernelWorkGroupInfo(kernel->kernel, id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
                                            sizeof(kernel->local), kernel->local, NULL));
     CLV_CL(error, clGetKernelWorkGroupInfo(kernel->kernel, id, CL_KERNEL_WORK_GROUP_SIZE,
                                            sizeof(most), &most, NULL));
+    CLV_CL(error, clGetKernelWorkGroupInfo(kernel->kernel, id, CL_KERNEL_LOCAL_MEM_SIZE,
+                                           sizeof(local_bytes), &local_bytes, NULL));
     CLV_CL(error, clGetKernelInfo(kernel->kernel, CL_KERNEL_NUM_ARGS, sizeof(kernel->arg_count),
                                   &kernel->arg_count, NULL));
     /* rusticl 22.3 answers 32, the width it prefers, whatever the kernel and the device. */
@@ -304,8 +315,13 @@ static clv_status inspect_kernel(clvi_device *device, clvi_kernel *kernel, clv_e
                  kernel->name);
     if (items > most)
         CLV_FAIL(error, CLV_E_DEVICE,
-                 "kernel %s:%s wants work-groups of %zu work-items, and %s allows %zu", program,
-                 kernel->name, items, device->found->short_name, most);
+                 "kernel %s:%s wants work-groups of %zu work-items, and %s allows %zu%s", program,
+                 kernel->name, items, device->found->short_name, most, smaller_record(device));
+    if (local_bytes > device->found->info.local_bytes)
+        CLV_FAIL(error, CLV_E_DEVICE,
+                 "kernel %s:%s wants %llu bytes of local memory, and %s has %llu%s", program,
+                 kernel->name, (unsigned long long)local_bytes, device->found->short_name,
+                 (unsigned long long)device->found->info.local_bytes, smaller_record(device));
     if (kernel->arg_count > CLVI_LAUNCH_ARGS)
         CLV_FAIL(error, CLV_E_INTERNAL, "kernel %s:%s has %u arguments, more than %d", program,
                  kernel->name, (unsigned)kernel->arg_count, CLVI_LAUNCH_ARGS);

@@ -218,6 +218,47 @@ static void test_long_launch_is_said(void **state)
     clvi_buf_destroy(x);
 }
 
+static void *no_block(size_t bytes)
+{
+    (void)bytes;
+    return NULL;
+}
+
+static void *no_other_block(void *block, size_t bytes)
+{
+    (void)block, (void)bytes;
+    return NULL;
+}
+
+/* Where there is no memory to find out whether time stamps can be believed, nothing is said, and
+ * nothing fails. */
+static void test_long_launch_without_memory(void **state)
+{
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    OK(clvi_buf_create(b->device, 65535 * 4, "x", &x, &b->error));
+    OK(clvi_fill(b->device, x, 0, 65535 * 4, 0, &b->error));
+    launch_nothing(b); /* compiled */
+    b->device->watch.on = true;
+    b->device->watch.launch_seconds = 0.02;
+    launch_slow(b, x);
+    clvi_set_allocator(&(clvi_allocator){no_block, no_other_block, free});
+    clv_status status = CLV_OK;
+    for (int k = 0; k < CLVI_WATCHED + 3 && status == CLV_OK; k++) {
+        clvi_launch l;
+        clvi_launch_begin(&l, b->device, "t", "nothing", "");
+        clvi_arg_uint(&l, 1);
+        status = clvi_launch_run(&l, 1, 1, 1, &b->error);
+    }
+    clvi_set_allocator(NULL);
+    if (status != CLV_OK)
+        fail_msg("%s", b->error.message);
+    assert_int_equal(b->device->timer.clock, CLVI_CLOCK_UNKNOWN);
+    assert_null(strstr(log_text, "kernel t:slow took "));
+    OK(clvi_wait(b->device, &b->error));
+    clvi_buf_destroy(x);
+}
+
 static void test_late_wait_fails(void **state)
 {
     bench *b = *state;
@@ -258,6 +299,7 @@ int main(void)
         BENCH_TEST(test_close_with_uploads_under_way),
         BENCH_TEST(test_sync_names_the_kernel),
         BENCH_TEST(test_long_launch_is_said),
+        BENCH_TEST(test_long_launch_without_memory),
         BENCH_TEST(test_late_wait_fails),
         BENCH_TEST(test_late_download_leaves_the_memory),
         BENCH_TEST(test_close_while_hanging),

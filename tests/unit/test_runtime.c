@@ -302,6 +302,46 @@ static void test_wrong_launches(void **state)
     OK(clvi_wait(b->device, &b->error)); /* none of this hurts the device */
 }
 
+/* What a work-group wants and the device has not is said, and what to do with the record of GPUs.
+ */
+static void test_large_groups(void **state)
+{
+    bench *b = *state;
+    if (strstr(b->device->found->short_name, "PoCL") == NULL)
+        skip(); /* others refuse to build them */
+    write_kernels(b, "large.cl",
+                  "#include \"part.clh\"\n"
+                  "ONE void greedy(__global float *y, ulong y0, int n)\n"
+                  "{\n"
+                  "    __local float t[1 << 24];\n"
+                  "    for (int i = 0; i < n; i++)\n"
+                  "        t[i] = y[y0 + i];\n"
+                  "    y[y0] = t[n - 1];\n"
+                  "}\n"
+                  "__attribute__((reqd_work_group_size(1 << 20, 1, 1)))\n"
+                  "__kernel void crowd(uint value) {}\n");
+    for (int i = 0; i < 2; i++) {
+        const char *record = i == 0 ? "cpu8" : "gpu",
+                   *rest = i == 0 ? "" : "; CONCLAVE_TUNING=gpu64";
+        char whole[64];
+        clvi_launch l;
+        setenv("CONCLAVE_TUNING", record, 1);
+        reopen(b);
+        clvi_launch_begin(&l, b->device, "large", "crowd", "");
+        clvi_arg_uint(&l, 1);
+        snprintf(whole, sizeof(whole), " allows %zu%s", b->device->found->info.max_group, rest);
+        REFUSED(clvi_launch_run(&l, 1, 1, 1, &b->error), CLV_E_DEVICE, whole);
+        assert_non_null(strstr(b->error.message, "large:crowd wants work-groups of 1048576"));
+        clvi_launch_begin(&l, b->device, "large", "greedy", "");
+        snprintf(whole, sizeof(whole), " has %llu%s",
+                 (unsigned long long)b->device->found->info.local_bytes, rest);
+        REFUSED(clvi_launch_run(&l, 1, 1, 1, &b->error), CLV_E_DEVICE, whole);
+        assert_non_null(
+            strstr(b->error.message, "large:greedy wants 67108864 bytes of local memory"));
+    }
+    unsetenv("CONCLAVE_TUNING");
+}
+
 static void test_build_failure(void **state)
 {
     bench *b = *state;
@@ -404,6 +444,7 @@ int main(void)
         BENCH_TEST(test_staging_waits),
         BENCH_TEST(test_launch),
         BENCH_TEST(test_wrong_launches),
+        BENCH_TEST(test_large_groups),
         BENCH_TEST(test_build_failure),
         BENCH_TEST(test_many_launches),
         BENCH_TEST(test_timer),
