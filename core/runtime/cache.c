@@ -246,7 +246,8 @@ static clv_status get_binary(cl_program program, unsigned char **binary, size_t 
 
 /* A program that was made from a binary answers with that same binary, whatever its driver has
  * compiled since. One made from source answers with all that the driver has by now (PoCL: in its
- * folder for this source and these options, where the kernels compiled just now lie as well). */
+ * folder for this source and these options, where it has unpacked that binary, and put the kernels
+ * compiled since). */
 static clv_status get_newest_binary(clvi_device *device, const clvi_program *program,
                                     unsigned char **binary, size_t *bytes, clv_error *error)
 {

@@ -35,7 +35,7 @@ static const char broken_text[] = "\n\n__kernel void broken(uint value) { nonsen
 
 char log_text[8192];
 
-static void take_log(void *user, clvi_log_level level, const char *line)
+void take_log(void *user, clvi_log_level level, const char *line)
 {
     (void)user;
     (void)level;

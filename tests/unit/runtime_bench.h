@@ -18,6 +18,8 @@ extern const char bench_kernels[];
 
 /* What the log was given since bench_open. */
 extern char log_text[8192];
+/* The log's sink that puts it there. */
+void take_log(void *user, clvi_log_level level, const char *line);
 
 /* A folder with loose kernels, and a device that is opened with it. */
 typedef struct bench {
