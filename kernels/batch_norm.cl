@@ -112,8 +112,8 @@ CLV_GROUP __kernel void batch_norm_finish(__global float *restrict saved, ulong 
     square = clv_down_sum(square, s, scratch);
     if (CLV_ITEM > 0)
         return;
-    /* A single pixel, or equal ones: rounding must not make it negative. Not by max(), which may make
-     * anything of NaN. */
+    /* A single pixel, or equal ones: rounding must not make it negative. Not by max(), which may
+     * make anything of NaN. */
     square = square < (floatV)(0) ? (floatV)(0) : square;
     clv_store(mean, saved + saved_at + j, left);
     clv_store((floatV)(1) / sqrt(square / (floatV)(pixels) + eps), saved + saved_at + c + j, left);
