@@ -20,7 +20,7 @@ clv_status clvi_suite_list(const char *const *folders, size_t folder_count, clvi
 /* A file under way. */
 typedef struct reading {
     clvi_suite *suite;
-    size_t capacity;
+    size_t capacity, grid_capacity, axis_capacity;
     bool is_suite; /* has a section [suite] */
     int line;      /* of the first fault; 0: none */
     char sentence[256];
@@ -35,14 +35,46 @@ static void fault(void *user, int line, const char *sentence)
     snprintf(r->sentence, sizeof r->sentence, "%s", sentence);
 }
 
+static bool is_grid(const char *section)
+{
+    return strncmp(section, "grid.", 5) == 0 && section[5] != '\0';
+}
+
 static clv_status section(void *user, const char *name, int line, clv_error *error)
 {
-    (void)error;
     reading *r = user;
-    if (strcmp(name, "suite") == 0)
+    clvi_suite *s = r->suite;
+    if (strcmp(name, "suite") == 0) {
         r->is_suite = true;
-    else
-        fault(r, line, "a suite has one section, [suite]");
+    } else if (is_grid(name)) {
+        void *grids = s->grids;
+        CLV_TRY(clvi_grow(&grids, &r->grid_capacity, s->grid_count + 1, sizeof *s->grids, error));
+        s->grids = grids;
+        s->grids[s->grid_count++] = (clvi_suite_grid){0};
+        r->axis_capacity = 0;
+    } else {
+        fault(r, line, "a suite has the section [suite] and sections [grid.NAME]");
+    }
+    return CLV_OK;
+}
+
+/* A key of the grid that was begun last. */
+static clv_status add_axis(reading *r, const char *key, const char *value, int line,
+                           clv_error *error)
+{
+    clvi_suite_grid *grid = &r->suite->grids[r->suite->grid_count - 1];
+    clvi_text text = {0};
+    void *axes = grid->axes;
+    if (strchr(key, '.') == NULL || *value == '\0')
+        fault(r, line, "a grid has lines SECTION.KEY = VALUE, VALUE");
+    CLV_TRY(clvi_grow(&axes, &r->axis_capacity, grid->count + 1, sizeof *grid->axes, error));
+    grid->axes = axes;
+    clvi_text_printf(&text, "%s=%s", key, value);
+    if (text.failed) {
+        clvi_text_fini(&text);
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: a suite");
+    }
+    grid->axes[grid->count++] = text.data;
     return CLV_OK;
 }
 
@@ -78,10 +110,12 @@ static clv_status entry(void *user, const char *in, const char *key, const char 
                         clv_error *error)
 {
     reading *r = user;
+    if (is_grid(in))
+        return add_axis(r, key, value, line, error);
     if (strcmp(in, "suite") != 0)
         return CLV_OK; /* the section is a fault already */
     if (strcmp(key, "configs") != 0) {
-        fault(r, line, "a suite has one key, configs");
+        fault(r, line, "[suite] has one key, configs");
         return CLV_OK;
     }
     if (r->suite->count > 0)
@@ -169,6 +203,12 @@ void clvi_suite_fini(clvi_suite *suite)
     for (size_t i = 0; i < suite->count; i++)
         clvi_free(suite->configs[i]);
     clvi_free(suite->configs);
+    for (size_t g = 0; g < suite->grid_count; g++) {
+        for (size_t i = 0; i < suite->grids[g].count; i++)
+            clvi_free(suite->grids[g].axes[i]);
+        clvi_free(suite->grids[g].axes);
+    }
+    clvi_free(suite->grids);
     clvi_free(suite->path);
     *suite = (clvi_suite){0};
 }

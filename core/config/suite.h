@@ -1,16 +1,28 @@
 /* A suite: the configurations that belong to one comparison, in an INI file of its own,
  *     [suite]
  *     configs = first, second
- * shipped in the folder `suites` beside the configurations. */
+ * shipped in the folder `suites` beside the configurations. With
+ *     [grid.NAME]
+ *     mixture.combine = concat
+ *     gate.plugin = average, linear
+ * each of them stands for a model for each point of each grid: every value of one key with every
+ * one of the others, as `conclave compare --grid` takes them. */
 #ifndef CLVI_SUITE_H
 #define CLVI_SUITE_H
 
 #include "config/config.h"
 
+typedef struct clvi_suite_grid {
+    char **axes; /* "SECTION.KEY=VALUE,VALUE" */
+    size_t count;
+} clvi_suite_grid;
+
 typedef struct clvi_suite {
     char *path;
     char **configs; /* names, as the file gives them; a path is relative to it */
     size_t count;   /* at least 1 */
+    clvi_suite_grid *grids;
+    size_t grid_count; /* 0: the configurations as they are */
 } clvi_suite;
 
 /* Reads the suite that `name` means: a path (has a '/' or ends in .ini), or the name of a file in

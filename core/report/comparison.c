@@ -75,10 +75,11 @@ static clv_status find_reference(clvi_comparison *c, const char *name, clv_error
 
 /* ---- Tests ---- */
 
-static const clvi_contest_run *run_of_seed(const clvi_contestant *c, int64_t seed)
+/* any: whatever its seed. */
+static const clvi_contest_run *run_of_seed(const clvi_contestant *c, int64_t seed, bool any)
 {
     for (size_t i = 0; i < c->run_count; i++)
-        if (c->runs[i].seed == seed && c->runs[i].record.path)
+        if ((any || c->runs[i].seed == seed) && c->runs[i].record.path)
             return &c->runs[i];
     return NULL;
 }
@@ -88,9 +89,10 @@ static clv_status make_pairs(const clvi_contestant *model, const clvi_contestant
                              clvi_pairing *pairings, clvi_contest_test *test, clv_error *error)
 {
     size_t length = 0;
+    const bool any = model->fixed || reference->fixed;
     for (size_t i = 0; i < model->run_count; i++) {
         const clvi_contest_run *own = &model->runs[i];
-        const clvi_contest_run *other = run_of_seed(reference, own->seed);
+        const clvi_contest_run *other = run_of_seed(reference, own->seed, any);
         clv_error fault = CLV_ERROR_INIT;
         clvi_pairing *p = &pairings[test->pairs];
         if (!own->record.path || !other)

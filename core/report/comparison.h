@@ -17,6 +17,7 @@ typedef struct clvi_contest_run {
 typedef struct clvi_contestant {
     char *name;
     size_t experts;
+    bool fixed; /* its one run is paired with every seed of the others */
     clvi_contest_run *runs;
     size_t run_count;
 } clvi_contestant;

@@ -267,7 +267,7 @@ static void test_refused(void **state)
     put("empty.ini", "[suite]\nconfigs = ,\n");
     expect_refusal("compare empty.ini --data data", 2, "empty.ini");
     put("odd.ini", "[suite]\nconfigs = tiny.ini\nmodels = a\n");
-    expect_refusal("compare odd.ini --data data", 2, "odd.ini:3: a suite has one key");
+    expect_refusal("compare odd.ini --data data", 2, "odd.ini:3: [suite] has one key");
     put("lost.ini", "[suite]\nconfigs = missing\n");
     expect_refusal("compare lost.ini --data data", 2, "suite lost.ini: ");
     /* Runs on other images are shown, and not tested against each other. */

@@ -92,6 +92,56 @@ static void test_configurations(void **state)
     clvi_config_list_free(list, count);
 }
 
+/* The value of an axis "KEY=A,B" that comes after `index` others, as "KEY=VALUE"; false: none. */
+static bool coordinate(const char *axis, size_t index, char *out, size_t bytes)
+{
+    const char *values = strchr(axis, '=') + 1;
+    const char *separator = strchr(values, ';') != NULL ? ";" : ",";
+    for (; index > 0 && values != NULL; index--) {
+        values = strpbrk(values, separator);
+        values += values != NULL;
+    }
+    if (values == NULL)
+        return false;
+    values += strspn(values, " ");
+    snprintf(out, bytes, "%.*s%.*s", (int)(strchr(axis, '=') + 1 - axis), axis,
+             (int)strcspn(values, separator), values);
+    return true;
+}
+
+/* Builds every point of a grid, from axis `axis` on. */
+static void build_points(const char *name, const clvi_suite_grid *grid, size_t axis,
+                         const char **point)
+{
+    char text[MOST_NAME];
+    if (axis == grid->count) {
+        clvi_config *config = load(name, point, grid->count);
+        clvi_mixture_destroy(build(config));
+        clvi_config_destroy(config);
+        return;
+    }
+    point[axis] = text;
+    for (size_t i = 0; coordinate(grid->axes[axis], i, text, sizeof text); i++)
+        build_points(name, grid, axis + 1, point);
+}
+
+static void test_grids(void **state)
+{
+    (void)state;
+    enum { MOST_AXES = 8 };
+    const char *point[MOST_AXES];
+    clvi_suite suite;
+    bool found = false;
+    OK(clvi_suite_load("fusions", &folder, 1, &found, &suite, error));
+    assert_true(found && suite.grid_count > 5);
+    for (size_t g = 0; g < suite.grid_count; g++) {
+        assert_true(suite.grids[g].count > 0 && suite.grids[g].count <= MOST_AXES);
+        for (size_t k = 0; k < suite.count; k++)
+            build_points(suite.configs[k], &suite.grids[g], 0, point);
+    }
+    clvi_suite_fini(&suite);
+}
+
 /* A suite names each of its configurations once, as its file is spelled. */
 static void test_suites(void **state)
 {
@@ -317,9 +367,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_configurations), cmocka_unit_test(test_suites),
-        cmocka_unit_test(test_readme),         cmocka_unit_test(test_names),
-        cmocka_unit_test(test_equal_totals),   cmocka_unit_test(test_equal_experts),
-        cmocka_unit_test(test_starts),         cmocka_unit_test(test_two_domains),
+        cmocka_unit_test(test_grids),          cmocka_unit_test(test_readme),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_equal_totals),
+        cmocka_unit_test(test_equal_experts),  cmocka_unit_test(test_starts),
+        cmocka_unit_test(test_two_domains),
     };
     int status = 0;
     if (argc < 3)

@@ -15,6 +15,8 @@ static const cli_option options[] = {
     {"grid", "KEY=A,B", "a model for each value of SECTION.KEY (';' between lists)", 0, true},
     {"reference", "NAME", "compare with this model; the best single one on validation if not given",
      0, false},
+    {"on-cached", "RUN,RUN",
+     "fuse the frozen experts of these runs as each CONFIG does, or in every way", 0, false},
     {"max-time", "TIME", "train each for 90s, 10m, 2h, …: train.max_seconds", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,
@@ -246,7 +248,9 @@ const cli_command cmd_compare = {
     .example = "conclave compare demo --data pictures\n"
                "conclave compare cnn-custom-only --data pictures --seeds 3 --grid "
                "optimizer.lr=0.001,0.003\n"
-               "conclave compare runs/first runs/second",
+               "conclave compare runs/first runs/second\n"
+               "conclave compare --on-cached runs/first,runs/second --grid "
+               "gate.plugin=average,linear,cnn",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

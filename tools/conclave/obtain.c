@@ -49,15 +49,17 @@ void cli_trainings_fini(cli_trainings *t)
 
 /* ---- What has failed ---- */
 
-static clv_status find_failure(const cli_trainings *t, const clvi_config *config,
-                               const char **reason, clv_error *error)
+static clv_status find_failure(cli_trainings *t, const clvi_config *config, const char **reason,
+                               clv_error *error)
 {
     *reason = NULL;
     for (size_t i = 0; i < t->failed && *reason == NULL; i++) {
         bool same, seconds;
         CLV_TRY(cli_same_training(t->failures[i].config, config, true, &same, &seconds, error));
-        if (same)
-            *reason = t->failures[i].reason;
+        if (!same)
+            continue;
+        *reason = t->failures[i].reason;
+        t->refused = t->failures[i].refused;
     }
     return CLV_OK;
 }
@@ -68,7 +70,7 @@ static clv_status add_failure(cli_trainings *t, const clvi_config *config, const
     void *failures = t->failures;
     CLV_TRY(clvi_grow(&failures, &t->failure_capacity, t->failed + 1, sizeof *t->failures, error));
     t->failures = failures;
-    t->failures[t->failed++] = (cli_failure){config, reason};
+    t->failures[t->failed++] = (cli_failure){config, reason, t->refused};
     return CLV_OK;
 }
 
@@ -76,6 +78,7 @@ static clv_status add_failure(cli_trainings *t, const clvi_config *config, const
 
 /* A child, as it is listened to. */
 typedef struct listener {
+    bool brief;
     char reason[512]; /* the last sentence about a failure */
 } listener;
 
@@ -90,6 +93,11 @@ static bool is_preface(const char *line)
     return false;
 }
 
+static bool is_computing(const char *line)
+{
+    return strncmp(line, "features of ", 12) == 0 && strstr(line, " computed ") != NULL;
+}
+
 static void take_line(void *user, const char *line)
 {
     static const char failure[] = "conclave: ", warning[] = "conclave: warning: ";
@@ -98,7 +106,7 @@ static void take_line(void *user, const char *line)
         clvi_log(CLVI_LOG_WARN, "%s", line + sizeof warning - 1);
     else if (strncmp(line, failure, sizeof failure - 1) == 0)
         snprintf(l->reason, sizeof l->reason, "%s", line + sizeof failure - 1);
-    else if (!is_preface(line))
+    else if (l->brief ? is_computing(line) : !is_preface(line))
         clvi_log(CLVI_LOG_INFO, "  %s", line);
 }
 
@@ -134,7 +142,7 @@ static clv_status train(cli_trainings *t, const cli_recipe *recipe, const char *
                         const char **fault, clv_error *error)
 {
     const char *const *words = child_words(t, recipe, begun);
-    listener l = {.reason = ""};
+    listener l = {.brief = t->brief};
     clvi_child_end end;
     if (words == NULL)
         return no_memory(error);
@@ -153,6 +161,7 @@ static clv_status train(cli_trainings *t, const cli_recipe *recipe, const char *
         return CLV_OK;
     else if (l.reason[0] == '\0')
         snprintf(l.reason, sizeof l.reason, "it ended with status %d", end.status);
+    t->refused = end.signal == 0 && end.status == clv_status_exit_code(CLV_E_CONFIG);
     *fault = clvi_arena_strdup(t->arena, l.reason);
     return *fault != NULL ? add_failure(t, recipe->config, *fault, error) : no_memory(error);
 }
@@ -197,7 +206,7 @@ static clv_status make(cli_trainings *t, const cli_recipe *recipe, const char *h
     clvi_log(CLVI_LOG_INFO, "%s%s, seed %lld: %s%s", head, recipe->name, seed,
              anew ? "training" : "going on with ", anew ? "" : begun);
     CLV_TRY(train(t, recipe, anew ? NULL : begun, fault, error));
-    if (*fault != NULL)
+    if (*fault != NULL && !(t->brief && t->refused))
         clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", recipe->name, seed, *fault);
     return CLV_OK;
 }

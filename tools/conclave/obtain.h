@@ -27,6 +27,7 @@ clv_status cli_recipe_load(cli_recipe *recipe, clvi_plugins *plugins,
 typedef struct cli_failure {
     const clvi_config *config;
     const char *reason;
+    bool refused; /* its configuration, before it was begun */
 } cli_failure;
 
 /* What the trainings of one call have in common. Zero-initialise; cli_trainings_fini frees. */
@@ -35,6 +36,9 @@ typedef struct cli_trainings {
     const volatile sig_atomic_t *stop; /* not 0 as soon as it shall end */
     clvi_arena *arena;                 /* borrowed */
     bool step_times;                   /* each is to measure the parts of its steps */
+    bool brief;   /* of what a training says only warnings, and that features were computed; not
+                   * that a configuration was refused */
+    bool refused; /* the fault that cli_obtain gave last was a refusal */
     cli_failure *failures;
     size_t failed, failure_capacity;
 } cli_trainings;

@@ -1,7 +1,9 @@
 /* See contest.h. */
 #include "contest.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static clv_status set_fault(clvi_contest_run *to, const char *fault, clv_error *error)
 {
@@ -18,7 +20,9 @@ static clv_status take_given(const plan_run *run, clvi_contest_run *to, clv_erro
     return status == CLV_OK ? CLV_OK : set_fault(to, fault.message, error);
 }
 
-static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings, clv_error *error)
+/* *refused: the configuration was, before the training. */
+static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings, bool *refused,
+                           clv_error *error)
 {
     const plan_run *run = &p->runs[index];
     clvi_contest_run *to = &p->comparison->contestants[run->contestant].runs[run->run];
@@ -33,16 +37,91 @@ static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings
     else
         clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", run->recipe.name, (long long)to->seed,
                  fault);
+    *refused = fault != NULL && trainings->refused;
     return fault == NULL ? CLV_OK : set_fault(to, fault, error);
 }
 
-clv_status contest_run(const plan *p, const cli_args *args, const volatile sig_atomic_t *stop,
+/* ---- Cached experts ---- */
+
+/* Takes the models whose configuration was refused out, and says how many do not go together. */
+static clv_status leave_out(plan *p, const bool *refused, clv_error *error)
+{
+    clvi_comparison *c = p->comparison;
+    size_t kept = 0, others = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        clvi_contestant *model = &c->contestants[i];
+        if (refused[i]) {
+            CLV_TRY(plan_leave_out(p, model->name, model->runs[0].fault, error));
+            clvi_contestant_fini(model);
+            continue;
+        }
+        others += !model->fixed;
+        c->contestants[kept] = *model;
+        if (kept++ != i)
+            *model = (clvi_contestant){0};
+    }
+    c->count = kept;
+    if (p->left_out > 0 && others == 0)
+        CLV_FAIL(error, CLV_E_CONFIG, "nothing is left to compare: %s: %s", p->left_name,
+                 p->left_reason);
+    if (p->left_out > 0)
+        clvi_log(CLVI_LOG_WARN, "%zu combination%s left out that cannot be: %s: %s%s", p->left_out,
+                 p->left_out == 1 ? " is" : "s are", p->left_name, p->left_reason,
+                 p->left_out == 1 ? "" : "; and others");
+    return CLV_OK;
+}
+
+/* The runs whose experts they are, then the best on validation first. */
+static int by_validation(const void *a, const void *b)
+{
+    const clvi_contestant *x = a, *y = b;
+    if (x->fixed != y->fixed)
+        return x->fixed ? -1 : 1;
+    static const char *const figures[] = {"val_top1", "val_nll"};
+    for (int k = 0; k < 2; k++) {
+        const double sign = k == 0 ? -1 : 1;
+        const double u = sign * clvi_contestant_mean(x, figures[k]),
+                     v = sign * clvi_contestant_mean(y, figures[k]);
+        if (isnan(u) != isnan(v))
+            return isnan(u) ? 1 : -1;
+        if (u != v && !isnan(u))
+            return u < v ? -1 : 1;
+    }
+    return strcmp(x->name, y->name);
+}
+
+/* ---- All ---- */
+
+static clv_status take_all(plan *p, cli_trainings *trainings, bool *refused, clv_error *error)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const plan_run *run = &p->runs[i];
+        bool now = false;
+        if (p->cached && refused[run->contestant])
+            continue; /* as from another seed */
+        CLV_TRY(take_run(p, i, trainings, &now, error));
+        refused[run->contestant] |= now && p->cached;
+    }
+    return CLV_OK;
+}
+
+clv_status contest_run(plan *p, const cli_args *args, const volatile sig_atomic_t *stop,
                        clv_error *error)
 {
-    cli_trainings trainings = {.args = args, .stop = stop, .arena = p->arena, .step_times = true};
-    clv_status status = CLV_OK;
-    for (size_t i = 0; i < p->count && status == CLV_OK; i++)
-        status = take_run(p, i, &trainings, error);
+    clvi_comparison *c = p->comparison;
+    cli_trainings trainings = {.args = args,
+                               .stop = stop,
+                               .arena = p->arena,
+                               .step_times = !p->cached,
+                               .brief = p->cached};
+    bool *refused = clvi_arena_alloc(p->arena, c->count + 1);
+    if (refused == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the runs that are compared");
+    clv_status status = take_all(p, &trainings, refused, error);
     cli_trainings_fini(&trainings);
+    if (status != CLV_OK || !p->cached)
+        return status;
+    status = leave_out(p, refused, error);
+    qsort(c->contestants, c->count, sizeof *c->contestants, by_validation);
     return status;
 }

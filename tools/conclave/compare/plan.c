@@ -1,6 +1,8 @@
 /* See plan.h. */
 #include "plan.h"
 
+#include "cached.h"
+
 #include "../made_runs.h"
 
 #include "config/suite.h"
@@ -10,6 +12,9 @@
 #include <stdlib.h>
 
 enum { MOST_SEEDS = 100, MOST_POINTS = 10000 };
+
+/* What --on-cached tries where nothing is named: with --grid, and without. */
+static const char fused_config[] = "fused", fused_suite[] = "fusions";
 
 /* ---- Models ---- */
 
@@ -62,26 +67,60 @@ static clv_status add_run(plan *p, const plan_run *run, clv_error *error)
     return CLV_OK;
 }
 
+clv_status plan_leave_out(plan *p, const char *name, const char *reason, clv_error *error)
+{
+    if (p->left_out++ > 0)
+        return CLV_OK;
+    p->left_name = clvi_arena_strdup(p->arena, name);
+    p->left_reason = clvi_arena_strdup(p->arena, reason);
+    return p->left_name != NULL && p->left_reason != NULL ? CLV_OK : no_memory(error);
+}
+
 /* ---- Runs that were named ---- */
+
+static clv_status load_named(const char *folder, clvi_config **out, clv_error *error)
+{
+    char *path = clvi_path_join(folder, CLVI_RUN_CONFIG);
+    const clvi_config_source source = {.name = path};
+    const clv_status status =
+        path != NULL ? clvi_config_load(&source, out, error) : no_memory(error);
+    clvi_free(path);
+    return status;
+}
+
+/* A run whose experts the others are made of: a model by itself, beside every seed of them. */
+static clv_status add_cached_run(plan *p, const char *folder, clv_error *error)
+{
+    clvi_comparison *c = p->comparison;
+    plan_run run = {.given = folder, .contestant = c->count};
+    CLV_TRY(load_named(folder, &run.recipe.config, error));
+    const char *slash = strrchr(folder, '/');
+    clv_status status = add_contestant(p, slash != NULL && slash[1] != '\0' ? slash + 1 : folder,
+                                       clvi_config_expert_count(run.recipe.config), 1, error);
+    if (status == CLV_OK) {
+        c->contestants[run.contestant].fixed = true;
+        c->contestants[run.contestant].runs[0].seed =
+            clvi_config_int(run.recipe.config, "run", "seed");
+        status = add_run(p, &run, error);
+    }
+    if (status != CLV_OK)
+        clvi_config_destroy(run.recipe.config);
+    return status;
+}
 
 /* A run becomes another seed of a named run's model, where all else is the same, or a model. */
 static clv_status add_named_run(plan *p, const char *folder, clv_error *error)
 {
-    char *path = clvi_path_join(folder, CLVI_RUN_CONFIG);
     plan_run run = {.given = clvi_arena_strdup(p->arena, folder)};
-    if (path == NULL || run.given == NULL) {
-        clvi_free(path);
+    if (run.given == NULL)
         return no_memory(error);
-    }
-    const clvi_config_source source = {.name = path};
-    clv_status status = clvi_config_load(&source, &run.recipe.config, error);
-    clvi_free(path);
+    clv_status status = load_named(folder, &run.recipe.config, error);
     CLV_TRY(status);
     clvi_comparison *c = p->comparison;
     const int64_t seed = clvi_config_int(run.recipe.config, "run", "seed");
     bool same = false, seconds, again = false;
     for (size_t i = 0; i < p->count && !same && status == CLV_OK; i++) {
-        if (p->runs[i].given == NULL)
+        if (p->runs[i].given == NULL || c->contestants[p->runs[i].contestant].fixed)
             continue;
         status = cli_same_training(p->runs[i].recipe.config, run.recipe.config, false, &same,
                                    &seconds, error);
@@ -125,6 +164,7 @@ typedef struct variant {
     const char **point; /* "key=value" of the grid */
     size_t point_count;
     int64_t seeds;
+    bool terse; /* points are named by their values */
 } variant;
 
 /* "lr=0.01" of "optimizer.lr=0.01". */
@@ -137,13 +177,23 @@ static const char *without_section(const char *point)
     return begin;
 }
 
+/* What names a coordinate of a point: "lr=0.01", or, where it says enough, "concat" of
+ * "mixture.combine=concat". */
+static const char *show_coordinate(const variant *v, size_t index)
+{
+    const char *point = v->point[index], *value = strchr(point, '=') + 1;
+    bool flag;
+    const bool word = ((*value | 32) >= 'a' && (*value | 32) <= 'z');
+    return v->terse && word && !clvi_parse_bool(value, &flag) ? value : without_section(point);
+}
+
 /* ", " and '/' of values have no place in a folder's name. */
 static const char *run_name(plan *p, const char *name, const variant *v, const int64_t *seed)
 {
     clvi_text text = {0};
     clvi_text_append(&text, name);
     for (size_t i = 0; i < v->point_count; i++)
-        clvi_text_printf(&text, "-%s", without_section(v->point[i]));
+        clvi_text_printf(&text, "-%s", show_coordinate(v, i));
     if (v->seeds > 1)
         clvi_text_printf(&text, "-seed%lld", (long long)*seed);
     for (char *c = text.data; c != NULL && *c != '\0'; c++)
@@ -179,12 +229,45 @@ static clv_status load(plan *p, clvi_plugins *plugins, plan_run *run, const char
     return cli_starts_plan(run->recipe.config, plugins, p->arena, &run->starts, error);
 }
 
-/* "NAME lr=0.01 batch=64": a point of the grid. */
+/* "NAME lr=0.01 batch=64": a point of the grid. What fuses cached experts by itself has no name. */
 static const char *model_name(plan *p, const char *name, const variant *v)
 {
+    const bool nameless = v->terse && v->point_count > 0 && strcmp(name, fused_config) == 0;
     for (size_t i = 0; i < v->point_count && name != NULL; i++)
-        name = clvi_arena_printf(p->arena, "%s %s", name, without_section(v->point[i]));
+        name = nameless && i == 0
+                   ? show_coordinate(v, i)
+                   : clvi_arena_printf(p->arena, "%s %s", name, show_coordinate(v, i));
     return name;
+}
+
+/* A run from one seed of a model that was just added. */
+static clv_status add_seed(plan *p, clvi_plugins *plugins, plan_run run, const char *name,
+                           const variant *v, int64_t seed, clv_error *error)
+{
+    clvi_contestant *model = &p->comparison->contestants[run.contestant];
+    run.recipe.name = clvi_arena_strdup(p->arena, model->name);
+    run.recipe.source = clvi_arena_strdup(p->arena, run.recipe.source);
+    if (run.recipe.name == NULL || run.recipe.source == NULL)
+        return no_memory(error);
+    model->runs[run.run].seed = seed;
+    clv_status status = load(p, plugins, &run, name, v, seed, error);
+    if (status == CLV_OK)
+        status = add_run(p, &run, error);
+    if (status != CLV_OK)
+        clvi_config_destroy(run.recipe.config);
+    return status;
+}
+
+/* Whether a failure is that of a combination which may be left out; then its model goes. */
+static clv_status leave_out_last(plan *p, clv_status status, const clv_error *cause,
+                                 clv_error *error)
+{
+    clvi_comparison *c = p->comparison;
+    if (status != CLV_E_CONFIG || !p->cached)
+        return clvi_fail(error, status, CLV_HERE, "%s", cause->message);
+    CLV_TRY(plan_leave_out(p, c->contestants[c->count - 1].name, cause->message, error));
+    clvi_contestant_fini(&c->contestants[--c->count]);
+    return CLV_OK;
 }
 
 /* A model of the configuration at `path`. */
@@ -203,22 +286,14 @@ static clv_status add_model(plan *p, clvi_plugins *plugins, const char *path, co
                                                        (size_t)v->seeds, error)
                                       : no_memory(error);
     clvi_config_destroy(plain);
+    CLV_TRY(status);
+    clv_error cause = CLV_ERROR_INIT;
     for (int64_t s = 0; s < v->seeds && status == CLV_OK; s++) {
-        plan_run run = {.contestant = contestant,
-                        .run = (size_t)s,
-                        .recipe = {.name = clvi_arena_strdup(
-                                       p->arena, p->comparison->contestants[contestant].name),
-                                   .source = clvi_arena_strdup(p->arena, path)}};
-        p->comparison->contestants[contestant].runs[s].seed = first + s;
-        status = run.recipe.name != NULL && run.recipe.source != NULL
-                     ? load(p, plugins, &run, name, v, first + s, error)
-                     : no_memory(error);
-        if (status == CLV_OK)
-            status = add_run(p, &run, error);
-        if (status != CLV_OK)
-            clvi_config_destroy(run.recipe.config);
+        const plan_run run = {
+            .contestant = contestant, .run = (size_t)s, .recipe = {.source = path}};
+        status = add_seed(p, plugins, run, name, v, first + s, &cause);
     }
-    return status;
+    return status == CLV_OK ? CLV_OK : leave_out_last(p, status, &cause, error);
 }
 
 /* ---- The grid ---- */
@@ -289,18 +364,46 @@ typedef struct words {
     axis *axes;
     size_t axis_count;
     variant variant;
-    size_t suites, others;
+    size_t suites, others, configs; /* words that are suites, or not; configurations */
 } words;
 
-static clv_status add_config(plan *p, const words *w, const char *name, clv_error *error)
+static clv_status add_config(plan *p, words *w, const char *name, clv_error *error)
 {
     const char *const folders[] = {cli_config_dir()};
     char *path = NULL;
+    w->configs++;
     CLV_TRY(clvi_config_find(name, folders, 1, &path, error));
     const clv_status status =
         add_points(p, w->plugins, path, w->axes, w->axis_count, w->variant, error);
     clvi_free(path);
     return status;
+}
+
+/* A configuration of a suite with one of the suite's grids, to which the call's axes are added. */
+static clv_status add_grid(plan *p, words *w, const char *name, const clvi_suite_grid *grid,
+                           clv_error *error)
+{
+    words with = *w;
+    w->configs++;
+    with.axes = clvi_arena_alloc(p->arena, (grid->count + w->axis_count + 1) * sizeof *with.axes);
+    with.axis_count = grid->count + w->axis_count;
+    if (with.axes == NULL)
+        return no_memory(error);
+    for (size_t i = 0; i < grid->count; i++)
+        CLV_TRY(read_axis(p, grid->axes[i], &with.axes[i], error));
+    if (w->axis_count > 0)
+        memcpy(with.axes + grid->count, w->axes, w->axis_count * sizeof *with.axes);
+    return add_config(p, &with, name, error);
+}
+
+static clv_status add_of_suite(plan *p, words *w, const clvi_suite *suite, const char *name,
+                               clv_error *error)
+{
+    if (suite->grid_count == 0)
+        return add_config(p, w, name, error);
+    for (size_t g = 0; g < suite->grid_count; g++)
+        CLV_TRY(add_grid(p, w, name, &suite->grids[g], error));
+    return CLV_OK;
 }
 
 static clv_status add_suite(plan *p, words *w, const clvi_suite *suite, const char *word,
@@ -315,7 +418,7 @@ static clv_status add_suite(plan *p, words *w, const clvi_suite *suite, const ch
     p->label = label;
     w->suites++;
     for (size_t i = 0; i < suite->count; i++) {
-        const clv_status status = add_config(p, w, suite->configs[i], error);
+        const clv_status status = add_of_suite(p, w, suite, suite->configs[i], error);
         if (status != CLV_OK) {
             clvi_prepend(error, "suite %s", suite->path);
             return status;
@@ -369,28 +472,56 @@ static size_t count_names(const cli_args *args)
     return count;
 }
 
-static clv_status read_words(const cli_args *args, plan *p, words *w, clv_error *error)
+/* What is changed in every configuration: by --on-cached, then by the call's own words. */
+static clv_status read_overrides(const cli_args *args, size_t names, const cached_experts *cached,
+                                 plan *p, variant *v, clv_error *error)
 {
-    const size_t names = count_names(args);
     const char *const *given;
-    size_t given_count;
+    size_t given_count, n = 0;
     CLV_TRY(cli_overrides(args, names, p->arena, &given, &given_count, error));
-    const char **all = clvi_arena_alloc(p->arena, (given_count + 1) * sizeof *all);
+    const char **all =
+        clvi_arena_alloc(p->arena, (cached->override_count + given_count + 1) * sizeof *all);
     const char *time = cli_option_value(args, "max-time");
     if (all == NULL)
         return no_memory(error);
+    for (size_t i = 0; i < cached->override_count; i++)
+        all[n++] = cached->overrides[i];
     for (size_t i = 0; i < given_count; i++)
-        all[i] = given[i];
+        all[n++] = given[i];
     if (time != NULL) {
         char seconds[CLI_SECONDS_BYTES];
         CLV_TRY(cli_parse_time(time, seconds, error));
-        all[given_count] = clvi_arena_printf(p->arena, "train.max_seconds=%s", seconds);
-        if (all[given_count++] == NULL)
+        all[n] = clvi_arena_printf(p->arena, "train.max_seconds=%s", seconds);
+        if (all[n++] == NULL)
             return no_memory(error);
     }
-    w->variant.overrides = all;
-    w->variant.override_count = given_count;
+    v->overrides = all;
+    v->override_count = n;
+    return CLV_OK;
+}
+
+/* The runs of --on-cached, each a model of its own. */
+static clv_status read_cached(const cli_args *args, plan *p, cached_experts *cached,
+                              clv_error *error)
+{
+    const char *list = cli_option_value(args, "on-cached");
+    if (list == NULL)
+        return CLV_OK;
+    p->cached = true;
+    CLV_TRY(cached_read(list, p->output, p->arena, cached, error));
+    for (size_t i = 0; i < cached->run_count; i++)
+        CLV_TRY(add_cached_run(p, cached->runs[i], error));
+    return CLV_OK;
+}
+
+static clv_status read_words(const cli_args *args, plan *p, words *w, clv_error *error)
+{
+    const size_t names = count_names(args);
+    cached_experts cached = {0};
+    CLV_TRY(read_cached(args, p, &cached, error));
+    CLV_TRY(read_overrides(args, names, &cached, p, &w->variant, error));
     w->variant.seeds = 1;
+    w->variant.terse = p->cached;
     CLV_TRY(cli_option_int(args, "seeds", 1, MOST_SEEDS, &w->variant.seeds, error));
     w->axis_count = cli_option_times(args, "grid");
     w->axes = clvi_arena_alloc(p->arena, (w->axis_count + 1) * sizeof *w->axes);
@@ -398,12 +529,14 @@ static clv_status read_words(const cli_args *args, plan *p, words *w, clv_error 
         return no_memory(error);
     for (size_t i = 0; i < w->axis_count; i++)
         CLV_TRY(read_axis(p, cli_option_nth(args, "grid", i), &w->axes[i], error));
-    if (names == 0)
+    if (names == 0 && !p->cached)
         CLV_FAIL(error, CLV_E_USAGE,
                  "what is to be compared? give configurations, suites or runs; `conclave config` "
                  "lists the first two");
     for (size_t i = 0; i < names; i++)
         CLV_TRY(add_word(p, w, cli_at(args, i), error));
+    if (p->cached && w->configs == 0)
+        return add_word(p, w, w->axis_count > 0 ? fused_config : fused_suite, error);
     return CLV_OK;
 }
 

@@ -23,6 +23,9 @@ typedef struct plan {
     size_t capacity;             /* of its contestants */
     plan_run *runs; /* the first seed of every model, then the second of every one, … */
     size_t count, run_capacity;
+    bool cached;     /* --on-cached: combinations that do not go together are left out */
+    size_t left_out; /* how many, and of the first the name and the reason */
+    const char *left_name, *left_reason;
     const char *output; /* folder of the runs */
     const char *label;  /* the only suite's name, or "comparison" */
 } plan;
@@ -32,5 +35,9 @@ typedef struct plan {
 clv_status plan_make(const cli_args *args, clvi_plugins *plugins, clvi_comparison *comparison,
                      plan *out, clv_error *error) CLV_MUST_CHECK;
 void plan_fini(plan *plan);
+
+/* Counts a combination that is left out. Errors: CLV_E_MEMORY. */
+clv_status plan_leave_out(plan *plan, const char *name, const char *reason,
+                          clv_error *error) CLV_MUST_CHECK;
 
 #endif

@@ -1,0 +1,276 @@
+/* conclave compare --on-cached: trained experts, frozen, in every gate, fusion and loss that is
+ * asked for; what they make of the images is computed once. Argument: the command. Exit 77 where
+ * there is no OpenCL device. */
+#define _XOPEN_SOURCE 700
+#include "../unit/image_files.h"
+#include "calls.h"
+
+#include "base/files.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char tiny[] = "[data]\nimage_size = 16\n"
+                           "[mixture]\nexperts = small\n"
+                           "[expert.small]\nplugin = cnn\nwidths = 8, 16\n"
+                           "[optimizer]\nlr = 0.01\n"
+                           "[train]\nepochs = 2\nbatch = 10\n";
+static const char wide[] = "[run]\nbase = tiny.ini\n[expert.small]\nwidths = 8, 24\n";
+/* A mixture's own experts have no part in it. */
+static const char fuse[] = "[run]\nbase = tiny.ini\n[mixture]\nexperts = a, b\n"
+                           "[expert.a]\nplugin = cnn\nwidths = 4, 5\n"
+                           "[expert.b]\nplugin = cnn\nwidths = 4, 6\n"
+                           "[data]\naugment = characters\nimage_size = 24\n"
+                           "[gate]\nplugin = linear\n[train]\nepochs = 3\n";
+
+static char *home;
+
+static void put(const char *name, const char *text)
+{
+    file_put(".", name, text, strlen(text));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    home = folder_make();
+    if (chdir(home) != 0)
+        return -1;
+    draw_set("data/train", 16);
+    draw_set("data/test", 6);
+    put("tiny.ini", tiny);
+    put("wide.ini", wide);
+    put("fuse.ini", fuse);
+    expect("train tiny.ini --data data run.name=one -q", 0);
+    expect("train tiny.ini --data data --seed 2 run.name=two.2 -q", 0);
+    expect("train wide.ini --data data run.name=wide -q", 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    if (chdir("/") != 0)
+        return -1;
+    folder_remove(home);
+    return 0;
+}
+
+static int count(const char *text, const char *part)
+{
+    int times = 0;
+    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
+        times++;
+    return times;
+}
+
+static size_t count_files(const char *folder)
+{
+    char **names = NULL;
+    size_t number = 0;
+    clv_error error = CLV_ERROR_INIT;
+    assert_int_equal(clvi_dir_list(folder, &names, &number, &error), CLV_OK);
+    clvi_names_free(names, number);
+    return number;
+}
+
+/* The figures of a run, taken from what was kept, are those from the pixels. */
+static void expect_same_from_pixels(const char *run)
+{
+    char call[256], path[256];
+    json_error_t problem;
+    snprintf(path, sizeof path, "%s/summary.json", run);
+    json_t *summary = json_load_file(path, 0, &problem);
+    assert_non_null(summary);
+    const char *const splits[] = {"test", "val"};
+    for (int k = 0; k < 2; k++) {
+        snprintf(call, sizeof call, "eval %s --split %s --json -q", run, splits[k]);
+        expect(call, 0);
+        json_t *eval = parse(call_out);
+        const json_t *kept = json_object_get(summary, splits[k]);
+        if (!(fabs(number(eval, "nll") - number(kept, "nll")) <= 1e-5) ||
+            number(eval, "top1") != number(kept, "top1"))
+            fail_msg("%s, %s: %.9g from pixels, %.9g from what was kept", run, splits[k],
+                     number(eval, "nll"), number(kept, "nll"));
+        json_decref(eval);
+    }
+    json_decref(summary);
+}
+
+static void test_grid(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    static const char call[] = "compare --on-cached one,runs/two.2,runs/wide fuse.ini --grid "
+                               "mixture.combine=weighted,concat --grid "
+                               "gate.plugin=average,cnn,noisy_topk --grid loss.terms=ce,jacobs_mse";
+    expect(call, 0);
+    assert_int_equal(count(call_err, "computed (of 3 of 3 experts)"), 1);
+    assert_int_equal(count(call_err, ": training\n"), 12);
+    contains(call_err, "warning: 3 combinations are left out that cannot be: fuse concat average "
+                       "jacobs_mse: command line: [loss] terms: 'jacobs_mse' cannot teach ");
+    assert_null(strstr(call_err, "failed"));
+    assert_int_equal(count_files("runs/.features"), 6);
+    /* The runs by themselves, then the rest, the best on validation first. */
+    const char *one = strstr(call_out, "\none "), *best = strstr(call_out, "\nfuse ");
+    assert_non_null(one);
+    assert_true(best > one && strstr(call_out, "\ntwo.2 ") < best &&
+                strstr(call_out, "\nwide ") < best);
+    contains(call_out, "\nfuse weighted cnn jacobs_mse ");
+    assert_null(strstr(call_out, "\nfuse concat cnn jacobs_mse "));
+    read_whole("runs/comparison-runs.csv", text, sizeof text);
+    contains(text, "\none,1,runs/one,");
+    contains(text, "\ntwo.2,2,runs/two.2,");
+    read_whole("runs/comparison.csv", text, sizeof text);
+    double before = 2;
+    for (const char *line = strstr(text, "\nfuse "); line != NULL; line = strstr(line, "\nfuse ")) {
+        char name[128], path[256];
+        line++;
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(line, ","), line);
+        for (char *c = name; *c != '\0'; c++)
+            *c = *c == ' ' ? '-' : *c;
+        snprintf(path, sizeof path, "runs/%s", name);
+        expect_same_from_pixels(path);
+        snprintf(path, sizeof path, "runs/%s/summary.json", name);
+        json_error_t problem;
+        json_t *summary = json_load_file(path, 0, &problem);
+        const double val = number(json_object_get(summary, "val"), "top1");
+        assert_true(val <= before);
+        before = val;
+        json_decref(summary);
+    }
+    assert_true(before < 2);
+
+    /* Once more: everything is there but what cannot be. */
+    expect(call, 0);
+    assert_int_equal(count(call_err, "features of"), 0);
+    assert_int_equal(count(call_err, ": training\n"), 3);
+}
+
+/* What is fused is what was trained: an expert alone is as good as its run. */
+static void test_experts(void **state)
+{
+    (void)state;
+    json_error_t problem;
+    expect("compare --on-cached one,two.2 fuse.ini -o runs", 0);
+    json_t *fused = json_load_file("runs/fuse/summary.json", 0, &problem);
+    json_t *one = json_load_file("runs/one/summary.json", 0, &problem);
+    json_t *two = json_load_file("runs/two.2/summary.json", 0, &problem);
+    const json_t *alone =
+        json_object_get(json_object_get(json_object_get(fused, "usage"), "test"), "alone");
+    assert_true(fabs(json_number_value(json_array_get(alone, 0)) -
+                     number(json_object_get(one, "test"), "top1")) < 1e-9);
+    assert_true(fabs(json_number_value(json_array_get(alone, 1)) -
+                     number(json_object_get(two, "test"), "top1")) < 1e-9);
+    json_decref(fused);
+    json_decref(one);
+    json_decref(two);
+    static char text[1 << 16];
+    read_whole("runs/fuse/config.ini", text, sizeof text);
+    contains(text, "\nexperts = one, two_2\n");
+    contains(text, "\ninit = runs/two.2/best.safetensors:small\n");
+    contains(text, "\nimage_size = 16\n");
+    contains(text, "\naugment = none\n");
+    /* Without what is kept it is the same. */
+    expect("train runs/fuse/config.ini run.name=plain train.cache_features=no -q", 0);
+    fused = json_load_file("runs/fuse/summary.json", 0, &problem);
+    json_t *plain = json_load_file("runs/plain/summary.json", 0, &problem);
+    assert_true(fabs(number(json_object_get(fused, "test"), "nll") -
+                     number(json_object_get(plain, "test"), "nll")) < 1e-5);
+    json_decref(fused);
+    json_decref(plain);
+}
+
+/* The run of an expert stands beside every seed of what is fused. */
+static void test_seeds(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    expect("compare --on-cached one,wide --seeds 3 --epochs 1 --grid gate.plugin=linear -o seeds",
+           2);
+    contains(call_err, "no run 'one'");
+    expect("compare --on-cached runs/one,runs/wide --seeds 3 --epochs 1 --grid gate.plugin=linear "
+           "--reference one -o seeds",
+           0);
+    read_whole("seeds/comparison.csv", text, sizeof text);
+    contains(strstr(text, "\nlinear,"), ",one,3,");
+    contains(strstr(text, "\nwide,"), ",one,1,");
+    assert_true(exists("seeds/fused-linear-seed3/summary.json"));
+    assert_int_equal(count_files("seeds/.features"), 4);
+}
+
+static void test_suite(void **state)
+{
+    (void)state;
+    put("ways.ini", "[suite]\nconfigs = fuse.ini\n"
+                    "[grid.layer]\nmixture.fusion = feature\ngate.plugin = average, linear\n"
+                    "[grid.untrained]\nmixture.combine = median, vote\ngate.plugin = average\n");
+    expect("compare --on-cached runs/one,runs/wide ways.ini --epochs 1 -o ways", 0);
+    contains(call_out, "page   ways/ways.html\n");
+    contains(call_out, "\nfuse feature linear ");
+    contains(call_out, "\nfuse vote average ");
+    assert_int_equal(count(call_err, ": training\n"), 4);
+    expect_same_from_pixels("ways/fuse-feature-linear");
+    expect_same_from_pixels("ways/fuse-vote-average");
+    put("bad-ways.ini", "[suite]\nconfigs = fuse.ini\n[grid.a]\nfusion = feature\n");
+    expect_refusal("compare --on-cached runs/one,runs/wide bad-ways.ini", 2,
+                   "bad-ways.ini:4: a grid has lines SECTION.KEY");
+}
+
+/* Of a mixture every expert; and what was trained together beside it. */
+static void test_mixture(void **state)
+{
+    (void)state;
+    expect("train fuse.ini --data data run.name=joint data.augment=none data.image_size=16 -q", 0);
+    expect("compare --on-cached joint,one joint --grid gate.plugin=average -o runs", 0);
+    contains(call_out, "\njoint ");
+    expect_same_from_pixels("runs/fused-average");
+    static char text[1 << 16];
+    read_whole("runs/fused-average/config.ini", text, sizeof text);
+    contains(text, "\nexperts = a, b, one\n");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    expect_refusal("compare --on-cached one", 2, "there is one expert");
+    expect_refusal("compare --on-cached ,", 2, "give runs");
+    expect_refusal("compare --on-cached one,nothing", 2, "nothing");
+    assert_int_equal(system("cp -r runs/one runs/cut && rm runs/cut/summary.json"), 0);
+    expect_refusal("compare --on-cached one,cut", 2,
+                   "runs/cut was not finished; `conclave train --resume runs/cut` goes on");
+    expect("train tiny.ini --data data --image-size 12 --epochs 1 run.name=less -q", 0);
+    expect_refusal("compare --on-cached one,less", 2,
+                   "runs/one was trained on pictures of 16x16x1 and runs/less on 12x12x1");
+    expect("train tiny.ini --data data --epochs 1 data.split_seed=5 run.name=split -q", 0);
+    expect_refusal("compare --on-cached one,split", 2, "were judged by other val images");
+    assert_int_equal(system("cp -r data others && rm others/test/*/5.png && cp -r data fewer && "
+                            "rm -r fewer/*/rows"),
+                     0);
+    expect("train tiny.ini --data others --epochs 1 run.name=others -q", 0);
+    expect_refusal("compare --on-cached one,others", 2, "were judged by other test images");
+    expect("train tiny.ini --data fewer --epochs 1 run.name=fewer -q", 0);
+    expect_refusal("compare --on-cached one,fewer", 2, "tells 4 classes apart and runs/fewer 3");
+    /* Nothing of what is asked for can be. */
+    expect_refusal("compare --on-cached one,wide --grid gate.plugin=average --grid "
+                   "mixture.fusion=feature --grid loss.terms=competitive",
+                   2, "nothing is left to compare: average feature competitive: ");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_grid),    cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_seeds),   cmocka_unit_test(test_suite),
+        cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused),
+    };
+    const int status = calls_begin(argc, argv);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
+}
