@@ -204,7 +204,8 @@ static clv_status test_all(clvi_comparison *c, clv_error *error)
 
 bool clvi_contestant_trains(const clvi_contestant *c)
 {
-    return clvi_contestant_mean(c, "trainable") != 0; /* also where it is not known */
+    return clvi_contestant_mean(c, "trainable") != 0 || /* also where it is not known */
+           clvi_contestant_mean(c, "start_epochs") > 0;
 }
 
 static void find_equal(clvi_comparison *c)
@@ -216,6 +217,8 @@ static void find_equal(clvi_comparison *c)
             continue;
         const double seconds = clvi_contestant_mean(&c->contestants[i], "seconds");
         const double epochs = clvi_contestant_mean(&c->contestants[i], "epochs");
+        if (!isfinite(seconds) || !isfinite(epochs))
+            continue;
         if (!(c->equal_seconds <= seconds))
             c->equal_seconds = seconds;
         if (c->equal_epochs == 0 || epochs < (double)c->equal_epochs)

@@ -65,8 +65,8 @@ const char *clvi_figure_name(size_t index);
 /* Mean over the runs of a model that ended; NAN without any. */
 double clvi_contestant_mean(const clvi_contestant *contestant, const char *figure);
 
-/* Whether anything of a model was trained; not where experts of earlier runs are fused as they are:
- * its time says nothing. */
+/* Whether it is known how long a model was trained: not where experts are fused as they are that
+ * came from files (`weights`) and not from runs (`init`). */
 bool clvi_contestant_trains(const clvi_contestant *contestant);
 
 /* The tables, in this order. */

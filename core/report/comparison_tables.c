@@ -204,7 +204,8 @@ static clv_status training_table(const clvi_comparison *c, clvi_report_table *t,
     CLV_TRY(clvi_report_table_init(t, "Training", training_columns,
                                    sizeof training_columns / sizeof *training_columns, error));
     t->note = "train: the training images without augmentation, by the best epoch's weights. time: "
-              "of training and validation.";
+              "of training and validation, of the runs that experts start from as well; epochs: "
+              "with those of the longest of these.";
     for (size_t i = 0; i < c->count; i++) {
         const clvi_contestant *model = &c->contestants[i];
         const double best = clvi_contestant_mean(model, "best_epoch");

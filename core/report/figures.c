@@ -40,14 +40,24 @@ INTEGER(parameters, parameters)
 INTEGER(trainable, trainable)
 INTEGER(multiply_adds, multiply_adds)
 INTEGER(active, active)
-INTEGER(epochs, epochs)
+INTEGER(start_epochs, start_epochs)
 INTEGER(best_epoch, best_epoch)
 INTEGER(peak_bytes, peak_bytes)
 #undef INTEGER
 
+static double epochs(const clvi_run_record *r)
+{
+    return known(clvi_run_record_epochs(r));
+}
+
 static double seconds(const clvi_run_record *r)
 {
-    return r->seconds;
+    return r->seconds + r->start_seconds;
+}
+
+static double start_seconds(const clvi_run_record *r)
+{
+    return r->start_seconds;
 }
 
 static double images_per_second(const clvi_run_record *r)
@@ -93,6 +103,8 @@ static const struct {
     {"epochs", epochs},
     {"best_epoch", best_epoch},
     {"seconds", seconds},
+    {"start_epochs", start_epochs},
+    {"start_seconds", start_seconds},
     {"images_per_second", images_per_second},
     {"peak_device_bytes", peak_bytes},
     {"train_top1", train_top1},

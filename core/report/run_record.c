@@ -2,6 +2,7 @@
 #include "report/run_record.h"
 
 #include "base/csv.h"
+#include "mixture/initial_weights.h"
 #include "train/run_dir.h"
 
 #include <math.h>
@@ -131,6 +132,108 @@ static clv_status read_metrics(const char *path, clvi_run_record *r, clv_error *
     return status;
 }
 
+/* ---- What its experts start from ---- */
+
+enum { MOST_STARTS = 8 }; /* one behind the other */
+
+static clv_status read_starts(const char *run, int depth, clvi_run_record *r, clv_error *error);
+
+/* All that a run took: its own, and what it starts from. */
+static clv_status add_start(const char *run, int depth, clvi_run_record *r, clv_error *error)
+{
+    clvi_run_record other = {0};
+    char *summary = clvi_path_join(run, CLVI_RUN_SUMMARY);
+    char *metrics = clvi_path_join(run, CLVI_RUN_METRICS);
+    clv_status status = CLV_E_MEMORY;
+    clv_error cause = CLV_ERROR_INIT; /* a run that is gone is no fault of this one */
+    if (summary && metrics)
+        status = depth < MOST_STARTS ? read_summary(summary, &other, &cause) : CLV_E_DATA;
+    if (status == CLV_OK)
+        status = read_metrics(metrics, &other, &cause);
+    if (status == CLV_OK)
+        status = read_starts(run, depth + 1, &other, &cause);
+    clvi_free(summary);
+    clvi_free(metrics);
+    if (status == CLV_E_MEMORY)
+        (void)clvi_fail(error, status, CLV_HERE, "no memory to read %s", run);
+    const int64_t epochs = clvi_run_record_epochs(&other);
+    if (status != CLV_OK || epochs < 0)
+        r->start_epochs = -1;
+    else if (r->start_epochs >= 0 && r->start_epochs < epochs)
+        r->start_epochs = epochs;
+    r->start_seconds += status == CLV_OK ? other.seconds + other.start_seconds : NAN;
+    clvi_run_record_fini(&other);
+    return status == CLV_E_MEMORY ? status : CLV_OK;
+}
+
+/* Length of the folder in the settled `init` of an expert; 0: it has none. */
+static size_t folder_length(const clvi_config *config, size_t expert, const char **init)
+{
+    *init = clvi_config_text(config, clvi_config_leaf_section(config, expert), "init");
+    if (!clvi_init_is_settled(*init))
+        return 0;
+    size_t length = (size_t)(clvi_init_colon(*init) - *init);
+    while (length > 0 && (*init)[length - 1] != '/')
+        length--;
+    return length > 1 ? length - 1 : 0;
+}
+
+/* Each folder once. */
+static clv_status add_starts(const clvi_config *config, int depth, clvi_run_record *r,
+                             clv_error *error)
+{
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
+        const char *init, *other;
+        const size_t length = folder_length(config, i, &init);
+        bool again = length == 0;
+        for (size_t k = 0; k < i && !again; k++)
+            again = folder_length(config, k, &other) == length && strncmp(init, other, length) == 0;
+        if (again)
+            continue;
+        char *folder = clvi_calloc(length + 1, 1);
+        if (!folder)
+            CLV_FAIL(error, CLV_E_MEMORY, "no memory to read %s", init);
+        memcpy(folder, init, length);
+        const clv_status status = add_start(folder, depth, r, error);
+        clvi_free(folder);
+        CLV_TRY(status);
+    }
+    return CLV_OK;
+}
+
+static clv_status read_starts(const char *run, int depth, clvi_run_record *r, clv_error *error)
+{
+    clv_error none = CLV_ERROR_INIT; /* of another version: it is compared all the same */
+    char *path = clvi_path_join(run, CLVI_RUN_CONFIG);
+    clvi_config *config = NULL;
+    if (!path)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to read %s", run);
+    const clvi_config_source source = {.name = path};
+    clv_status status = clvi_config_load(&source, &config, &none);
+    clvi_free(path);
+    if (status != CLV_OK)
+        return CLV_OK;
+    status = add_starts(config, depth, r, error);
+    clvi_config_destroy(config);
+    CLV_TRY(status);
+    for (size_t i = 0; i < r->history_count; i++) {
+        clvi_epoch_record *e = &r->history[i];
+        e->seconds += r->start_seconds;
+        e->epoch =
+            r->start_epochs < 0 ? INT64_MAX : r->start_epochs + (r->trainable == 0 ? 0 : e->epoch);
+    }
+    return CLV_OK;
+}
+
+int64_t clvi_run_record_epochs(const clvi_run_record *r)
+{
+    if (r->start_epochs < 0 || r->epochs < 0)
+        return -1;
+    return r->start_epochs + (r->trainable == 0 ? 0 : r->epochs);
+}
+
+/* ---- The whole ---- */
+
 static clv_status read_predictions(const char *path, clvi_run_record *r, clv_error *error)
 {
     return clvi_predictions_read(path, r->judged, &r->predictions, error);
@@ -152,6 +255,8 @@ clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error
                       : clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to read %s", run);
         clvi_free(path);
     }
+    if (status == CLV_OK)
+        status = read_starts(run, 0, &r, error);
     if (status != CLV_OK) {
         clvi_run_record_fini(&r);
         return status;

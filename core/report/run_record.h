@@ -7,10 +7,11 @@
 
 #include <jansson.h>
 
-/* A line of metrics.csv of validation, with the time until then. */
+/* A line of metrics.csv of validation, with the time until then. What experts started from counts
+ * as trained before: its time is added, and the longest one's epochs. */
 typedef struct clvi_epoch_record {
     int64_t epoch;
-    double seconds; /* of training and validation since the begin of the run */
+    double seconds; /* of training and validation since the begin, start_seconds included */
     double val_loss, val_top1;
 } clvi_epoch_record;
 
@@ -23,6 +24,10 @@ typedef struct clvi_run_record {
     int64_t peak_bytes;
     double seconds;           /* of training and validation, as metrics.csv has them */
     double images_per_second; /* of training; NAN: not known */
+    /* Of the runs that its experts start from (init): all their time, the most epochs; 0: there are
+     * none; NAN and -1: they cannot be read any more. */
+    double start_seconds;
+    int64_t start_epochs;
     clvi_score_summary scores[CLVI_SPLIT_COUNT]; /* count 0: no such split */
     clvi_epoch_record *history;
     size_t history_count;
@@ -30,12 +35,17 @@ typedef struct clvi_run_record {
     clvi_predictions predictions; /* of these */
 } clvi_run_record;
 
-/* Reads summary.json, metrics.csv and predictions.csv in the folder `run`. Errors: CLV_E_DATA when
+/* Reads summary.json, metrics.csv and predictions.csv in the folder `run`, and what those that its
+ * experts start from took. Errors: CLV_E_DATA when
  * the run has not ended, CLV_E_FORMAT, CLV_E_IO, CLV_E_MEMORY. The caller frees with
  * clvi_run_record_fini. */
 clv_status clvi_run_record_read(const char *run, clvi_run_record *out,
                                 clv_error *error) CLV_MUST_CHECK;
 void clvi_run_record_fini(clvi_run_record *record);
+
+/* Epochs of the run and before it, start_epochs; where nothing was trained in it, of these alone.
+ * -1: not known. */
+int64_t clvi_run_record_epochs(const clvi_run_record *record);
 
 /* The best validation accuracy of the epochs that had ended after `seconds`, and of the first
  * `epochs`; NAN where there is none. */

@@ -75,7 +75,9 @@ static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
     CLV_TRY(clvi_trainer_create(t, error));
     CLV_TRY(clvi_trainer_start(t, error));
     out->warm_seconds = clvi_now() - begin;
-    CLV_TRY(time_steps(t, &step, error));
+    out->trainable = clvi_store_parameters(clvi_mixture_store(t->mixture), true);
+    if (out->trainable > 0)
+        CLV_TRY(time_steps(t, &step, error));
     CLV_TRY(time_inference(t, &image, error));
     clvi_device_get_counters(t->desc->device, &after);
     const clvi_dataset *data = t->desc->data;
@@ -83,7 +85,7 @@ static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
         image * (double)(clvi_dataset_count(data, CLVI_TRAIN) + clvi_dataset_count(data, CLVI_VAL) +
                          clvi_dataset_count(data, CLVI_TEST));
     const int64_t most = t->batch * t->accumulate, all = (int64_t)t->train_count;
-    out->epochs = t->epochs;
+    out->epochs = out->trainable > 0 ? t->epochs : 0;
     out->steps_per_epoch = t->steps_per_epoch;
     out->step_images = most < all ? most : all;
     /* From features, validation costs less than so many steps; making them is paid once. */

@@ -57,6 +57,7 @@ clv_status clvi_train(const clvi_train_desc *desc, clvi_train_result *out,
 
 /* What a training would take. */
 typedef struct clvi_trial {
+    int64_t trainable; /* parameters, in the last epoch; 0: nothing is trained, epochs is 0 */
     int64_t epochs, steps_per_epoch, step_images;
     double warm_seconds;  /* building plans, compiling kernels; they took it this time */
     double epoch_seconds; /* training and validation, from a few steps */

@@ -128,6 +128,7 @@ static void test_mean(void **state)
     expect("train late.ini --data data --dry-run", 0);
     contains(call_out, "first   tiny, seed 1, 2 epochs, for expert a: to be trained\n");
     contains(call_out, "first   tiny, seed 101, 2 epochs, for expert b: to be trained\n");
+    contains(call_out, "all     nothing is left to train; ");
     assert_false(exists("runs"));
     expect("train late.ini --data data", 0);
     assert_int_equal(trainings(), 2);
@@ -317,6 +318,22 @@ static void test_interrupted(void **state)
     same("cut/tiny/predictions.csv", "whole/tiny/predictions.csv");
 }
 
+/* A figure of a model; both names occur once. */
+static double csv_number(const char *text, const char *model, const char *figure)
+{
+    char line[64];
+    int column = 0;
+    const char *heading = strstr(text, figure);
+    snprintf(line, sizeof line, "\n%s,", model);
+    const char *at = strstr(text, line);
+    assert_true(heading != NULL && at != NULL);
+    for (heading += *heading == ','; heading > text; heading--)
+        column += *heading == ',';
+    for (at++; column > 0; at++)
+        column -= *at == ',';
+    return atof(at);
+}
+
 /* A part is trained once, whoever wants it first; one that fails is told of everywhere, and not
  * tried again. */
 static void test_compare(void **state)
@@ -327,6 +344,14 @@ static void test_compare(void **state)
     assert_int_equal(trainings(), 6); /* of tiny 1, 101, 2, 102, and two of late */
     contains(call_err, "[1/4] for expert a: tiny, seed 1: training\n");
     contains(call_err, "[2/4] tiny, seed 1: list/tiny\n");
+    read_whole("list/comparison.csv", text, sizeof text);
+    /* The epochs of the longest part, and the time of both. */
+    assert_true(csv_number(text, "late", ",epochs") == 2);
+    assert_true(csv_number(text, "late", "start_epochs") == 2);
+    assert_true(csv_number(text, "late", ",seconds") > csv_number(text, "tiny", ",seconds"));
+    assert_true(csv_number(text, "late", ",seconds") > csv_number(text, "late", "start_seconds"));
+    assert_true(csv_number(text, "tiny", "start_epochs") == 0);
+    assert_true(csv_number(text, "tiny", "val_top1_equal_epochs") >= 0);
     expect_mean("list/late-seed2", "list/tiny-seed2", "list/tiny-seed102", CLVI_TEST);
     expect_refusal("compare weak.ini broken.ini tiny.ini --data data -o list", 1,
                    "2 of 3 runs failed");

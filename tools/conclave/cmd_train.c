@@ -234,6 +234,11 @@ static clv_status try_out(job *j, clv_error *error)
     CLV_TRY(clvi_train_try(&desc, &t, error));
     printf("memory  %s on the device (%llu bytes)\n", cli_show_bytes(t.planned_bytes, bytes),
            (unsigned long long)t.planned_bytes);
+    if (t.trainable == 0) {
+        printf("all     nothing is left to train; judging the experts as they are, about %s\n",
+               cli_show_seconds(t.seconds, all));
+        return CLV_OK;
+    }
     printf("epoch   %lld steps of %lld images, about %s (%.0f images/s)\n",
            (long long)t.steps_per_epoch, (long long)t.step_images,
            cli_show_seconds(t.epoch_seconds, epoch), t.images_per_second);

@@ -139,7 +139,7 @@ static bool within_limit(const clvi_run_record *record, const clvi_config *wante
 {
     const double limit = clvi_config_real(wanted, "train", "max_seconds");
     return !json_is_true(json_object_get(record->summary, "stopped_early")) &&
-           (limit == 0 || record->seconds <= limit);
+           (limit == 0 || record->seconds <= limit); /* its own, as the limit is */
 }
 
 clv_status cli_made_runs_find(const cli_made_runs *c, const clvi_config *wanted,
