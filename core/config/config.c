@@ -392,9 +392,11 @@ clv_status clvi_config_fail(const clvi_config *config, const char *section, cons
     va_start(arguments, format);
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
+    const clvi_instance *instance = clvi_config_instance(config, section);
+    const char *name = instance != NULL ? instance->name : section;
     const char *origin = clvi_config_origin(config, section, key);
     const bool preset = strcmp(origin, "default") == 0;
-    CLV_FAIL(error, CLV_E_CONFIG, "%s: [%s] %s%s: %s", preset ? config->path : origin, section, key,
+    CLV_FAIL(error, CLV_E_CONFIG, "%s: [%s] %s%s: %s", preset ? config->path : origin, name, key,
              preset ? " (default)" : "", sentence);
 }
 

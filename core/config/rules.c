@@ -135,6 +135,21 @@ static const char *expert_section(const clvi_loader *l, const clvi_config *confi
     return clvi_arena_printf(l->arena, "expert.%s%s%s", config->scope, inside ? "/" : "", name);
 }
 
+/* The section of an expert; of one that [mixture.NAME] describes it need not be written. */
+static clv_status find_expert(clvi_loader *l, const char *section, clvi_instance **out,
+                              clv_error *error)
+{
+    char inside[CLVI_SECTION_BYTES];
+    const char *label;
+    *out = clvi_config_instance(l->config, section);
+    snprintf(inside, sizeof(inside), "mixture.%s", strchr(section, '.') + 1);
+    const clvi_instance *mixture = clvi_config_instance(l->config, inside);
+    if (*out != NULL || mixture == NULL)
+        return CLV_OK;
+    return clvi_config_touch(l->config, (size_t)clvi_schema_find_section(section, &label), section,
+                             mixture->origin, out, error);
+}
+
 /* Fills config->experts by mixture.experts. */
 static clv_status list_experts(clvi_loader *l, clvi_config *config, clv_error *error)
 {
@@ -161,7 +176,8 @@ static clv_status list_experts(clvi_loader *l, clvi_config *config, clv_error *e
         const char *section = expert_section(l, config, name);
         if (section == NULL)
             return clvi_load_no_memory(error);
-        clvi_instance *instance = clvi_config_instance(l->config, section);
+        clvi_instance *instance = NULL;
+        CLV_TRY(find_expert(l, section, &instance, error));
         bool again = false;
         for (size_t before = 0; before < i; before++)
             again = again || strcmp(list->value.names[before], name) == 0;

@@ -56,6 +56,13 @@ clv_status clvi_bank_take(const clvi_bank *b, clvi_bank_part part, clvi_view to,
     return move(b, add ? "bank_add" : "bank_take", part, to, from, &rows, error);
 }
 
+clv_status clvi_bank_gather(clvi_device *device, int64_t width, clvi_view from, clvi_view to,
+                            clvi_bank_rows rows, clv_error *error)
+{
+    const clvi_bank all = {.device = device, .width = width};
+    return move(&all, "bank_take", (clvi_bank_part){0, width}, to, from, &rows, error);
+}
+
 uint64_t clvi_bank_bytes(const clvi_bank *b)
 {
     return (b->values ? clvi_buf_bytes(b->values) : 0) + (b->grads ? clvi_buf_bytes(b->grads) : 0);

@@ -32,6 +32,9 @@ clv_status clvi_bank_put(const clvi_bank *bank, clvi_bank_part part, clvi_view f
  */
 clv_status clvi_bank_take(const clvi_bank *bank, clvi_bank_part part, clvi_view to,
                           clvi_bank_rows rows, bool add, clv_error *error) CLV_MUST_CHECK;
+/* Rows of from [any, width] → to [n, width]. Enqueues only. */
+clv_status clvi_bank_gather(clvi_device *device, int64_t width, clvi_view from, clvi_view to,
+                            clvi_bank_rows rows, clv_error *error) CLV_MUST_CHECK;
 uint64_t clvi_bank_bytes(const clvi_bank *bank); /* of device memory */
 
 #endif

@@ -32,21 +32,22 @@ bool clvi_copies_same_variables(const clv_graph *a, const clv_graph *b)
     return same;
 }
 
-static clv_status are_copies(clvi_mixture *mixture, size_t first, size_t second, bool *out,
-                             clv_error *error)
+static clv_status are_copies(const clvi_config *config, clvi_mixture *mixture, size_t first,
+                             size_t second, bool *out, clv_error *error)
 {
     const clvi_store *store = clvi_mixture_store(mixture);
-    const clvi_mixture_part parts[2] = {clvi_mixture_part_at(mixture, first),
-                                        clvi_mixture_part_at(mixture, second)};
-    *out = clvi_copies_same_variables(parts[0].graph, parts[1].graph);
-    for (size_t v = 0; *out && v < parts[0].graph->variable_count; v++) {
+    const clv_graph *graphs[2] = {clvi_mixture_expert_graph(mixture, first),
+                                  clvi_mixture_expert_graph(mixture, second)};
+    const char *sections[2] = {clvi_config_leaf_section(config, first),
+                               clvi_config_leaf_section(config, second)};
+    *out = clvi_copies_same_variables(graphs[0], graphs[1]);
+    for (size_t v = 0; *out && v < graphs[0]->variable_count; v++) {
         int64_t segments[2];
         char name[512];
-        if (parts[0].graph->variables[v].is_state)
+        if (graphs[0]->variables[v].is_state)
             continue;
         for (int k = 0; k < 2; k++) {
-            snprintf(name, sizeof name, "%s.%s", parts[k].section,
-                     parts[k].graph->variables[v].name);
+            snprintf(name, sizeof name, "%s.%s", sections[k], graphs[k]->variables[v].name);
             segments[k] = clvi_store_find(store, name);
         }
         if (segments[0] >= 0 && segments[1] >= 0)
@@ -57,16 +58,16 @@ static clv_status are_copies(clvi_mixture *mixture, size_t first, size_t second,
 
 clv_status clvi_copies_warn(const clvi_config *config, clvi_mixture *mixture, clv_error *error)
 {
-    for (size_t i = 1; i < clvi_mixture_expert_count(mixture); i++)
+    for (size_t i = 1; i < clvi_config_leaf_count(config); i++)
         for (size_t k = 0; k < i; k++) {
             bool copies;
-            CLV_TRY(are_copies(mixture, k, i, &copies, error));
+            CLV_TRY(are_copies(config, mixture, k, i, &copies, error));
             if (!copies)
                 continue;
             clvi_log(CLVI_LOG_WARN,
                      "experts %s and %s start with the same weights: what sees the same stays the "
                      "same; give one other weights, or train heads of their own",
-                     clvi_config_expert_name(config, k), clvi_config_expert_name(config, i));
+                     clvi_config_leaf_name(config, k), clvi_config_leaf_name(config, i));
             break;
         }
     return CLV_OK;

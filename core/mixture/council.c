@@ -1,14 +1,18 @@
 /* See council.h. A step: gate (or after the experts, where it sees their features) → experts →
  * their outputs side by side in banks → head (fusion and losses) → back: head → banks → experts,
  * gate. One expert needs no bank: the head reads what it wrote. */
-#include "mixture/council_impl.h"
+#include "mixture/member.h"
 
 #include "ops/share.h"
+
+#include <stdio.h>
 
 void clvi_council_destroy(clvi_council *c)
 {
     if (!c)
         return;
+    for (size_t i = 0; c->nested && i < clvi_council_expert_count(c); i++)
+        clvi_council_destroy(c->nested[i]);
     for (size_t i = 0; c->experts && i < clvi_council_expert_count(c); i++)
         clvi_part_fini(&c->experts[i]);
     clvi_part_fini(&c->gate);
@@ -21,33 +25,12 @@ void clvi_council_destroy(clvi_council *c)
     clvi_after_step_destroy(c->after);
     clvi_free(c->seen);
     clvi_free(c->feature_widths);
+    clvi_free(c->nested);
     clvi_free(c->experts);
     clvi_free(c);
 }
 
 /* ---- Building ---- */
-
-static clv_status build_expert(clvi_council *c, size_t index, clv_error *error)
-{
-    const clvi_site *s = &c->site;
-    clv_build_input input = {.classes = s->classes,
-                             .experts = 1,
-                             .image_height = s->seen.height,
-                             .image_width = s->seen.width,
-                             .image_channels = s->seen.channels};
-    clvi_part *p = &c->experts[index];
-    const char *section = clvi_config_expert_section(s->config, index);
-    CLV_TRY(clvi_part_build_expert(p, s, index, &input, error));
-    const clv_graph *g = p->graphs[CLVI_TRAIN];
-    const clv_tensor features = clvi_graph_find_output(g, "features");
-    c->feature_widths[index] = features != CLV_NO_TENSOR ? g->tensors[features].shape.dims[1] : 0;
-    if (c->fusion.feature && features == CLV_NO_TENSOR)
-        return clvi_config_fail(s->config, "mixture", "fusion", error,
-                                "feature needs the features of every expert, which [%s] plugin = "
-                                "%s does not offer",
-                                section, clvi_config_text(s->config, section, "plugin"));
-    return CLV_OK;
-}
 
 static clv_status build_gate(clvi_council *c, clv_error *error)
 {
@@ -95,7 +78,7 @@ static clv_status build_head(clvi_council *c, clv_error *error)
     const clvi_head_desc desc = clvi_council_head_desc(c);
     clv_graph *graph;
     CLV_TRY(clvi_head_build(&desc, &graph, error));
-    CLV_TRY(clvi_part_adopt(&c->head, &c->site, "head", graph, error));
+    CLV_TRY(clvi_part_adopt(&c->head, &c->site, c->head_section, graph, error));
     CLV_TRY(check(c, error));
     CLV_TRY(clvi_head_add_terms(&desc, graph, error));
     for (int role = 0; role < CLVI_EXPERT_ROLES; role++)
@@ -107,14 +90,17 @@ static clv_status build_head(clvi_council *c, clv_error *error)
 
 static clv_status build(clvi_council *c, clv_error *error)
 {
+    const char *scope = clvi_config_scope(c->site.config);
+    snprintf(c->head_section, sizeof c->head_section, "head%s%s", scope[0] ? "." : "", scope);
     CLV_TRY(clvi_fusion_read(c->site.config, &c->fusion, error));
     c->experts = clvi_calloc(clvi_council_expert_count(c), sizeof *c->experts);
+    c->nested = clvi_calloc(clvi_council_expert_count(c), sizeof *c->nested);
     c->feature_widths = clvi_calloc(clvi_council_expert_count(c), sizeof *c->feature_widths);
     c->seen = clvi_calloc(clvi_council_expert_count(c), sizeof *c->seen);
-    if (!c->experts || !c->feature_widths || !c->seen)
+    if (!c->experts || !c->nested || !c->feature_widths || !c->seen)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for %zu experts", clvi_council_expert_count(c));
     for (size_t i = 0; i < clvi_council_expert_count(c); i++)
-        CLV_TRY(build_expert(c, i, error));
+        CLV_TRY(clvi_member_build(c, i, error));
     if (c->fusion.gated)
         CLV_TRY(build_gate(c, error));
     return build_head(c, error);
@@ -262,7 +248,7 @@ static clv_status forward_expert(clvi_council *c, size_t index, const clvi_counc
         return CLV_OK;
     if (c->dispatch)
         CLV_TRY(clvi_dispatch_feed(c->dispatch, c->experts, index, &own, error));
-    CLV_TRY(clvi_part_forward(p, &c->site, &own, error));
+    CLV_TRY(clvi_member_forward(c, index, &own, error));
     return clvi_council_bank(c, index, own.mode, rows_of(c, index), error);
 }
 
@@ -317,32 +303,41 @@ bool clvi_council_experts_answer(const clvi_council *c)
 /* ---- Kernels ---- */
 
 /* Runs an expert with the first n samples, and its backward with gradients of 0. */
-static clv_status warm_expert(clvi_council *c, clvi_part *p, const clvi_part_run *run,
+static clv_status warm_expert(clvi_council *c, size_t index, const clvi_part_run *run,
                               clv_error *error)
 {
-    CLV_TRY(clvi_part_forward(p, &c->site, run, error));
+    const clvi_part *p = &c->experts[index];
+    const clvi_council_seed nothing = {0};
+    clvi_plan *const plans[] = {p->plans[CLVI_TRAIN], p->later};
+    for (int k = 0; k < 2; k++)
+        if (plans[k])
+            clvi_plan_place(plans[k], 0);
+    CLV_TRY(clvi_member_forward(c, index, run, error));
     if (run->mode == CLVI_INFER || !p->trainable)
         return CLV_OK;
-    clvi_plan *plan = p->ran[CLVI_TRAIN];
     for (int role = 0; role < CLVI_EXPERT_ROLES; role++) {
         if (!c->used[role])
             continue;
-        const clvi_view grad = clvi_plan_grad(plan, clvi_council_place_of(c->used, role), run->n);
-        const int64_t width = clvi_council_bank_part(c, role, (size_t)(p - c->experts)).width;
+        const clvi_view grad =
+            clvi_plan_grad(p->ran[CLVI_TRAIN], clvi_council_place_of(c->used, role), run->n);
+        const int64_t width = clvi_council_bank_part(c, role, index).width;
         CLV_TRY(clvi_fill(c->site.device, grad.buf, grad.offset * 4, (size_t)(width * run->n) * 4,
                           0, error));
     }
-    return clvi_plan_backward(plan, error);
+    c->run.part = *run;
+    return clvi_member_backward(c, index, run->n, &nothing, error);
 }
 
 clv_status clvi_council_warm(clvi_council *c, const clvi_part_run *run, clv_error *error)
 {
-    for (size_t i = 0; i < clvi_council_expert_count(c) && c->dispatch; i++) {
-        clvi_plan *const plans[] = {c->experts[i].plans[CLVI_TRAIN], c->experts[i].later};
-        for (int k = 0; k < 2; k++)
-            if (plans[k])
-                clvi_plan_place(plans[k], 0);
-        CLV_TRY(warm_expert(c, &c->experts[i], run, error));
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
+        if (c->dispatch)
+            CLV_TRY(warm_expert(c, i, run, error));
+        if (!c->nested[i])
+            continue;
+        clvi_part_run own = *run;
+        own.mode = c->nested[i]->site.train ? run->mode : CLVI_INFER;
+        CLV_TRY(clvi_council_warm(c->nested[i], &own, error));
     }
     return CLV_OK;
 }
@@ -377,7 +372,8 @@ static clv_status seed_terms(const clvi_council *c, const clvi_council_seed *see
 {
     for (size_t i = 0; i < c->fusion.term_count; i++) {
         const clvi_term *term = &c->fusion.terms[i];
-        const clvi_view to = clvi_plan_grad(c->head.plans[CLVI_TRAIN], i, c->run.part.n);
+        const clvi_view to =
+            clvi_plan_grad(c->head.plans[CLVI_TRAIN], clvi_council_offers(c) + i, c->run.part.n);
         if (term->spec->kind != CLVI_TERM_BALANCE) {
             CLV_TRY(seed_samples(c, to, term->weight * seed->share, seed, error));
             if (c->dispatch)
@@ -392,28 +388,17 @@ static clv_status seed_terms(const clvi_council *c, const clvi_council_seed *see
     return CLV_OK;
 }
 
-/* An expert that got no sample has gradients of 0. */
-static clv_status clear_gradients(const clvi_council *c, const clvi_part *p, clv_error *error)
-{
-    for (size_t v = 0; v < p->graphs[CLVI_TRAIN]->variable_count; v++) {
-        const clvi_view to = clvi_store_view(c->site.store, p->base + v, CLVI_STORE_GRADIENT);
-        const size_t bytes = (size_t)clvi_store_segment(c->site.store, p->base + v)->elements * 4;
-        if (to.buf)
-            CLV_TRY(clvi_fill(c->site.device, to.buf, to.offset * 4, bytes, 0, error));
-    }
-    return CLV_OK;
-}
-
-static clv_status backward_expert(clvi_council *c, size_t index, clv_error *error)
+static clv_status backward_expert(clvi_council *c, size_t index, const clvi_council_seed *seed,
+                                  clv_error *error)
 {
     const clvi_part *p = &c->experts[index];
     const clvi_bank_rows rows = rows_of(c, index);
-    clvi_plan *plan = p->ran[CLVI_TRAIN];
+    const clvi_plan *plan = p->ran[CLVI_TRAIN];
     clvi_view before = {NULL, 0};
     if (!p->trainable)
         return CLV_OK;
-    if (!plan)
-        return clear_gradients(c, p, error);
+    if (!plan) /* it got no sample */
+        return clvi_member_clear(c, index, error);
     c->seen[index] = true;
     for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++) {
         if (!c->used[role])
@@ -425,7 +410,7 @@ static clv_status backward_expert(clvi_council *c, size_t index, clv_error *erro
                                same, error));
         before = to;
     }
-    return clvi_plan_backward(plan, error);
+    return clvi_member_backward(c, index, rows.n, seed, error);
 }
 
 /* A gate that sees the experts' features sends them a gradient, besides the head's. */
@@ -444,14 +429,14 @@ static clv_status backward_gate(clvi_council *c, clv_error *error)
 
 clv_status clvi_council_backward(clvi_council *c, const clvi_council_seed *seed, clv_error *error)
 {
-    if (c->fusion.term_count == 0)
+    if (c->fusion.term_count == 0 && !clvi_council_is_nested(c))
         return CLV_OK;
     CLV_TRY(seed_terms(c, seed, error));
     CLV_TRY(clvi_plan_backward(c->head.plans[CLVI_TRAIN], error));
     if (clvi_council_gate_taught(c))
         CLV_TRY(backward_gate(c, error));
     for (size_t i = 0; i < clvi_council_expert_count(c); i++)
-        CLV_TRY(backward_expert(c, i, error));
+        CLV_TRY(backward_expert(c, i, seed, error));
     return CLV_OK;
 }
 
@@ -512,9 +497,9 @@ bool clvi_council_trains(const clvi_council *c, size_t segment, uint32_t epoch)
 {
     if (!clvi_store_segment(c->site.store, segment)->trainable)
         return false;
-    for (size_t i = 0; i < clvi_council_part_count(c); i++) {
-        const clvi_part *p = clvi_council_part(c, i);
-        if (segment >= p->base && segment - p->base < p->graphs[CLVI_TRAIN]->variable_count)
+    for (size_t i = 0; i < clvi_council_leaf_count(c); i++) {
+        const clvi_part *p = clvi_council_leaf(c, i);
+        if (segment >= p->base && segment - p->base < p->variables)
             return clvi_part_trains(p, segment - p->base, epoch);
     }
     return true;
@@ -524,20 +509,29 @@ clv_status clvi_council_begin_step(clvi_council *c, clv_error *error)
 {
     for (size_t i = 0; i < clvi_council_expert_count(c); i++)
         c->seen[i] = false;
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
+        if (c->nested[i])
+            CLV_TRY(clvi_council_begin_step(c->nested[i], error));
     return c->after ? clvi_after_step_begin(c->after, error) : CLV_OK;
 }
 
 clv_status clvi_council_end_step(clvi_council *c, clv_error *error)
 {
+    /* What got no sample has nothing to change its states by. */
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
+        if (c->nested[i] && (!c->dispatch || c->seen[i]))
+            CLV_TRY(clvi_council_end_step(c->nested[i], error));
     return c->after ? clvi_after_step_run(c->after, error) : CLV_OK;
 }
 
 bool clvi_council_steps(const clvi_council *c, size_t segment)
 {
-    for (size_t i = 0; i < clvi_council_expert_count(c) && c->dispatch; i++) {
-        const clvi_part *p = &c->experts[i];
-        if (segment >= p->base && segment - p->base < p->graphs[CLVI_TRAIN]->variable_count)
-            return c->seen[i];
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
+        if (!clvi_member_holds(c, i, segment))
+            continue;
+        if (c->dispatch && !c->seen[i])
+            return false;
+        return !c->nested[i] || clvi_council_steps(c->nested[i], segment);
     }
     return true;
 }
@@ -564,6 +558,30 @@ const clvi_part *clvi_council_part(const clvi_council *c, size_t index)
     return c->fusion.gated && index == clvi_council_expert_count(c) ? &c->gate : &c->head;
 }
 
+size_t clvi_council_leaf_count(const clvi_council *c)
+{
+    size_t count = clvi_council_part_count(c);
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
+        count += c->nested[i] ? clvi_council_leaf_count(c->nested[i]) - 1 : 0;
+    return count;
+}
+
+const clvi_part *clvi_council_leaf(const clvi_council *c, size_t index)
+{
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
+        const size_t inside = c->nested[i] ? clvi_council_leaf_count(c->nested[i]) : 1;
+        if (index < inside)
+            return c->nested[i] ? clvi_council_leaf(c->nested[i], index) : &c->experts[i];
+        index -= inside;
+    }
+    return clvi_council_part(c, clvi_council_expert_count(c) + index);
+}
+
+const clvi_council *clvi_council_nested(const clvi_council *c, size_t expert)
+{
+    return c->nested[expert];
+}
+
 uint64_t clvi_council_bytes(const clvi_council *c)
 {
     uint64_t sum = (c->dispatch ? clvi_dispatch_bytes(c->dispatch) : 0) +
@@ -574,6 +592,8 @@ uint64_t clvi_council_bytes(const clvi_council *c)
         sum += clvi_bank_bytes(&c->banks[role]);
     for (size_t i = 0; i < clvi_council_part_count(c); i++)
         sum += clvi_part_bytes(clvi_council_part(c, i));
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++)
+        sum += c->nested[i] ? clvi_council_bytes(c->nested[i]) : 0;
     return sum;
 }
 
@@ -582,8 +602,8 @@ uint64_t clvi_council_bytes(const clvi_council *c)
 clv_status clvi_council_watch(clvi_council *c, clv_error *error)
 {
     for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++)
-        for (size_t i = 0; i < clvi_council_part_count(c); i++)
-            CLV_TRY(clvi_part_watch(clvi_council_part(c, i), mode, error));
+        for (size_t i = 0; i < clvi_council_leaf_count(c); i++)
+            CLV_TRY(clvi_part_watch(clvi_council_leaf(c, i), mode, error));
     return CLV_OK;
 }
 
@@ -597,22 +617,29 @@ clv_status clvi_council_watched(const clvi_council *c, bool train, const char **
     const size_t first = c->gate_features ? 0 : experts;
     const clvi_part *last = NULL;
     clvi_finding found = {0};
+    const char *where = c->head.graphs[mode]->label;
     for (size_t i = 0; i < clvi_council_part_count(c); i++) {
         const size_t index = i == experts + gated ? i : (i + first) % (experts + gated);
         const clvi_part *p = clvi_council_part(c, index);
+        const clvi_council *nested = index < experts ? c->nested[index] : NULL;
+        const char *label = p->graphs[mode]->label;
         clvi_finding now;
         if (!p->ran[mode])
             continue; /* it got no sample */
-        CLV_TRY(clvi_plan_watched(p->ran[mode], &now, error));
+        if (nested)
+            CLV_TRY(clvi_council_watched(nested, train && nested->site.train, &label, &now, error));
+        else
+            CLV_TRY(clvi_plan_watched(p->ran[mode], &now, error));
         const bool expert = p != &c->head && p != &c->gate, other = last && last != &c->gate;
         if (now.found && (!now.backward || !expert || !other)) {
             found = now;
             last = p;
+            where = label;
         }
         if (now.found && !now.backward)
             break;
     }
-    *graph = (last ? last : &c->head)->graphs[mode]->label;
+    *graph = where;
     *out = found;
     return CLV_OK;
 }

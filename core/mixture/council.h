@@ -9,8 +9,9 @@
 typedef struct clvi_council clvi_council;
 
 /* Builds all networks and enters their variables into the site's store, which is not committed yet.
- * The site is copied; what it points to outlives the council. Errors: those of plugins;
- * CLV_E_CONFIG for keys that do not go together. */
+ * A configuration that is an expert of another (clvi_config_nested) makes a council that has no
+ * losses but those that balance its gate. The site is copied; what it points to outlives the
+ * council. Errors: those of plugins; CLV_E_CONFIG for keys that do not go together. */
 clv_status clvi_council_create(const clvi_site *site, clvi_council **out,
                                clv_error *error) CLV_MUST_CHECK;
 void clvi_council_destroy(clvi_council *council); /* NULL allowed */
@@ -80,9 +81,15 @@ bool clvi_council_steps(const clvi_council *council, size_t segment);
 clv_status clvi_council_warm(clvi_council *council, const clvi_part_run *run,
                              clv_error *error) CLV_MUST_CHECK;
 
-/* The parts: experts in their order, the gate where there is one, the head. */
+/* The parts: experts in their order, the gate where there is one, the head. An expert that is a
+ * mixture has an empty graph here. */
 size_t clvi_council_part_count(const clvi_council *council);
 const clvi_part *clvi_council_part(const clvi_council *council, size_t index);
+/* Those that are networks: the same, in the place of an expert that is a mixture its own. */
+size_t clvi_council_leaf_count(const clvi_council *council);
+const clvi_part *clvi_council_leaf(const clvi_council *council, size_t index);
+/* An expert that is a mixture; NULL: it is a network. */
+const clvi_council *clvi_council_nested(const clvi_council *council, size_t expert);
 size_t clvi_council_expert_count(const clvi_council *council);
 bool clvi_council_gated(const clvi_council *council);
 uint64_t clvi_council_bytes(const clvi_council *council); /* of device memory, but the store */

@@ -18,13 +18,16 @@ struct clvi_council {
     clvi_site site;
     clvi_fusion fusion;
     clvi_part *experts;
+    clvi_council **nested; /* [experts]: experts that are mixtures; NULL: a network (member.h) */
     clvi_part gate, head;
+    char head_section[160];
     int64_t *feature_widths; /* [experts] */
     clvi_bank banks[CLVI_EXPERT_ROLES];
     bool used[CLVI_EXPERT_ROLES];  /* the head or the gate reads it */
     bool given[CLVI_EXPERT_ROLES]; /* experts give it: what is used, or kept for others (kept.h) */
-    bool gate_features;            /* the gate reads the experts' features, and comes after them */
-    clvi_buf *gate_grad;           /* [batch, ΣF]: of features through the gate */
+    bool offered[CLVI_EXPERT_ROLES]; /* of a mixture that is an expert: what it gives as such */
+    bool gate_features;  /* the gate reads the experts' features, and comes after them */
+    clvi_buf *gate_grad; /* [batch, ΣF]: of features through the gate */
     clvi_buf *owners;
     clvi_dispatch *dispatch; /* of a sparse gate; NULL: every expert sees every sample */
     clvi_after_step *after;  /* of the gate's states; NULL: it has none that learn so */
@@ -53,6 +56,14 @@ void clvi_council_pass_experts(clvi_council *council, const clvi_council_run *ru
 clvi_head_desc clvi_council_head_desc(const clvi_council *council);
 /* Index of a graph's input, or -1. */
 int clvi_council_input_of(const clv_graph *graph, const char *role);
+/* Whether it is an expert of another. */
+bool clvi_council_is_nested(const clvi_council *council);
+/* Outputs of the head's plan that stand before the terms: what a nested one offers. */
+size_t clvi_council_offers(const clvi_council *council);
+/* What an expert or the gate is to give, in the order of its roles: those that are used. Returns
+ * how many. */
+size_t clvi_council_outputs_of(const clv_graph *graph, const char *const *roles, const bool *used,
+                               int count, clv_tensor *out);
 /* Place of a role among the outputs that are planned. */
 size_t clvi_council_place_of(const bool *used, int role);
 /* What is read of the gate. The route always: it is what people ask for. In training what losses

@@ -1,5 +1,5 @@
 /* Plans, memory and buffers of a council; see council.h. */
-#include "mixture/council_impl.h"
+#include "mixture/member.h"
 
 #include <stdio.h>
 
@@ -50,10 +50,12 @@ clvi_bank_part clvi_council_bank_part(const clvi_council *c, int role, size_t in
 
 clvi_head_desc clvi_council_head_desc(const clvi_council *c)
 {
-    return (clvi_head_desc){.fusion = &c->fusion,
+    return (clvi_head_desc){.name = c->head_section,
+                            .fusion = &c->fusion,
                             .classes = c->site.classes,
                             .feature_widths = c->feature_widths,
-                            .sparse = clvi_council_sparse(c)};
+                            .sparse = clvi_council_sparse(c),
+                            .nested = clvi_council_is_nested(c)};
 }
 
 int clvi_council_input_of(const clv_graph *graph, const char *role)
@@ -86,11 +88,18 @@ void clvi_council_gate_uses(const clvi_council *c, int mode, bool used[CLVI_GATE
     }
 }
 
-/* ---- Plans ---- */
+bool clvi_council_is_nested(const clvi_council *c)
+{
+    return clvi_config_scope(c->site.config)[0] != '\0';
+}
 
-/* What an expert or the gate is to give, in the order of its roles: those that are used. */
-static size_t outputs_of(const clv_graph *graph, const char *const *roles, const bool *used,
-                         int count, clv_tensor *out)
+size_t clvi_council_offers(const clvi_council *c)
+{
+    return clvi_council_place_of(c->offered, CLVI_EXPERT_ROLES);
+}
+
+size_t clvi_council_outputs_of(const clv_graph *graph, const char *const *roles, const bool *used,
+                               int count, clv_tensor *out)
 {
     size_t n = 0;
     for (int role = 0; role < count; role++)
@@ -98,6 +107,8 @@ static size_t outputs_of(const clv_graph *graph, const char *const *roles, const
             out[n++] = clvi_graph_find_output(graph, roles[role]);
     return n;
 }
+
+/* ---- Plans ---- */
 
 /* What train.cache_features asks for, before the plans are made. */
 static clv_status keep_features(clvi_council *c, clv_error *error)
@@ -111,22 +122,6 @@ static clv_status keep_features(clvi_council *c, clv_error *error)
     return clvi_council_expert_count(c) > 1 ? clvi_council_keep_experts(c, error) : CLV_OK;
 }
 
-static clv_status plan_expert(clvi_council *c, clvi_part *p, const clvi_part_wants *base,
-                              clv_error *error)
-{
-    clvi_part_wants wants = *base;
-    clv_tensor outputs[CLVI_EXPERT_ROLES];
-    wants.outputs = outputs;
-    wants.count =
-        outputs_of(p->graphs[CLVI_TRAIN], clvi_expert_roles, c->given, CLVI_EXPERT_ROLES, outputs);
-    wants.outputs_with_grad = p->trainable ? (1u << wants.count) - 1 : 0;
-    if (c->site.train && c->site.keep_features && !c->keeps_experts)
-        CLV_TRY(clvi_part_cut(p, &c->site, &wants, &c->cut_elements, error));
-    else if (!c->keeps_experts)
-        CLV_TRY(clvi_part_plan(p, &c->site, CLVI_TRAIN, &wants, error));
-    return clvi_part_plan(p, &c->site, CLVI_INFER, &wants, error);
-}
-
 static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_error *error)
 {
     clvi_part_wants wants = *base;
@@ -135,8 +130,8 @@ static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_er
     for (int mode = CLVI_TRAIN; mode < CLVI_MODES; mode++) {
         clvi_council_gate_uses(c, mode, used);
         wants.outputs = outputs;
-        wants.count =
-            outputs_of(c->gate.graphs[mode], clvi_gate_roles, used, CLVI_GATE_ROLES, outputs);
+        wants.count = clvi_council_outputs_of(c->gate.graphs[mode], clvi_gate_roles, used,
+                                              CLVI_GATE_ROLES, outputs);
         wants.outputs_with_grad =
             clvi_council_gate_taught(c) ? (1u << (wants.count - used[CLVI_WANTED])) - 1 : 0;
         if (mode == CLVI_TRAIN && c->gate.graphs[mode]->new_state_count > 0) {
@@ -150,23 +145,26 @@ static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_er
     return CLV_OK;
 }
 
-/* Terms first, then the prediction and what it costs. */
+/* What a nested mixture offers, terms, then the prediction and what it costs. */
 static clv_status plan_head(clvi_council *c, const clvi_part_wants *base, clv_error *error)
 {
     const clv_graph *g = c->head.graphs[CLVI_TRAIN];
+    const size_t terms = c->fusion.term_count, results = clvi_council_is_nested(c) ? 0 : 2;
+    const bool taught = clvi_council_trainable(c) || c->gate.trainable || c->head.trainable;
     clvi_part_wants wants = *base;
-    clv_tensor outputs[CLVI_MAX_TERMS + 2];
-    size_t terms = c->fusion.term_count;
+    clv_tensor outputs[CLVI_EXPERT_ROLES + CLVI_MAX_TERMS + 2];
+    const size_t offers =
+        clvi_council_outputs_of(g, clvi_expert_roles, c->offered, CLVI_EXPERT_ROLES, outputs);
     for (size_t i = 0; i < terms; i++) {
         char role[64];
         snprintf(role, sizeof role, "loss.%s", c->fusion.terms[i].spec->name);
-        outputs[i] = clvi_graph_find_output(g, role);
+        outputs[offers + i] = clvi_graph_find_output(g, role);
     }
-    outputs[terms] = clvi_graph_find_output(g, "prediction");
-    outputs[terms + 1] = clvi_graph_find_output(g, "nll");
+    outputs[offers + terms] = clvi_graph_find_output(g, "prediction");
+    outputs[offers + terms + 1] = clvi_graph_find_output(g, "nll");
     wants.outputs = outputs;
-    wants.count = terms + 2;
-    wants.outputs_with_grad = (1u << terms) - 1;
+    wants.count = offers + terms + results;
+    wants.outputs_with_grad = taught ? (1u << (offers + terms)) - 1 : 0;
     for (size_t i = 0; i < g->input_count; i++) {
         const char *role = g->inputs[i].desc.role;
         bool wanted = false;
@@ -177,8 +175,8 @@ static clv_status plan_head(clvi_council *c, const clvi_part_wants *base, clv_er
         wants.inputs_with_grad |= wanted ? 1u << i : 0;
     }
     CLV_TRY(clvi_part_plan(&c->head, &c->site, CLVI_TRAIN, &wants, error));
-    wants.outputs = outputs + terms;
-    wants.count = 2;
+    wants.outputs = outputs + (results > 0 ? offers + terms : 0);
+    wants.count = results > 0 ? results : offers;
     return clvi_part_plan(&c->head, &c->site, CLVI_INFER, &wants, error);
 }
 
@@ -228,6 +226,8 @@ static clv_status share_memory(clvi_council *c, clv_error *error)
     CLV_TRY(
         clvi_dispatch_create(&c->site, clvi_council_expert_count(c), most, &c->dispatch, error));
     for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
+        if (c->nested[i])
+            continue; /* its parts have memory of their own, for a whole batch */
         c->experts[i].slabs = clvi_dispatch_slabs(c->dispatch);
         c->experts[i].shares_slabs = true;
     }
@@ -250,7 +250,7 @@ clv_status clvi_council_plan(clvi_council *c, clv_error *error)
                 "the experts' outputs", (uint64_t)clvi_council_bank_width(c, role) * 8};
     clv_status status = clvi_council_sparse(c) ? share_memory(c, error) : CLV_OK;
     for (size_t i = 0; i < clvi_council_expert_count(c) && status == CLV_OK; i++)
-        status = plan_expert(c, &c->experts[i], &wants, error);
+        status = clvi_member_plan(c, i, &wants, error);
     if (status == CLV_OK && c->fusion.gated)
         status = plan_gate(c, &wants, error);
     if (status == CLV_OK)

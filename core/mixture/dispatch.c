@@ -16,13 +16,15 @@ struct clvi_dispatch {
     int64_t most; /* assignments of a batch in training */
     clvi_slabs *slabs;
     clvi_buf *lists, *ids, *counts; /* [experts, batch], the same, [experts] */
-    clvi_buf *images;               /* [most, the largest form] */
-    uint64_t image_elements;        /* of the largest form */
+    clvi_buf *images;               /* [most, image_elements] */
+    uint64_t image_elements;        /* of one sample, of the expert that sees most */
     clvi_view route;                /* the last one */
     int64_t n;
+    clvi_part_run run;  /* whose samples are sent */
     int32_t *count;     /* [experts], of the last route */
     uint64_t *places;   /* [experts] bytes in the slab */
     uint64_t *image_at; /* [experts] elements in `images` */
+    clvi_view *views;   /* [forms]: of the expert that was fed last */
 };
 
 int64_t clvi_dispatch_most(const clv_route_desc *route, int64_t experts, int64_t n)
@@ -71,6 +73,7 @@ void clvi_dispatch_destroy(clvi_dispatch *d)
     clvi_free(d->count);
     clvi_free(d->places);
     clvi_free(d->image_at);
+    clvi_free(d->views);
     clvi_free(d);
 }
 
@@ -109,21 +112,35 @@ static clv_status reserve(clvi_dispatch *d, const clvi_part *experts, clv_error 
     return bytes > 0 ? clvi_slabs_reserve(d->slabs, bytes, error) : CLV_OK;
 }
 
+/* Of one sample in all forms that an expert sees. */
+static uint64_t sample_elements(const clvi_dispatch *d, const clvi_part *p)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < p->form_count; i++)
+        sum += (uint64_t)clvi_forms_elements(d->site->forms, p->forms[i]);
+    return sum;
+}
+
 clv_status clvi_dispatch_commit(clvi_dispatch *d, const clvi_part *experts, clv_error *error)
 {
     clvi_device *device = d->site->device;
     const size_t batch = (size_t)d->site->max_batch;
     const int64_t rows = d->site->train && d->most > (int64_t)batch ? d->most : (int64_t)batch;
+    size_t forms = 0;
     for (size_t i = 0; i < d->experts; i++) {
-        const uint64_t elements = (uint64_t)clvi_forms_elements(d->site->forms, experts[i].form);
+        const uint64_t elements = sample_elements(d, &experts[i]);
         d->image_elements = elements > d->image_elements ? elements : d->image_elements;
+        forms += experts[i].form_count;
     }
+    d->views = clvi_calloc(clvi_forms_count(d->site->forms), sizeof *d->views);
+    if (!d->views)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to send images to %zu experts", d->experts);
     if (d->site->train)
         CLV_TRY(reserve(d, experts, error));
     CLV_TRY(clvi_buf_create(device, d->experts * batch * 4, "lists of samples", &d->lists, error));
     CLV_TRY(clvi_buf_create(device, d->experts * batch * 4, "their numbers", &d->ids, error));
     CLV_TRY(clvi_buf_create(device, d->experts * 4, "counts of samples", &d->counts, error));
-    return clvi_buf_create(device, ((size_t)rows * d->image_elements + d->experts * IMAGE_STEP) * 4,
+    return clvi_buf_create(device, ((size_t)rows * d->image_elements + forms * IMAGE_STEP) * 4,
                            "routed images", &d->images, error);
 }
 
@@ -144,6 +161,13 @@ static uint64_t bytes_of(const clvi_plan *plan, int64_t n)
     return per_sample * (uint64_t)n + constant;
 }
 
+/* Elements that n samples of a form take. */
+static uint64_t form_room(const clvi_dispatch *d, size_t form, int64_t n)
+{
+    const uint64_t elements = (uint64_t)(clvi_forms_elements(d->site->forms, form) * n);
+    return (elements + IMAGE_STEP - 1) / IMAGE_STEP * IMAGE_STEP;
+}
+
 static void place(clvi_dispatch *d, const clvi_part *experts, int mode)
 {
     uint64_t at = 0, image = 0;
@@ -155,8 +179,8 @@ static void place(clvi_dispatch *d, const clvi_part *experts, int mode)
         const uint64_t first = bytes_of(experts[i].plans[CLVI_TRAIN], d->count[i]);
         const uint64_t second = bytes_of(experts[i].later, d->count[i]);
         at += first > second ? first : second;
-        image +=
-            ((uint64_t)d->count[i] * d->image_elements + IMAGE_STEP - 1) / IMAGE_STEP * IMAGE_STEP;
+        for (size_t k = 0; k < experts[i].form_count; k++)
+            image += form_room(d, experts[i].forms[k], d->count[i]);
     }
 }
 
@@ -184,7 +208,7 @@ clv_status clvi_dispatch_route(clvi_dispatch *d, const clvi_part *experts, clvi_
     clvi_arg_view(&l, (clvi_view){d->ids, 0});
     clvi_arg_view(&l, (clvi_view){d->counts, 0});
     clvi_arg_view(&l, route);
-    clvi_arg_view(&l, clvi_forms_ids(d->site->forms));
+    clvi_arg_view(&l, run->ids.buf ? run->ids : clvi_forms_ids(d->site->forms));
     clvi_arg_int(&l, (int32_t)run->n);
     clvi_arg_int(&l, (int32_t)d->experts);
     clvi_arg_int(&l, (int32_t)d->site->max_batch);
@@ -201,6 +225,7 @@ clv_status clvi_dispatch_route(clvi_dispatch *d, const clvi_part *experts, clvi_
                  (long long)sum, (long long)run->n, (long long)d->most);
     d->route = route;
     d->n = run->n;
+    d->run = *run;
     place(d, experts, run->mode);
     return CLV_OK;
 }
@@ -226,18 +251,24 @@ clv_status clvi_dispatch_feed(clvi_dispatch *d, const clvi_part *experts, size_t
                               clvi_part_run *run, clv_error *error)
 {
     const clvi_part *p = &experts[expert];
-    const clvi_bank forms = {.device = d->site->device,
-                             .grads = clvi_forms_view(d->site->forms, p->form).buf,
-                             .width = clvi_forms_elements(d->site->forms, p->form)};
+    const clvi_bank_rows rows = clvi_dispatch_rows(d, expert);
+    uint64_t at = d->image_at[expert];
+    for (size_t k = 0; k < p->form_count; k++) {
+        const size_t form = p->forms[k];
+        d->views[form] = (clvi_view){d->images, at};
+        at += form_room(d, form, d->count[expert]);
+        CLV_TRY(clvi_bank_gather(d->site->device, clvi_forms_elements(d->site->forms, form),
+                                 clvi_part_image(d->site, &d->run, form), d->views[form], rows,
+                                 error));
+    }
     run->n = d->count[expert];
-    run->image = (clvi_view){d->images, d->image_at[expert]};
+    run->images = d->views;
     run->ids = (clvi_view){d->ids, expert * (uint64_t)d->site->max_batch};
     clvi_plan *const plans[] = {p->plans[CLVI_TRAIN], p->later};
     for (int k = 0; k < 2 && run->mode == CLVI_TRAIN; k++)
         if (plans[k])
             clvi_plan_place(plans[k], d->places[expert]);
-    return clvi_bank_take(&forms, (clvi_bank_part){0, forms.width}, run->image,
-                          clvi_dispatch_rows(d, expert), false, error);
+    return CLV_OK;
 }
 
 clv_status clvi_dispatch_mask(const clvi_dispatch *d, clvi_view seed, clv_error *error)

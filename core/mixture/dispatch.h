@@ -40,7 +40,8 @@ void clvi_dispatch_assume(clvi_dispatch *dispatch, clvi_view route, int64_t n);
 int64_t clvi_dispatch_count(const clvi_dispatch *dispatch, size_t expert);
 /* Its rows of a bank. */
 clvi_bank_rows clvi_dispatch_rows(const clvi_dispatch *dispatch, size_t expert);
-/* Gathers its images and puts its plan in its place: fills n, image and ids of *run. Enqueues only.
+/* Gathers its images and puts its plan in its place: fills n, images and ids of *run, valid
+ * until the next expert is fed. Enqueues only.
  */
 clv_status clvi_dispatch_feed(clvi_dispatch *dispatch, const clvi_part *experts, size_t expert,
                               clvi_part_run *run, clv_error *error) CLV_MUST_CHECK;

@@ -29,10 +29,10 @@ static clv_status build(const clvi_config *config, clvi_plugins *plugins,
     return clvi_input_form_choose(config, e->section, &e->graph->inputs[0].desc, &e->form, error);
 }
 
-clv_status clvi_expert_build(const clvi_config *config, clvi_plugins *plugins, size_t index,
+clv_status clvi_expert_build(const clvi_config *config, clvi_plugins *plugins, const char *section,
                              const clv_build_input *input, clvi_expert *out, clv_error *error)
 {
-    clvi_expert expert = {.section = clvi_config_expert_section(config, index)};
+    clvi_expert expert = {.section = section};
     const clv_status status = build(config, plugins, input, &expert, error);
     if (status != CLV_OK) {
         clvi_expert_fini(&expert);
@@ -52,11 +52,12 @@ void clvi_experts_describe_pixels(const clvi_config *config, clvi_plugins *plugi
                                    .image_height = picture->height,
                                    .image_width = picture->width,
                                    .image_channels = picture->channels == 1 ? 1 : 3};
-    for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
         clv_error why = CLV_ERROR_INIT;
         clvi_expert expert = {0};
-        clvi_text_printf(out, "# %s: ", clvi_config_expert_section(config, i));
-        if (clvi_expert_build(config, plugins, i, &input, &expert, &why) == CLV_OK) {
+        const char *section = clvi_config_leaf_section(config, i);
+        clvi_text_printf(out, "# %s: ", section);
+        if (clvi_expert_build(config, plugins, section, &input, &expert, &why) == CLV_OK) {
             clvi_text_append(out, "a pixel x of 0 to 255 becomes ");
             clvi_input_form_describe(&expert.form, picture, out);
         } else {

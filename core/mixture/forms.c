@@ -66,6 +66,11 @@ clv_status clvi_forms_describe(const clvi_forms *f, const clvi_input_form *wante
     return CLV_OK;
 }
 
+size_t clvi_forms_count(const clvi_forms *f)
+{
+    return f->count;
+}
+
 int64_t clvi_forms_elements(const clvi_forms *f, size_t index)
 {
     const clvi_input_form *d = &f->list[index].desc;

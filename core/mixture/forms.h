@@ -45,6 +45,7 @@ clv_status clvi_forms_feed(clvi_forms *forms, int64_t n, const uint8_t *pixels, 
 /* [n, height, width, channels] of a form; the samples' ids [n]. Valid until the next feed. */
 clvi_view clvi_forms_view(const clvi_forms *forms, size_t index);
 clvi_view clvi_forms_ids(const clvi_forms *forms);
+size_t clvi_forms_count(const clvi_forms *forms);
 /* Elements of one sample of a form. */
 int64_t clvi_forms_elements(const clvi_forms *forms, size_t index);
 uint64_t clvi_forms_bytes(const clvi_forms *forms); /* of device memory */

@@ -341,6 +341,28 @@ static clv_status check_reach(const clvi_config *config, const clvi_fusion_facts
                             gate);
 }
 
+/* A mixture that is an expert learns from what the one around it sends back. */
+static void drop_task_terms(const clvi_config *config, clvi_fusion *f)
+{
+    clvi_text dropped = {0};
+    size_t kept = 0;
+    for (size_t i = 0; i < f->term_count; i++) {
+        if (f->terms[i].spec->kind == CLVI_TERM_BALANCE)
+            f->terms[kept++] = f->terms[i];
+        else
+            clvi_text_printf(&dropped, "%s%s", dropped.length > 0 ? ", " : "",
+                             f->terms[i].spec->name);
+    }
+    f->term_count = kept;
+    if (dropped.length > 0 && clvi_config_given(config, "loss", "terms"))
+        clvi_log(CLVI_LOG_INFO,
+                 "%s: [%s] terms: %s has no meaning here: as an expert the mixture learns what the "
+                 "one around it does",
+                 clvi_config_origin(config, "loss", "terms"), clvi_config_section(config, "loss"),
+                 clvi_text_get(&dropped));
+    clvi_text_fini(&dropped);
+}
+
 clv_status clvi_fusion_check(const clvi_config *config, const clvi_fusion_facts *facts,
                              clvi_fusion *f, clv_error *error)
 {
@@ -364,8 +386,12 @@ clv_status clvi_fusion_check(const clvi_config *config, const clvi_fusion_facts 
                                 "%s has no gradient: it is for experts that were trained "
                                 "separately (trainable = none)",
                                 clvi_config_text(config, "mixture", "combine"));
-    CLV_TRY(check_terms(config, f, error));
-    CLV_TRY(check_keys(config, f, error));
+    if (clvi_config_scope(config)[0] != '\0') {
+        drop_task_terms(config, f);
+    } else {
+        CLV_TRY(check_terms(config, f, error));
+        CLV_TRY(check_keys(config, f, error));
+    }
     CLV_TRY(check_balance(config, facts, f, error));
     CLV_TRY(check_route(config, facts, f, error));
     return check_reach(config, facts, f, error);

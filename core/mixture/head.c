@@ -91,6 +91,8 @@ static clv_tensor layer(clv_builder *b, const clvi_head_desc *d)
         const clv_tensor inputs[] = {x, of_gate(b, d, "route"), input(b, "owner", &owner)};
         x = clv_op(b, "weigh_columns", "weighed", inputs, 3, NULL, 0);
     }
+    if (d->nested && f->feature)
+        clv_output(b, "features", x);
     if (f->dropout > 0)
         x = clv_dropout(b, "dropout", x, f->dropout);
     return clv_dense(b, "classifier", x, d->classes, NULL);
@@ -112,14 +114,29 @@ static clv_tensor combined(clv_builder *b, const clvi_head_desc *d)
     return clv_op(b, "fuse_scores", "fused", inputs, 2, attrs, 2);
 }
 
+/* log softmax: the fusion of one. */
+static clv_tensor log_probabilities(clv_builder *b, const clvi_head_desc *d, clv_tensor x)
+{
+    const int64_t one[] = {1, d->classes};
+    clv_attr extents = clv_attr_int("shape", 0);
+    extents.type = CLV_ATTR_INTS, extents.ints = one, extents.int_count = 2;
+    const clv_tensor inputs[] = {clv_op(b, "reshape", "alone", &x, 1, &extents, 1),
+                                 clv_fill(b, "whole", x, 1, 1)};
+    return clv_op(b, "fuse_scores", "log_probabilities", inputs, 2, NULL, 0);
+}
+
 static clv_status build(const clvi_head_desc *d, clv_graph *graph, clv_error *error)
 {
     clv_builder b = clv_builder_begin(clvi_host_table(), graph, error);
     const clv_tensor prediction = d->fusion->experts == 1            ? logits(&b, d)
                                   : clvi_fusion_has_layer(d->fusion) ? layer(&b, d)
                                                                      : combined(&b, d);
-    const clv_tensor inputs[] = {prediction, labels(&b)};
     clv_output(&b, "prediction", prediction);
+    if (d->nested) {
+        clv_output(&b, "logits", log_probabilities(&b, d, prediction));
+        return clv_builder_end(&b);
+    }
+    const clv_tensor inputs[] = {prediction, labels(&b)};
     clv_output(&b, "nll", clv_op(&b, "cross_entropy", "ce", inputs, 2, NULL, 0));
     return clv_builder_end(&b);
 }
@@ -127,7 +144,7 @@ static clv_status build(const clvi_head_desc *d, clv_graph *graph, clv_error *er
 clv_status clvi_head_build(const clvi_head_desc *desc, clv_graph **out, clv_error *error)
 {
     clv_graph *graph;
-    CLV_TRY(clvi_graph_create("head", &graph, error));
+    CLV_TRY(clvi_graph_create(desc->name, &graph, error));
     const clv_status status = build(desc, graph, error);
     if (status != CLV_OK) {
         clvi_graph_destroy(graph);

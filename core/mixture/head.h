@@ -7,17 +7,22 @@
 #include "mixture/fusion.h"
 
 typedef struct clvi_head_desc {
+    const char *name; /* for messages: "head" */
     const clvi_fusion *fusion;
     int classes;
     const int64_t *feature_widths; /* [experts]; of fusion = feature */
     bool sparse;                   /* an exact 0 in the route: the sample was not sent */
+    bool nested;                   /* of a mixture that is an expert of another */
 } clvi_head_desc;
 
 /* Inputs, each only where something reads it: "logits" [N, C] of one expert, [N, K, C] of several;
  * "features" [N, ΣF]; the gate's "route", "gate_logits", "load_prob" [N, K]; "labels" [N] i32;
  * "owner" i32, whose each column of the layer's input is (clvi_head_owners).
  * Outputs: "prediction" [N, C], to be read as logits; "nll" [N], its negative log-likelihood, which
- * is reported; "loss.NAME" of each term, [N], or [1] of a balance term. */
+ * is reported; "loss.NAME" of each term, [N], or [1] of a balance term. Of a nested mixture there
+ * are no labels and no "nll", and what an expert offers: "logits" [N, C], logs of the fused
+ * probabilities, and, of fused features, "features" [N, ΣF], as the layer sees them, before
+ * dropout. */
 clv_status clvi_head_build(const clvi_head_desc *desc, clv_graph **out,
                            clv_error *error) CLV_MUST_CHECK;
 

@@ -97,8 +97,8 @@ clv_status clvi_initial_weights_open(const clvi_config *config, const char *sect
 
 clv_status clvi_initial_weights_check(const clvi_config *config, clv_error *error)
 {
-    for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
-        const char *section = clvi_config_expert_section(config, i);
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
+        const char *section = clvi_config_leaf_section(config, i);
         clvi_weights *file = NULL;
         if (!clvi_initial_weights_given(config, section))
             continue;
@@ -174,8 +174,8 @@ static clv_status load(const clvi_config *config, const char *section, const clv
 clv_status clvi_initial_weights_load(const clvi_config *config, clvi_plugins *plugins,
                                      clvi_mixture *mixture, clv_error *error)
 {
-    for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
-        const char *section = clvi_config_expert_section(config, i);
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
+        const char *section = clvi_config_leaf_section(config, i);
         if (!clvi_initial_weights_given(config, section))
             continue;
         const clvi_plugin *plugin;

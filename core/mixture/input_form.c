@@ -125,10 +125,10 @@ static clv_status checkpoint_form(const clvi_weights *file, const char *section,
         .name = clvi_weights_path(file), .text = text, .text_bytes = strlen(text)};
     clvi_config *config = NULL;
     CLV_TRY(clvi_config_load(&source, &config, error));
-    const size_t experts = clvi_config_expert_count(config);
+    const size_t experts = clvi_config_leaf_count(config);
     for (size_t i = 0; i < experts; i++)
-        if (experts == 1 || strcmp(clvi_config_expert_section(config, i), section) == 0) {
-            const char *theirs = clvi_config_expert_section(config, i);
+        if (experts == 1 || strcmp(clvi_config_leaf_section(config, i), section) == 0) {
+            const char *theirs = clvi_config_leaf_section(config, i);
             const struct known *k = find(clvi_config_text(config, theirs, key));
             *out = k ? k->name : "plugin";
         }

@@ -51,6 +51,11 @@ clv_status clvi_council_keep_experts(clvi_council *c, clv_error *error)
     bool all = true;
     for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
         const char *section = c->experts[i].section;
+        if (c->nested[i])
+            return clvi_config_fail(config, "train", "cache_features", error,
+                                    "features are kept of experts that have a plugin, and [%s] is "
+                                    "a mixture; write cache_features = no",
+                                    section);
         if (c->experts[i].trainable)
             return clvi_config_fail(config, "train", "cache_features", error,
                                     "of several experts features are kept where all are frozen as "
@@ -112,7 +117,7 @@ clv_status clvi_council_compute_kept(clvi_council *c, int64_t n, const bool *wan
     const clvi_part *only = &c->experts[0];
     if (c->keeps_experts)
         return compute_experts(c, n, wanted, out, error);
-    return clvi_frozen_compute(only->frozen, n, clvi_forms_view(c->site.forms, only->form), out,
+    return clvi_frozen_compute(only->frozen, n, clvi_forms_view(c->site.forms, only->forms[0]), out,
                                error);
 }
 

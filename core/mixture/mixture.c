@@ -447,9 +447,19 @@ size_t clvi_mixture_expert_count(const clvi_mixture *m)
     return clvi_council_expert_count(m->council);
 }
 
+/* Of the experts that have a plugin. */
+static const clvi_part *leaf_expert(const clvi_mixture *m, size_t index)
+{
+    const char *section = clvi_config_leaf_section(m->desc.config, index);
+    size_t i = 0;
+    while (strcmp(clvi_council_leaf(m->council, i)->section, section) != 0)
+        i++;
+    return clvi_council_leaf(m->council, i);
+}
+
 const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *m, size_t index)
 {
-    return clvi_council_part(m->council, index)->graphs[CLVI_TRAIN];
+    return leaf_expert(m, index)->graphs[CLVI_TRAIN];
 }
 
 size_t clvi_mixture_part_count(const clvi_mixture *m)
@@ -457,11 +467,35 @@ size_t clvi_mixture_part_count(const clvi_mixture *m)
     return clvi_council_part_count(m->council);
 }
 
-clvi_mixture_part clvi_mixture_part_at(const clvi_mixture *m, size_t index)
+static clvi_mixture_part describe(const clvi_part *p)
 {
-    const clvi_part *p = clvi_council_part(m->council, index);
     return (clvi_mixture_part){
         .section = p->section, .graph = p->graphs[CLVI_TRAIN], .preprocessing = p->preprocessing};
+}
+
+clvi_mixture_part clvi_mixture_part_at(const clvi_mixture *m, size_t index)
+{
+    return describe(clvi_council_part(m->council, index));
+}
+
+size_t clvi_mixture_leaf_count(const clvi_mixture *m)
+{
+    return clvi_council_leaf_count(m->council);
+}
+
+clvi_mixture_part clvi_mixture_leaf_at(const clvi_mixture *m, size_t index)
+{
+    return describe(clvi_council_leaf(m->council, index));
+}
+
+int64_t clvi_mixture_part_macs(const clvi_mixture *m, size_t index)
+{
+    const clvi_council *nested =
+        index < clvi_mixture_expert_count(m) ? clvi_council_nested(m->council, index) : NULL;
+    int64_t sum = clvi_graph_macs(clvi_council_part(m->council, index)->graphs[CLVI_TRAIN]);
+    for (size_t i = 0; nested && i < clvi_council_leaf_count(nested); i++)
+        sum += clvi_graph_macs(clvi_council_leaf(nested, i)->graphs[CLVI_TRAIN]);
+    return sum;
 }
 
 bool clvi_mixture_trains(const clvi_mixture *m, size_t segment, uint32_t epoch)
@@ -517,5 +551,5 @@ uint64_t clvi_mixture_bytes(const clvi_mixture *m)
 
 const char *clvi_mixture_preprocessing(const clvi_mixture *m, size_t index)
 {
-    return clvi_council_part(m->council, index)->preprocessing;
+    return leaf_expert(m, index)->preprocessing;
 }

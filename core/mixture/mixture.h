@@ -147,21 +147,30 @@ bool clvi_mixture_trains(const clvi_mixture *mixture, size_t segment, uint32_t e
 /* Parameters that train in an epoch, from 0. */
 int64_t clvi_mixture_training(const clvi_mixture *mixture, uint32_t epoch);
 size_t clvi_mixture_expert_count(const clvi_mixture *mixture);
+/* Index: of an expert that has a plugin, as in clvi_config_leaf_section. */
 const clv_graph *clvi_mixture_expert_graph(const clvi_mixture *mixture, size_t index);
-/* Its networks: the experts in their order, the gate where there is one, the head (fusion and
- * losses). Everything lives as long as the mixture. */
+/* Its parts: the experts in their order, the gate where there is one, the head (fusion and losses).
+ * An expert that is a mixture has an empty graph. Everything lives as long as the mixture. */
 typedef struct clvi_mixture_part {
-    const char *section; /* "expert.a", "gate", "head": what its variables' names begin with */
+    /* "expert.a", "gate", "head": what its variables' names begin with; of the networks of a nested
+     * mixture "expert.a/x", "gate.a", "head.a" */
+    const char *section;
     const clv_graph *graph;
     const char *preprocessing; /* as clvi_mixture_preprocessing; NULL: it sees no image */
 } clvi_mixture_part;
 size_t clvi_mixture_part_count(const clvi_mixture *mixture);
 clvi_mixture_part clvi_mixture_part_at(const clvi_mixture *mixture, size_t index);
+/* Its networks: the same, in the place of an expert that is a mixture the networks of that. */
+size_t clvi_mixture_leaf_count(const clvi_mixture *mixture);
+clvi_mixture_part clvi_mixture_leaf_at(const clvi_mixture *mixture, size_t index);
+/* Multiply-adds of one image in a part; of an expert that is a mixture, in all of it: where a gate
+ * inside is sparse, more than are done. */
+int64_t clvi_mixture_part_macs(const clvi_mixture *mixture, size_t index);
 /* Bytes of device memory: the store, activations, gradients, images. What is planned is what is
  * there. */
 uint64_t clvi_mixture_bytes(const clvi_mixture *mixture);
-/* What is done to a pixel for expert `index`, as clvi_input_form_describe says it. Lives as long as
- * the mixture. */
+/* What is done to a pixel for expert `index` of those that have a plugin, as
+ * clvi_input_form_describe says it. Lives as long as the mixture. */
 const char *clvi_mixture_preprocessing(const clvi_mixture *mixture, size_t index);
 
 #endif

@@ -19,10 +19,18 @@ void clvi_part_fini(clvi_part *p)
         clvi_graph_destroy(p->graphs[CLVI_INFER]);
     clvi_graph_destroy(p->graphs[CLVI_TRAIN]);
     clvi_options_destroy(p->options);
+    clvi_free(p->forms);
     clvi_free(p->preprocessing);
 }
 
 /* ---- Building ---- */
+
+/* Of a mixture that is frozen as a whole. */
+static clvi_trains never(void *user, const char *name)
+{
+    (void)user, (void)name;
+    return CLVI_TRAINS_NEVER;
+}
 
 /* Enters the graph's variables into the store, and what follows from them. */
 static clv_status add_variables(clvi_part *p, const clvi_site *site, clv_error *error)
@@ -30,14 +38,17 @@ static clv_status add_variables(clvi_part *p, const clvi_site *site, clv_error *
     char prefix[256];
     snprintf(prefix, sizeof prefix, "%s.", p->section);
     CLV_TRY(clvi_store_add(site->store, p->graphs[CLVI_TRAIN], prefix,
-                           p->trains ? clvi_trainable_of : NULL, p->trains, &p->base, error));
-    for (size_t v = 0; v < p->graphs[CLVI_TRAIN]->variable_count; v++)
+                           site->frozen ? never
+                           : p->trains  ? clvi_trainable_of
+                                        : NULL,
+                           p->trains, &p->base, error));
+    p->variables = (uint32_t)p->graphs[CLVI_TRAIN]->variable_count;
+    for (size_t v = 0; v < p->variables; v++)
         p->trainable |= clvi_store_segment(site->store, p->base + v)->trainable;
     snprintf(prefix, sizeof prefix, "dropout/%s", p->section);
-    int64_t seed = p->trains ? clvi_config_int(site->config, p->section, "seed") : -1;
+    int64_t seed = clvi_config_seed(site->config, p->trains ? p->section : NULL);
     if (seed >= 0)
-        clvi_store_seed(site->store, p->base, p->graphs[CLVI_TRAIN]->variable_count,
-                        (uint64_t)seed);
+        clvi_store_seed(site->store, p->base, p->variables, (uint64_t)seed);
     else
         seed = clvi_config_int(site->config, "run", "seed");
     p->dropout = clvi_philox_stream((uint64_t)seed, prefix);
@@ -69,7 +80,11 @@ static clv_status use_form(clvi_part *p, const clvi_site *site, const clvi_input
                            clv_error *error)
 {
     CLV_TRY(clvi_forms_describe(site->forms, form, &p->preprocessing, error));
-    return clvi_forms_find(site->forms, form, &p->form, error);
+    p->forms = clvi_malloc(sizeof *p->forms);
+    if (!p->forms)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the input of %s", p->section);
+    p->form_count = p->form_capacity = 1;
+    return clvi_forms_find(site->forms, form, p->forms, error);
 }
 
 clv_status clvi_part_build_expert(clvi_part *p, const clvi_site *site, size_t index,
@@ -78,7 +93,9 @@ clv_status clvi_part_build_expert(clvi_part *p, const clvi_site *site, size_t in
     clvi_expert expert;
     input->struct_size = sizeof *input;
     input->mode = site->train ? CLV_MODE_TRAIN : CLV_MODE_INFER;
-    CLV_TRY(clvi_expert_build(site->config, site->plugins, index, input, &expert, error));
+    CLV_TRY(clvi_expert_build(site->config, site->plugins,
+                              clvi_config_expert_section(site->config, index), input, &expert,
+                              error));
     p->section = expert.section;
     p->options = expert.options;
     p->graphs[CLVI_TRAIN] = p->graphs[CLVI_INFER] = expert.graph;
@@ -109,14 +126,14 @@ clv_status clvi_part_build_gate(clvi_part *p, const clvi_site *site, clv_build_i
 {
     const clvi_plugin *plugin;
     size_t count;
-    p->section = "gate";
+    p->section = clvi_config_section(site->config, "gate");
     const clvi_raw_option *raw = clvi_config_options(site->config, p->section, &count);
     const clv_status status =
         clvi_plugins_find(site->plugins, CLV_KIND_GATE,
                           clvi_config_text(site->config, p->section, "plugin"), &plugin, error);
     if (status != CLV_OK) {
-        clvi_prepend(error, "%s: [gate] plugin",
-                     clvi_config_origin(site->config, p->section, "plugin"));
+        clvi_prepend(error, "%s: [%s] plugin",
+                     clvi_config_origin(site->config, p->section, "plugin"), p->section);
         return status;
     }
     CLV_TRY(clvi_options_create(plugin->table, p->section, raw, count, &p->options, error));
@@ -210,6 +227,11 @@ bool clvi_part_trains(const clvi_part *p, size_t index, uint32_t epoch)
            clvi_trainable_variables(p->trains, clvi_trainable_stage(p->trains, epoch))[index];
 }
 
+clvi_view clvi_part_image(const clvi_site *site, const clvi_part_run *run, size_t form)
+{
+    return run->images ? run->images[form] : clvi_forms_view(site->forms, form);
+}
+
 clv_status clvi_part_forward(clvi_part *p, const clvi_site *site, const clvi_part_run *run,
                              clv_error *error)
 {
@@ -221,9 +243,7 @@ clv_status clvi_part_forward(clvi_part *p, const clvi_site *site, const clvi_par
     const clv_tensor image = clvi_graph_find_input(g, "image");
     for (size_t i = 0; i < g->input_count; i++)
         if (g->inputs[i].tensor == image)
-            clvi_plan_bind(plan, i,
-                           run->image.buf ? run->image : clvi_forms_view(site->forms, p->form),
-                           (clvi_view){NULL, 0});
+            clvi_plan_bind(plan, i, clvi_part_image(site, run, p->forms[0]), (clvi_view){NULL, 0});
     return clvi_plan_forward(plan, run->n, &random, error);
 }
 

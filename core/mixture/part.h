@@ -22,15 +22,18 @@ typedef struct clvi_site {
     int64_t max_batch;
     bool train;         /* also plan backward */
     bool keep_features; /* see clvi_mixture_desc */
+    bool frozen;        /* nothing trains, whatever sections say: of a mixture that is an expert */
 } clvi_site;
 
 enum { CLVI_TRAIN, CLVI_INFER, CLVI_MODES };
 
 typedef struct clvi_part {
-    const char *section; /* "expert.a", "gate", "head"; prefix of its variables; borrowed */
+    /* "expert.a", "gate", "head", of a nested mixture "expert.a/x", "gate.a", "head.a"; prefix of
+     * its variables; borrowed */
+    const char *section;
     clv_options *options;
     clv_graph *graphs[CLVI_MODES]; /* may be one and the same */
-    uint32_t base;
+    uint32_t base, variables;      /* in the store */
     clvi_slabs *slabs;
     bool shares_slabs; /* they are somebody else's (dispatch.h) */
     clvi_plan *plans[CLVI_MODES];
@@ -38,9 +41,10 @@ typedef struct clvi_part {
     clvi_frozen *frozen; /* train.cache_features: in place of plans[0]; NULL: the whole is run */
     clvi_plan *ran[CLVI_MODES]; /* the plan of the last forward; borrowed */
     clvi_trainable *trains;     /* what of an expert trains; NULL: all */
-    size_t form;                /* which input form it sees */
-    char *preprocessing;        /* NULL: it sees no image */
-    bool trainable;             /* something in it is, at some time */
+    size_t *forms;              /* which input forms it sees: one, or of a mixture several */
+    size_t form_count, form_capacity;
+    char *preprocessing; /* NULL: it sees no image */
+    bool trainable;      /* something in it is, at some time */
     clvi_philox_key dropout;
 } clvi_part;
 
@@ -82,13 +86,17 @@ typedef struct clvi_part_run {
     int mode; /* CLVI_TRAIN, CLVI_INFER */
     int64_t n;
     uint32_t epoch;
-    bool features;        /* of a cut expert: begin with the features that were put */
-    clvi_view image, ids; /* of a routed expert: its samples'; buf NULL: those of the forms */
+    bool features; /* of a cut expert: begin with the features that were put */
+    const clvi_view
+        *images;   /* of a routed expert: its samples', by form; NULL: those of the forms */
+    clvi_view ids; /* the same; buf NULL */
 } clvi_part_run;
 clv_status clvi_part_forward(clvi_part *part, const clvi_site *site, const clvi_part_run *run,
                              clv_error *error) CLV_MUST_CHECK;
 /* Calls look on every plan of a mode that there is. */
 clv_status clvi_part_watch(const clvi_part *part, int mode, clv_error *error) CLV_MUST_CHECK;
+/* What a form holds of the samples of a run. */
+clvi_view clvi_part_image(const clvi_site *site, const clvi_part_run *run, size_t form);
 /* Bytes of device memory. */
 uint64_t clvi_part_bytes(const clvi_part *part);
 

@@ -207,7 +207,7 @@ static int64_t multiply_adds(const clvi_mixture *mixture)
 {
     int64_t sum = 0;
     for (size_t i = 0; i < clvi_mixture_part_count(mixture); i++)
-        sum += clvi_graph_macs(clvi_mixture_part_at(mixture, i).graph);
+        sum += clvi_mixture_part_macs(mixture, i);
     return sum;
 }
 

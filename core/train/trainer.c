@@ -111,13 +111,13 @@ static void warn_of_random(const clvi_trainer *t, const char *section)
 
 static const char *plugin_of(const clvi_trainer *t, size_t expert)
 {
-    return clvi_config_text(t->config, clvi_config_expert_section(t->config, expert), "plugin");
+    return clvi_config_text(t->config, clvi_config_leaf_section(t->config, expert), "plugin");
 }
 
 /* Experts that follow each other and are of one plugin and one input share a line. */
 static void announce_experts(const clvi_trainer *t)
 {
-    const size_t count = clvi_mixture_expert_count(t->mixture);
+    const size_t count = clvi_config_leaf_count(t->config);
     for (size_t first = 0, next = 0; first < count; first = next) {
         const char *plugin = plugin_of(t, first),
                    *input = clvi_mixture_preprocessing(t->mixture, first);
@@ -126,13 +126,24 @@ static void announce_experts(const clvi_trainer *t)
                strcmp(clvi_mixture_preprocessing(t->mixture, next), input) == 0;
              next++)
             clvi_text_printf(&names, "%s%s", next > first ? ", " : "",
-                             clvi_config_expert_name(t->config, next));
+                             clvi_config_leaf_name(t->config, next));
         clvi_log(CLVI_LOG_INFO, "expert%s %s: plugin %s, input %s", next > first + 1 ? "s" : "",
                  clvi_text_get(&names), plugin, input);
         clvi_text_fini(&names);
         for (size_t i = first; i < next; i++)
-            warn_of_random(t, clvi_config_expert_section(t->config, i));
+            warn_of_random(t, clvi_config_leaf_section(t->config, i));
     }
+}
+
+/* The gates of the mixture and of those that are experts of it. */
+static void announce_gates(const clvi_config *config)
+{
+    const char *plugin = clvi_config_text(config, "gate", "plugin");
+    for (size_t i = 0; i < clvi_config_expert_count(config); i++)
+        if (clvi_config_nested(config, i))
+            announce_gates(clvi_config_nested(config, i));
+    if (clvi_config_expert_count(config) > 1 && *plugin)
+        clvi_log(CLVI_LOG_INFO, "%s: plugin %s", clvi_config_section(config, "gate"), plugin);
 }
 
 /* Says in the log what will be trained and how long the way is. */
@@ -149,8 +160,7 @@ static void announce(const clvi_trainer *t)
     if (first < most)
         snprintf(trains, sizeof trains, "%lld, later %lld of ", (long long)first, (long long)most);
     announce_experts(t);
-    if (clvi_mixture_has_gate(t->mixture))
-        clvi_log(CLVI_LOG_INFO, "gate: plugin %s", clvi_config_text(c, "gate", "plugin"));
+    announce_gates(c);
     const int64_t full = t->batch * t->accumulate, all = (int64_t)t->train_count;
     clvi_log(
         CLVI_LOG_INFO,
@@ -206,9 +216,9 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
 
 clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error)
 {
-    for (size_t i = 0; i < clvi_config_expert_count(t->config); i++)
-        CLV_TRY(clvi_input_form_settle(t->desc->config, clvi_config_expert_section(t->config, i),
-                                       error));
+    for (size_t i = 0; i < clvi_config_leaf_count(t->config); i++)
+        CLV_TRY(
+            clvi_input_form_settle(t->desc->config, clvi_config_leaf_section(t->config, i), error));
     clvi_config_dump(t->config, &t->dump);
     t->best_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_BEST);
     t->last_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_LAST);

@@ -310,7 +310,7 @@ double clvi_usage_report_active(const clvi_usage_report *r, const clvi_mixture *
                 assigned += k->gate[n * (size_t)r->experts + i] > 0;
             share = k->samples > 0 ? assigned / (double)k->samples : 1;
         }
-        sum += share * (double)clvi_graph_macs(clvi_mixture_part_at(mixture, i).graph);
+        sum += share * (double)clvi_mixture_part_macs(mixture, i);
     }
     return sum;
 }

@@ -1,7 +1,7 @@
 /* Mixtures of several experts, inside the test program: every fusion trains, resumes and is what it
  * says; gradients through gate, fusion and experts; keys that do not go together. Argument: the
  * folder of plugins. Exit 77 where there is no OpenCL device. */
-#include "trainings.h"
+#include "rigs.h"
 
 #include "../unit/test_device.h"
 #include "base/csv.h"
@@ -257,67 +257,7 @@ static void test_signals_of_alike(void **state)
 
 /* ---- What a fusion is ---- */
 
-enum { MOST_VALUES = 4096, BATCH = 9, PIXELS = TRAINING_SIDE * TRAINING_SIDE, MOST = 64 };
-
-/* A mixture, and a batch of noise that it was given. */
-typedef struct rig {
-    clvi_config *config;
-    clvi_mixture *mixture;
-    uint8_t pixels[BATCH * PIXELS];
-    int32_t labels[BATCH];
-    uint32_t ids[BATCH];
-} rig;
-
-static clv_status rig_try(rig *r, const char *text, bool train, clv_error *error)
-{
-    *r = (rig){.config = trainings_config(text)};
-    const clvi_mixture_desc desc = {.config = r->config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = train};
-    for (int i = 0; i < BATCH; i++) {
-        r->labels[i] = i % TRAINING_CLASSES;
-        r->ids[i] = (uint32_t)(100 - i);
-        for (int k = 0; k < PIXELS; k++)
-            r->pixels[i * PIXELS + k] = (uint8_t)((unsigned)(i * PIXELS + k) * 2654435761u >> 24);
-    }
-    return clvi_mixture_create(&desc, &r->mixture, error);
-}
-
-static void rig_fini(rig *r)
-{
-    clvi_mixture_destroy(r->mixture);
-    clvi_config_destroy(r->config);
-}
-
-static void rig_init(rig *r, const char *text, bool train)
-{
-    OK(rig_try(r, text, train, error));
-    OK(clvi_mixture_warm(r->mixture, error));
-}
-
-static clvi_mixture_batch rig_batch(const rig *r)
-{
-    return (clvi_mixture_batch){
-        .n = BATCH, .pixels = r->pixels, .labels = r->labels, .ids = r->ids};
-}
-
-/* The prediction, as probabilities. */
-static void predict(rig *r, double *out)
-{
-    float logits[BATCH * TRAINING_CLASSES];
-    const clvi_mixture_batch batch = rig_batch(r);
-    OK(clvi_mixture_infer(r->mixture, &batch, error));
-    OK(clvi_mixture_logits(r->mixture, logits, error));
-    for (int i = 0; i < BATCH; i++)
-        clvi_softmax_row(logits + i * TRAINING_CLASSES, TRAINING_CLASSES, 1,
-                         out + i * TRAINING_CLASSES);
-}
+enum { MOST_VALUES = 4096, BATCH = RIG_BATCH, PIXELS = RIG_PIXELS, MOST = 64 };
 
 /* Of the mixture's own experts and gate, by the definition. */
 static void fuse(rig *r, const char *rule, double *out)
@@ -355,7 +295,7 @@ static void test_definitions(void **state)
         rig r;
         snprintf(text, sizeof text, TWO "combine = %s\n" CNN_GATE, rules[k]);
         rig_init(&r, text, false);
-        predict(&r, got);
+        rig_predict(&r, got);
         fuse(&r, rules[k], wanted);
         for (int i = 0; i < BATCH * TRAINING_CLASSES; i++)
             if (!(fabs(got[i] - wanted[i]) <= 2e-6))
@@ -372,62 +312,6 @@ static void test_average(void **state)
 }
 
 /* ---- Gradients through everything ---- */
-
-static double mean_nll(rig *r)
-{
-    const clvi_mixture_batch batch = rig_batch(r);
-    clvi_mixture_metrics metrics;
-    OK(clvi_mixture_step(r->mixture, &batch, error));
-    OK(clvi_mixture_read_metrics(r->mixture, &metrics, error));
-    return metrics.loss;
-}
-
-/* The gradient of the reported loss (which `terms` teach) along itself, for each part of the
- * network, against central differences. */
-static void expect_slopes(const char *config, const char *name)
-{
-    rig r;
-    rig_init(&r, config, true);
-    clvi_store *store = clvi_mixture_store(r.mixture);
-    static const char *const prefixes[] = {"expert.a.", "expert.b.", "gate.", "head."};
-    for (int part = 0; part < 4; part++) {
-        static float values[64][1024], grads[64][1024];
-        size_t segments[64], count = 0;
-        double square = 0, loss[2];
-        (void)mean_nll(&r);
-        for (size_t i = 0; i < clvi_store_count(store); i++) {
-            const clvi_segment *s = clvi_store_segment(store, i);
-            if (!s->trainable || strncmp(s->name, prefixes[part], strlen(prefixes[part])) != 0)
-                continue;
-            assert_true(count < 64 && s->elements <= 1024);
-            OK(clvi_store_read(store, i, CLVI_STORE_VALUE, values[count], error));
-            OK(clvi_store_read(store, i, CLVI_STORE_GRADIENT, grads[count], error));
-            for (int64_t k = 0; k < s->elements; k++)
-                square += pow((double)grads[count][k], 2);
-            segments[count++] = i;
-        }
-        if (count == 0)
-            continue;
-        assert_true(square > 0);
-        const double step = 2e-3 / sqrt(square);
-        for (int side = 0; side < 3; side++) { /* up, down, back */
-            for (size_t i = 0; i < count; i++) {
-                float moved[1024];
-                const double by = side == 2 ? 0 : side == 0 ? step : -step;
-                for (int64_t k = 0; k < clvi_store_segment(store, segments[i])->elements; k++)
-                    moved[k] = (float)((double)values[i][k] + by * (double)grads[i][k]);
-                OK(clvi_store_write(store, segments[i], CLVI_STORE_VALUE, moved, error));
-            }
-            if (side < 2)
-                loss[side] = mean_nll(&r);
-        }
-        const double slope = (loss[0] - loss[1]) / (2 * step);
-        if (!(fabs(slope - square) <= 0.02 * square))
-            fail_msg("%s, %s: the slope is %g, the gradient says %g", name, prefixes[part], slope,
-                     square);
-    }
-    rig_fini(&r);
-}
 
 /* Without normalisation, whose states a step moves, and without dropout. */
 #define SMOOTH                                                                                     \
@@ -533,7 +417,7 @@ static void test_all_chosen(void **state)
         rig r;
         rig_init(&r, configs[k], true);
         set_gate(&r, 0.3f);
-        predict(&r, answers[k]);
+        rig_predict(&r, answers[k]);
         counts[k] = all_gradients(&r, "none", grads[k], ALL);
         rig_fini(&r);
     }
@@ -558,11 +442,11 @@ static void test_routed(void **state)
     rig r, dense;
     rig_init(&r, config, true);
     set_gate(&r, 0.3f);
-    predict(&r, answers);
+    rig_predict(&r, answers);
     OK(clvi_mixture_route(r.mixture, gate, error));
     OK(clvi_mixture_expert_logits(r.mixture, some, error));
     rig_init(&dense, TWO "scores = logits\n[gate]\nplugin = average\n", true);
-    predict(&dense, answers);
+    rig_predict(&dense, answers);
     OK(clvi_mixture_expert_logits(dense.mixture, all, error));
     for (int i = 0; i < BATCH * 2; i++) {
         counts[i % 2] += gate[i] != 0;

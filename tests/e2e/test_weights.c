@@ -132,7 +132,8 @@ static void expect_layers(const char *name, const char *options)
     clvi_expert expert = {0};
     const clvi_plugin *plugin;
     OK(clvi_config_load(&source, &config, error));
-    OK(clvi_expert_build(config, plugins, 0, &input, &expert, error));
+    OK(clvi_expert_build(config, plugins, clvi_config_expert_section(config, 0), &input, &expert,
+                         error));
     OK(clvi_plugins_find(plugins, CLV_KIND_EXPERT, name, &plugin, error));
     assert_int_equal(clvi_weight_names_count(plugin->table), 3);
     for (size_t i = 0; i < 3; i++) {

@@ -73,13 +73,14 @@ clvi_config *trainings_config(const char *text)
                                "[mixture]\nexperts = small\n"
                                "[expert.small]\nplugin = cnn\nwidths = 4, 6\ndropout = 0.3\n";
     static const char name[] = "base.ini";
-    char whole[4096];
+    clvi_text whole = {0};
     clvi_config *config = NULL;
     file_put(".", name, base, sizeof base - 1);
-    snprintf(whole, sizeof whole, "[run]\nbase = %s\n%s", name, text);
+    clvi_text_printf(&whole, "[run]\nbase = %s\n%s", name, text);
     const clvi_config_source source = {
-        .name = "test.ini", .text = whole, .text_bytes = strlen(whole)};
+        .name = "test.ini", .text = whole.data, .text_bytes = whole.length};
     OK(clvi_config_load(&source, &config, error));
+    clvi_text_fini(&whole);
     return config;
 }
 

@@ -38,10 +38,10 @@ static void read_config(const char *path, entry *e)
     const clvi_config_source source = {.name = path};
     if (clvi_config_load(&source, &config, &none) != CLV_OK)
         return;
-    for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
-        append(e->experts, sizeof e->experts, clvi_config_expert_name(config, i));
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
+        append(e->experts, sizeof e->experts, clvi_config_leaf_name(config, i));
         append(e->plugins, sizeof e->plugins,
-               clvi_config_text(config, clvi_config_expert_section(config, i), "plugin"));
+               clvi_config_text(config, clvi_config_leaf_section(config, i), "plugin"));
     }
     e->wanted = clvi_config_int(config, "train", "epochs");
     clvi_config_destroy(config);

@@ -149,29 +149,56 @@ static void add_layer(const job *j, const clvi_mixture_part *part, const clvi_no
     sum->macs += own.macs;
 }
 
-/* "expert a, plugin cnn, 46 classes", "gate, plugin cnn, 2 experts", "head, feature fusion". */
-static void print_title(const job *j, size_t index, const clvi_mixture_part *part)
+/* The mixture whose gate or head a part is: the whole, or an expert, by the part's section. */
+static const clvi_config *mixture_of(const clvi_config *config, const char *section)
+{
+    const char *dot = strchr(section, '.');
+    if (strcmp(clvi_config_scope(config), dot != NULL ? dot + 1 : "") == 0)
+        return config;
+    for (size_t i = 0; i < clvi_config_expert_count(config); i++) {
+        const clvi_config *nested = clvi_config_nested(config, i);
+        const clvi_config *found = nested != NULL ? mixture_of(nested, section) : NULL;
+        if (found != NULL)
+            return found;
+    }
+    return NULL;
+}
+
+static bool is_expert(const clvi_mixture_part *part)
+{
+    return strncmp(part->section, "expert.", 7) == 0;
+}
+
+/* "expert a/x, plugin cnn, 46 classes", "gate, plugin cnn, 2 experts", "head, fusion feature", of a
+ * mixture that is an expert "gate of a, …". */
+static void print_title(const job *j, const clvi_mixture_part *part)
 {
     const clvi_config *config = config_of(j);
-    const size_t experts = clvi_mixture_expert_count(j->mixture);
-    if (index < experts)
-        printf("expert %s, plugin %s, %d classes\n", clvi_config_expert_name(config, index),
+    if (is_expert(part)) {
+        printf("expert %s, plugin %s, %d classes\n", part->section + 7,
                clvi_config_text(config, part->section, "plugin"), j->desc.classes);
-    else if (strcmp(part->section, "gate") == 0)
-        printf("gate, plugin %s, %zu experts\n", clvi_config_text(config, "gate", "plugin"),
-               experts);
-    else
-        printf("head, fusion %s\n", clvi_config_text(config, "mixture", "fusion"));
+    } else {
+        const clvi_config *mixture = mixture_of(config, part->section);
+        const char *scope = clvi_config_scope(mixture);
+        const bool gate = strncmp(part->section, "gate", 4) == 0;
+        printf("%s%s%s, %s %s", gate ? "gate" : "head", *scope ? " of " : "", scope,
+               gate ? "plugin" : "fusion",
+               gate ? clvi_config_text(mixture, "gate", "plugin")
+                    : clvi_config_text(mixture, "mixture", "fusion"));
+        if (gate)
+            printf(", %zu experts", clvi_config_expert_count(mixture));
+        puts("");
+    }
     printf(part->preprocessing != NULL ? "input  %s\n\n" : "\n", part->preprocessing);
 }
 
 static clv_status print_part(const job *j, size_t index, totals *all, clv_error *error)
 {
-    const clvi_mixture_part part = clvi_mixture_part_at(j->mixture, index);
+    const clvi_mixture_part part = clvi_mixture_leaf_at(j->mixture, index);
     char number[CLI_NUMBER_BYTES];
     totals sum = {0};
     cli_table table;
-    print_title(j, index, &part);
+    print_title(j, &part);
     CLV_TRY(cli_table_init(&table, layer_columns, LAYER_COLUMNS, error));
     for (size_t i = 0; i < part.graph->node_count; i++)
         add_layer(j, &part, &part.graph->nodes[i], &table, &sum);
@@ -185,7 +212,7 @@ static clv_status print_part(const job *j, size_t index, totals *all, clv_error 
     CLV_TRY(cli_table_print(&table, stdout, error));
     printf("\ntrainable: %s of ", cli_show_count(sum.trainable, number));
     printf("%s parameters", cli_show_count(sum.parameters, number));
-    if (sum.last > sum.trainable && index < clvi_mixture_expert_count(j->mixture))
+    if (sum.last > sum.trainable && is_expert(&part))
         printf("; from epoch %lld on %s",
                (long long)clvi_config_int(config_of(j), part.section, "unfreeze_at_epoch"),
                cli_show_count(sum.last, number));
@@ -199,8 +226,8 @@ static clv_status print_part(const job *j, size_t index, totals *all, clv_error 
 /* Every network; of several experts also the gate, the head and the sums of all. */
 static clv_status print_parts(const job *j, clv_error *error)
 {
-    const size_t experts = clvi_mixture_expert_count(j->mixture);
-    const size_t count = experts > 1 ? clvi_mixture_part_count(j->mixture) : 1;
+    const size_t experts = clvi_config_leaf_count(config_of(j));
+    const size_t count = experts > 1 ? clvi_mixture_leaf_count(j->mixture) : 1;
     char numbers[3][CLI_NUMBER_BYTES];
     totals all = {0};
     for (size_t i = 0; i < count; i++)

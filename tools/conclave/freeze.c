@@ -34,13 +34,25 @@ static clv_status freeze_section(clvi_config *config, clvi_plugins *plugins, clv
     return CLV_OK;
 }
 
+/* The gate of a mixture, the whole or an expert of it, and of the mixtures in it. */
+static clv_status freeze_gates(clvi_config *whole, const clvi_config *mixture,
+                               clvi_plugins *plugins, clv_error *error)
+{
+    const size_t experts = clvi_config_expert_count(mixture);
+    for (size_t i = 0; i < experts; i++)
+        if (clvi_config_nested(mixture, i) != NULL)
+            CLV_TRY(freeze_gates(whole, clvi_config_nested(mixture, i), plugins, error));
+    if (experts < 2 || *clvi_config_text(mixture, "gate", "plugin") == '\0')
+        return CLV_OK;
+    return freeze_section(whole, plugins, CLV_KIND_GATE, clvi_config_section(mixture, "gate"),
+                          error);
+}
+
 clv_status cli_freeze_config(clvi_config *config, clvi_plugins *plugins, clv_error *error)
 {
-    const size_t experts = clvi_config_expert_count(config);
-    for (size_t i = 0; i < experts; i++)
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++)
         CLV_TRY(freeze_section(config, plugins, CLV_KIND_EXPERT,
-                               clvi_config_expert_section(config, i), error));
-    if (experts > 1 && *clvi_config_text(config, "gate", "plugin") != '\0')
-        CLV_TRY(freeze_section(config, plugins, CLV_KIND_GATE, "gate", error));
+                               clvi_config_leaf_section(config, i), error));
+    CLV_TRY(freeze_gates(config, config, plugins, error));
     return clvi_config_set(config, "run", "name", clvi_config_name(config), error);
 }

@@ -32,8 +32,8 @@ clv_status cli_recipe_load(cli_recipe *recipe, clvi_plugins *plugins, clv_error 
     CLV_TRY(status);
     status = cli_freeze_config(config, plugins, error);
     /* As training does when it has begun. */
-    for (size_t i = 0; status == CLV_OK && i < clvi_config_expert_count(config); i++)
-        status = clvi_input_form_settle(config, clvi_config_expert_section(config, i), error);
+    for (size_t i = 0; status == CLV_OK && i < clvi_config_leaf_count(config); i++)
+        status = clvi_input_form_settle(config, clvi_config_leaf_section(config, i), error);
     if (status == CLV_OK)
         recipe->config = config;
     else
