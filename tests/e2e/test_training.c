@@ -26,14 +26,18 @@ static void train(const char *config, const char *run)
 #define PLAIN                                                                                      \
     "[data]\naugment = characters\n[expert.small]\nplugin = cnn\nbatch_norm = no\ndropout = 0\n"
 
-static void expect_equal_steps(const char *more, const char *name)
+enum { CUTS = 3 };
+/* 24 images: a step of 16 and one of 8; each is cut differently. */
+static const char *const even[CUTS] = {
+    "batch = 16\naccumulate = 1\n", "batch = 4\naccumulate = 4\n", "batch = 8\naccumulate = 2\n"};
+/* One step of all, whose last batch is shorter than the others, or of which there are fewer. */
+static const char *const uneven[CUTS] = {
+    "batch = 24\naccumulate = 1\n", "batch = 5\naccumulate = 5\n", "batch = 7\naccumulate = 9\n"};
+
+static void expect_equal_steps(const char *const cuts[CUTS], const char *more, const char *name)
 {
-    /* 24 images: a step of 16 and one of 8; 16 = 4·4 = 3·5 + 1 is cut differently each time. */
-    static const char *const cuts[] = {"batch = 16\naccumulate = 1\n",
-                                       "batch = 4\naccumulate = 4\n",
-                                       "batch = 8\naccumulate = 2\n"};
-    char runs[3][32];
-    for (int i = 0; i < 3; i++) {
+    char runs[CUTS][32];
+    for (int i = 0; i < CUTS; i++) {
         char config[1024], last[2][64];
         snprintf(config, sizeof config, PLAIN "%s[train]\nepochs = 3\n%s", more, cuts[i]);
         snprintf(runs[i], sizeof runs[i], "%s%d", name, i);
@@ -49,11 +53,15 @@ static void expect_equal_steps(const char *more, const char *name)
 static void test_accumulate(void **state)
 {
     (void)state;
-    expect_equal_steps("[optimizer]\nname = sgd\nlr = 0.1\n", "sum");
-    expect_equal_steps("[optimizer]\nname = sgd\nlr = 0.1\nclip_norm = 0.05\n", "clipped");
-    expect_equal_steps("[loss]\nclass_weights = 1, 3, 0.5, 2\n"
-                       "[optimizer]\nname = sgd\nlr = 0.1\n",
-                       "weighted");
+    static const char clipped[] = "[optimizer]\nname = sgd\nlr = 0.1\nclip_norm = 0.05\n",
+                      weighted[] = "[loss]\nclass_weights = 1, 3, 0.5, 2\n"
+                                   "[optimizer]\nname = sgd\nlr = 0.1\n";
+    expect_equal_steps(even, "[optimizer]\nname = sgd\nlr = 0.1\n", "sum");
+    expect_equal_steps(even, clipped, "clipped");
+    expect_equal_steps(even, weighted, "weighted");
+    expect_equal_steps(uneven, "[optimizer]\nname = sgd\nlr = 0.1\n", "short sum");
+    expect_equal_steps(uneven, clipped, "short clipped");
+    expect_equal_steps(uneven, weighted, "short weighted");
 }
 
 /* ---- The loss ---- */
