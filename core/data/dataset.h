@@ -112,8 +112,10 @@ void clvi_loader_leave_pixels(clvi_loader *loader);
 /* Begins a pass over split indices order[0..count) (copied); a pass under way is dropped. */
 clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t count,
                              clv_error *error) CLV_MUST_CHECK;
-/* The same, but goes on where a pass over this order stood that clvi_loader_position gave `first`
- * of: the batches from there on are those that this pass would have had. */
+/* Begins a pass over all images of the split as they stand in it. */
+clv_status clvi_loader_start_in_order(clvi_loader *loader, clv_error *error) CLV_MUST_CHECK;
+/* As clvi_loader_start, but goes on where a pass over this order stood that clvi_loader_position
+ * gave `first` of: the batches from there on are those that this pass would have had. */
 clv_status clvi_loader_start_at(clvi_loader *loader, const uint32_t *order, size_t count,
                                 size_t first, clv_error *error) CLV_MUST_CHECK;
 /* How many images of the order lie behind, those of the batch in use (and skipped ones) among

@@ -325,6 +325,19 @@ clv_status clvi_loader_start(clvi_loader *loader, const uint32_t *order, size_t 
     return clvi_loader_start_at(loader, order, count, 0, error);
 }
 
+clv_status clvi_loader_start_in_order(clvi_loader *loader, clv_error *error)
+{
+    const size_t count = loader->data->counts[loader->split];
+    uint32_t *order = clvi_malloc((count + 1) * sizeof *order);
+    if (!order)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to begin a pass over %zu images", count);
+    for (size_t i = 0; i < count; i++)
+        order[i] = (uint32_t)i;
+    const clv_status status = clvi_loader_start(loader, order, count, error);
+    clvi_free(order);
+    return status;
+}
+
 size_t clvi_loader_position(const clvi_loader *loader)
 {
     return smaller(loader->taken * loader->batch, loader->count); /* the caller's own counters */

@@ -35,9 +35,7 @@ static clv_status time_steps(clvi_trainer *t, double *seconds, clv_error *error)
 static clv_status time_images(clvi_trainer *t, clvi_loader *loader, double *seconds,
                               clv_error *error)
 {
-    for (size_t i = 0; i < t->val_count; i++)
-        t->order[i] = (uint32_t)i;
-    CLV_TRY(clvi_loader_start(loader, t->order, t->val_count, error));
+    CLV_TRY(clvi_loader_start_in_order(loader, error));
     const double begin = clvi_now();
     double now = begin;
     int64_t images = 0;

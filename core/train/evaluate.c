@@ -58,24 +58,20 @@ clv_status clvi_evaluate(const clvi_evaluate_desc *desc, clvi_scores *scores, cl
 {
     const size_t count = clvi_dataset_count(desc->data, desc->split);
     const size_t classes = clvi_dataset_class_count(desc->data);
-    uint32_t *order = clvi_malloc((count + 1) * sizeof *order);
     float *logits = clvi_malloc((size_t)desc->batch * classes * sizeof *logits);
     clvi_loader *loader = NULL;
     clv_status status = CLV_OK;
-    if (!order || !logits)
+    if (!logits)
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to score %zu images", count);
-    for (size_t i = 0; i < count && status == CLV_OK; i++)
-        order[i] = (uint32_t)i;
     if (status == CLV_OK)
         status = clvi_loader_create(desc->data, desc->split, (size_t)desc->batch, &loader, error);
     if (status == CLV_OK && clvi_features_have(desc->features, desc->split))
         clvi_features_lighten(desc->features, loader);
     if (status == CLV_OK)
-        status = clvi_loader_start(loader, order, count, error);
+        status = clvi_loader_start_in_order(loader, error);
     if (status == CLV_OK)
         status = run(desc, loader, logits, scores, error);
     clvi_loader_destroy(loader);
-    clvi_free(order);
     clvi_free(logits);
     return status;
 }

@@ -127,24 +127,14 @@ static clv_status compute_split(clvi_features *f, clvi_mixture *mixture, clvi_da
                                 clvi_split split, const volatile sig_atomic_t *stop,
                                 clv_error *error)
 {
-    const size_t count = f->counts[split];
-    if (count == 0)
+    clvi_loader *loader;
+    if (f->counts[split] == 0)
         return CLV_OK;
-    uint32_t *order = clvi_malloc((count + 1) * sizeof *order);
-    clvi_loader *loader = NULL;
-    clv_status status = CLV_OK;
-    if (!order)
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for %zu images", count);
-    for (size_t i = 0; i < count && status == CLV_OK; i++)
-        order[i] = (uint32_t)i;
-    if (status == CLV_OK)
-        status = clvi_loader_create(data, split, (size_t)f->batch, &loader, error);
-    if (status == CLV_OK)
-        status = clvi_loader_start(loader, order, count, error);
+    CLV_TRY(clvi_loader_create(data, split, (size_t)f->batch, &loader, error));
+    clv_status status = clvi_loader_start_in_order(loader, error);
     if (status == CLV_OK)
         status = run_split(f, mixture, split, loader, stop, error);
     clvi_loader_destroy(loader);
-    clvi_free(order);
     return status;
 }
 

@@ -277,12 +277,10 @@ static clv_status validate(clvi_trainer *t, clvi_pass *p, clv_error *error)
 clv_status clvi_pass_val(clvi_trainer *t, clvi_pass *p, clvi_running_epoch *sums, clv_error *error)
 {
     clvi_store *store = clvi_mixture_store(t->mixture);
-    for (size_t i = 0; i < t->val_count; i++)
-        t->order[i] = (uint32_t)i;
     *sums = (clvi_running_epoch){0};
     *p = (clvi_pass){.sums = sums, .began = clvi_now()};
     CLV_TRY(clvi_mixture_put_metrics(t->mixture, sums->metrics, error));
-    CLV_TRY(clvi_loader_start(t->val_loader, t->order, t->val_count, error));
+    CLV_TRY(clvi_loader_start_in_order(t->val_loader, error));
     if (t->ema > 0)
         clvi_store_swap_average(store);
     t->validating = true;

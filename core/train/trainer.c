@@ -206,11 +206,10 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
         clvi_features_create(t->config, t->mixture, t->desc->data, t->batch, &t->features, error));
     clvi_features_lighten(t->features, t->train_loader);
     clvi_features_lighten(t->features, t->val_loader);
-    const size_t most = t->train_count > t->val_count ? t->train_count : t->val_count;
-    t->order = clvi_malloc(most * sizeof *t->order);
+    t->order = clvi_malloc(t->train_count * sizeof *t->order);
     t->scales = clvi_malloc((size_t)t->epochs * sizeof *t->scales);
     if (!t->order || !t->scales)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the order of %zu images", most);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the order of %zu images", t->train_count);
     return CLV_OK;
 }
 

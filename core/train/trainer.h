@@ -28,7 +28,7 @@ typedef struct clvi_trainer {
     clvi_signal_rows *signals; /* NULL: one expert, or no run */
     clvi_text dump;            /* resolved configuration */
     char *best_path, *last_path;
-    uint32_t *order;
+    uint32_t *order;               /* [train_count]: of the running epoch */
     double *scales;                /* by epoch: plateau.scale with which this call ran it */
     size_t train_count, val_count; /* images of an epoch, of validation */
     int64_t batch, accumulate;     /* images of a batch, batches of a step */

@@ -224,6 +224,22 @@ static void test_two_loaders_share_a_data_set(void **state)
     clvi_dataset_close(data);
 }
 
+/* A pass over the whole split, as it stands. */
+static void test_in_order(void **state)
+{
+    (void)state;
+    clvi_dataset *data = open_with(2, false, false);
+    clvi_loader *loader = load(data, 10);
+    size_t seen = 0;
+    assert_int_equal(clvi_loader_start_in_order(loader, NULL), CLV_OK);
+    for (clvi_batch b = next(loader); b.count > 0; b = next(loader))
+        for (size_t i = 0; i < b.count; i++)
+            assert_int_equal(b.indices[i], seen++);
+    assert_int_equal(seen, IMAGES);
+    clvi_loader_destroy(loader);
+    clvi_dataset_close(data);
+}
+
 static void test_wrong_use(void **state)
 {
     (void)state;
@@ -466,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_restart_and_destroy_in_a_pass),
         cmocka_unit_test(test_batch_stays_valid_until_next_call),
         cmocka_unit_test(test_two_loaders_share_a_data_set),
+        cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_wrong_use),
         cmocka_unit_test(test_broken_image_is_an_error),
         cmocka_unit_test(test_broken_image_is_skipped),
