@@ -28,8 +28,8 @@ clv_status clvi_dispatch_commit(clvi_dispatch *dispatch, const clvi_part *expert
 clv_status clvi_dispatch_complete(const clvi_dispatch *dispatch, clvi_view route, clvi_view logits,
                                   int64_t n, clv_error *error) CLV_MUST_CHECK;
 /* Lists the samples of a route [n, experts] and reads how many each expert gets: the one place
- * where a step waits. `run` says mode and n. Errors: CLV_E_PLUGIN when there are more in training
- * than the gate declared. */
+ * where a step itself waits, metrics apart. `run` says mode and n. Errors: CLV_E_PLUGIN when there
+ * are more in training than the gate declared. */
 clv_status clvi_dispatch_route(clvi_dispatch *dispatch, const clvi_part *experts, clvi_view route,
                                const clvi_part_run *run, clv_error *error) CLV_MUST_CHECK;
 /* A route of n samples whose experts are not run: nobody is sent anything, clvi_dispatch_mask

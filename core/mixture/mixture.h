@@ -95,7 +95,8 @@ typedef struct clvi_mixture_metrics {
     int64_t unrouted;   /* further samples, of training, that no expert of a sparse gate took */
     int64_t wanted, dropped; /* assignments that such a gate wanted, and those of them dropped */
 } clvi_mixture_metrics;
-/* Reads and resets the metrics: the one place where a training step waits for the device. */
+/* Reads and resets the metrics. Waits: training does so nowhere else but for a sparse gate's counts
+ * (dispatch.h). */
 clv_status clvi_mixture_read_metrics(clvi_mixture *mixture, clvi_mixture_metrics *out,
                                      clv_error *error) CLV_MUST_CHECK;
 

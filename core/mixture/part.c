@@ -164,7 +164,7 @@ static clvi_plan_desc describe_plan(const clvi_part *p, const clvi_site *site, i
                                     const clvi_part_wants *wants)
 {
     const bool train = mode == CLVI_TRAIN, parts = train && p->trains;
-    return (clvi_plan_desc){.graph = p->graphs[mode],
+    return (clvi_plan_desc){.graph = p->graphs[train ? CLVI_TRAIN : CLVI_INFER],
                             .store = site->store,
                             .base = p->base,
                             .slabs = p->slabs,

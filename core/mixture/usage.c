@@ -92,7 +92,6 @@ void clvi_usage_count(const clvi_usage_input *in, const int32_t *group, int32_t 
         experts[i].share = (double)experts[i].assigned / assignments;
         experts[i].weight_share /= routed;
         r.entropy_of_mean += entropy_term(experts[i].weight_share);
-        r.dead = r.dead || (r.assignments > 0 && clvi_usage_dead(&experts[i], in->experts));
     }
     const double most = log(in->experts);
     r.entropy_of_mean = in->experts > 1 ? r.entropy_of_mean / most : 1;
@@ -164,7 +163,7 @@ clv_status clvi_usage_information(const clvi_usage_input *in, double *bits, doub
     double sum = 0;
     clv_status status = CLV_OK;
     for (uint32_t r = 0; r < SHUFFLES && status == CLV_OK; r++) {
-        uint32_t *order;
+        uint32_t *order = NULL;
         status = clvi_usage_shuffle(in->samples, r, &order, error);
         if (status != CLV_OK)
             break;

@@ -23,7 +23,6 @@ typedef struct clvi_usage {
     int64_t assignments; /* pairs of a sample and an expert that it was sent to */
     double mean_entropy; /* of the gate, mean over the samples / ln K: 0 one expert, 1 all alike */
     double entropy_of_mean; /* of the mean gate / ln K: 0 always the same expert, 1 all alike */
-    bool dead;              /* an expert is hardly used: clvi_usage_dead */
 } clvi_usage;
 
 /* One expert's part in it. */

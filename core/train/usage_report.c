@@ -14,7 +14,7 @@ typedef struct record {
     int32_t *labels, *sources;
     size_t samples, capacity;
     double *alone, *without; /* [experts]; NULL: not measured */
-    double fused, uniform, shuffled, oracle;
+    double uniform, shuffled, oracle;
     bool other_gates; /* without, uniform and shuffled are known */
 } record;
 

@@ -25,8 +25,8 @@ clv_status clvi_usage_report_take(clvi_usage_report *report, clvi_split split,
 clv_status clvi_usage_report_finish(clvi_usage_report *report, const clvi_evaluate_desc *evaluate,
                                     clv_error *error) CLV_MUST_CHECK;
 
-/* Mean multiply-adds per image over the assignments of a split, of experts, gate and head; -1: not
- * known. report NULL: of the one expert. */
+/* Mean multiply-adds per image over the assignments of a split, of experts, gate and head; report
+ * NULL, and where no image was seen: of all parts. */
 double clvi_usage_report_active(const clvi_usage_report *report, const clvi_mixture *mixture,
                                 clvi_split split);
 
