@@ -276,14 +276,23 @@ static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv
 /* ---- Experts and gates ---- */
 
 static const clvi_report_column expert_columns[] = {
-    {"model", false, false},    {"expert", false, false}, {"share", true, false},
-    {"weight", true, false},    {"first", true, false},   {"alone", true, false},
-    {"without it", true, false}};
+    {"model", false, false},  {"expert", false, false},   {"share", true, false},
+    {"/ ideal", true, false}, {"weight", true, false},    {"first", true, false},
+    {"alone", true, false},   {"without it", true, false}};
 
 static double entry(const json_t *usage, const char *key, size_t index)
 {
     const json_t *value = json_array_get(json_object_get(usage, key), index);
     return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* In so many decimals, a whole number of one decimal without; "–" where it is not known. */
+static void number(clvi_report_table *t, int decimals, double value)
+{
+    if (isfinite(value))
+        clvi_report_cell(t, "%.*f", value == floor(value) && decimals < 2 ? 0 : decimals, value);
+    else
+        clvi_report_cell(t, "–");
 }
 
 /* Of the first run that ended. */
@@ -301,6 +310,7 @@ static void expert_rows(const clvi_contestant *model, clvi_report_table *t)
         clvi_report_cell(t, "%s", i == 0 ? model->name : "");
         clvi_report_cell(t, "%s", name ? name : "?");
         clvi_report_percent(t, entry(usage, "share", i));
+        number(t, 2, entry(usage, "share", i) * (double)json_array_size(names));
         clvi_report_percent(t, entry(usage, "weight_share", i));
         clvi_report_percent(t, entry(usage, "first_choice", i) / images);
         clvi_report_percent(t, entry(usage, "alone", i));
@@ -314,35 +324,38 @@ static clv_status experts_table(const clvi_comparison *c, clvi_report_table *t, 
                                    sizeof expert_columns / sizeof *expert_columns, error));
     for (size_t i = 0; i < c->count; i++)
         expert_rows(&c->contestants[i], t);
-    t->note = clvi_arena_printf(
-        t->arena,
-        "Of the first run, on %s images. share: of all assignments of images to experts. first: "
-        "images of which its weight is the largest. alone: accuracy of its own answer. without it: "
-        "accuracy of the mixture, its weight given to the others.",
-        tested(c) ? "test" : "validation");
+    t->note = clvi_arena_printf(t->arena,
+                                "Of the first run, on %s images. share: of all assignments of "
+                                "images to experts; / ideal: over "
+                                "that of equal ones. first: images of which its weight is the "
+                                "largest. alone: accuracy of its own answer. without it: "
+                                "accuracy of the mixture, its weight given to the others.",
+                                tested(c) ? "test" : "validation");
     t->failed = t->failed || !t->note;
     return CLV_OK;
 }
 
 static const clvi_report_column gate_columns[] = {
-    {"model", false, false},   {"entropy", true, false},   {"of mean", true, false},
-    {"bits", true, false},     {"by chance", true, false}, {"uniform", true, false},
-    {"shuffled", true, false}, {"oracle", true, false}};
+    {"model", false, false},  {"dead", true, false},     {"entropy", true, false},
+    {"of mean", true, false}, {"bits", true, false},     {"by chance", true, false},
+    {"uniform", true, false}, {"shuffled", true, false}, {"oracle", true, false}};
 
 static clv_status gates_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
 {
     CLV_TRY(clvi_report_table_init(t, "Gates", gate_columns,
                                    sizeof gate_columns / sizeof *gate_columns, error));
-    t->note =
-        "entropy: of the gate, mean over the images; of mean: of the mean gate; both over ln K. "
-        "bits: mutual information of the first expert and the class (Miller and Madow), and "
-        "what shuffled labels give. uniform, shuffled: accuracy with all experts alike, with "
-        "another image's gate, put in after training. oracle: some expert is right.";
+    t->note = "dead: experts with less than a tenth of an equal share, or of its weight, on the "
+              "training images. entropy: of the gate, mean over the images; of mean: of the mean "
+              "gate; both over ln K. "
+              "bits: mutual information of the first expert and the class (Miller and Madow), and "
+              "what shuffled labels give. uniform, shuffled: accuracy with all experts alike, with "
+              "another image's gate, put in after training. oracle: some expert is right.";
     for (size_t i = 0; i < c->count; i++) {
         const clvi_contestant *model = &c->contestants[i];
         if (!isfinite(clvi_contestant_mean(model, "gate_mean_entropy")))
             continue;
         clvi_report_cell(t, "%s", model->name);
+        number(t, 1, clvi_contestant_mean(model, "dead_experts"));
         clvi_report_figure(t, clvi_contestant_mean(model, "gate_mean_entropy"));
         clvi_report_figure(t, clvi_contestant_mean(model, "gate_entropy_of_mean"));
         clvi_report_figure(t, clvi_contestant_mean(model, "class_information_bits"));

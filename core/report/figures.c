@@ -1,6 +1,8 @@
 /* The figures of a run that a comparison shows; see comparison.h. */
 #include "report/comparison.h"
 
+#include "mixture/usage.h"
+
 #include <math.h>
 
 #define SCORE(split, name, field)                                                                  \
@@ -92,6 +94,24 @@ USAGE(shuffled, "shuffled")
 USAGE(oracle, "oracle")
 #undef USAGE
 
+/* Experts that were hardly used on the training images. */
+static double dead_experts(const clvi_run_record *r)
+{
+    const json_t *usage = json_object_get(r->summary, "usage");
+    const json_t *train = json_object_get(usage, clvi_split_name(CLVI_TRAIN));
+    const json_t *share = json_object_get(train, "share");
+    const json_t *weight = json_object_get(train, "weight_share");
+    const size_t experts = json_array_size(share);
+    double dead = 0;
+    for (size_t i = 0; i < experts; i++) {
+        const clvi_usage_expert use = {.share = json_number_value(json_array_get(share, i)),
+                                       .weight_share =
+                                           json_number_value(json_array_get(weight, i))};
+        dead += clvi_usage_dead(&use, (int)experts);
+    }
+    return experts > 0 ? dead : NAN;
+}
+
 static const struct {
     const char *name;
     double (*of)(const clvi_run_record *record);
@@ -131,6 +151,7 @@ static const struct {
     {"uniform_gate_top1", uniform},
     {"shuffled_gate_top1", shuffled},
     {"oracle_top1", oracle},
+    {"dead_experts", dead_experts},
 };
 
 const char *clvi_figure_name(size_t index)

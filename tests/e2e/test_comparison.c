@@ -153,6 +153,9 @@ static void test_mixture(void **state)
     expect("compare pair.ini tiny.ini --data data", 0);
     contains(call_out, "\nExperts\n\nmodel ");
     contains(call_out, "\nGates\n\nmodel ");
+    contains(call_out, "share  / ideal  ");
+    contains(call_out, " 1.00  ");
+    contains(call_out, "dead  entropy  ");
     contains(call_out, "\nAgainst tiny\n"); /* the single model is the reference */
     contains(call_out, "gate backward ");
     assert_true(widest(call_out) <= 100);
