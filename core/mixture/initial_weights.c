@@ -2,6 +2,7 @@
 #include "mixture/initial_weights.h"
 
 #include "base/process.h"
+#include "weights/named.h"
 #include "weights/transfer.h"
 
 #include <stdio.h>
@@ -125,22 +126,47 @@ static const char *option_of(const clvi_config *config, const char *section,
     return NULL;
 }
 
-/* Weights of one origin may mean something else in a network that is built for another one. */
-static clv_status check_option(const clvi_config *config, const char *section,
-                               const clv_plugin *plugin, const clv_weight_names *family,
-                               clv_error *error)
+/* What weights ask of the network: an option of the plugin (NULL: nothing), and its value. */
+typedef struct need {
+    const char *option, *value;
+} need;
+
+/* Weights of one origin may mean something else in a network that is built for another one. `what`
+ * begins the sentence. */
+static clv_status check_need(const clvi_config *config, const char *section,
+                             const clv_plugin *plugin, const char *what, need n, clv_error *error)
 {
-    const char *value = family->option ? option_of(config, section, plugin, family->option) : NULL;
-    if (!value || clvi_name_equal(value, family->value))
+    const char *value = n.option ? option_of(config, section, plugin, n.option) : NULL;
+    if (!value || clvi_name_equal(value, n.value))
         return CLV_OK;
     if (clvi_config_bool(config, section, "weights_strict"))
         CLV_FAIL(error, CLV_E_CONFIG,
-                 "the names in it are those of %s, whose weights need %s = %s, here it is %s; "
-                 "weights_strict = no takes them all the same",
-                 family->family, family->option, family->value, value);
-    clvi_log(CLVI_LOG_WARN, "%s: weights of %s need %s = %s, here it is %s", section,
-             family->family, family->option, family->value, value);
+                 "%s need %s = %s, here it is %s; weights_strict = no takes them all the same",
+                 what, n.option, n.value, value);
+    clvi_log(CLVI_LOG_WARN, "%s: %s need %s = %s, here it is %s", section, what, n.option, n.value,
+             value);
     return CLV_OK;
+}
+
+/* By the name that the weights were asked for, and by the names in the file. */
+static clv_status check_name(const clvi_config *config, const char *section,
+                             const clv_plugin *plugin, clv_error *error)
+{
+    const char *name = clvi_config_text(config, section, "weights");
+    char what[160];
+    need n = {NULL, NULL};
+    n.option = clvi_named_option(name, &n.value);
+    (void)snprintf(what, sizeof what, "the weights %.120s", name);
+    return check_need(config, section, plugin, what, n, error);
+}
+
+static clv_status check_family(const clvi_config *config, const char *section,
+                               const clv_plugin *plugin, const clv_weight_names *family,
+                               clv_error *error)
+{
+    char what[160];
+    (void)snprintf(what, sizeof what, "weights with the names of %.100s", family->family);
+    return check_need(config, section, plugin, what, (need){family->option, family->value}, error);
 }
 
 static clv_status load(const clvi_config *config, const char *section, const clv_plugin *plugin,
@@ -150,6 +176,11 @@ static clv_status load(const clvi_config *config, const char *section, const clv
     (void)snprintf(prefix, sizeof prefix, "%s.", section);
     (void)snprintf(there, sizeof there, "%s.", clvi_initial_weights_section(config, section, name));
     clvi_weights *file;
+    clv_status status = check_name(config, section, plugin, error);
+    if (status != CLV_OK) {
+        blame(config, section, error);
+        return status;
+    }
     CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
     const clvi_transfer_desc desc = {.file = file,
                                      .graph = graph,
@@ -159,9 +190,9 @@ static clv_status load(const clvi_config *config, const char *section, const clv
                                      .strict = settled(config, section) != NULL ||
                                                clvi_config_bool(config, section, "weights_strict")};
     clvi_transfer *transfer = NULL;
-    clv_status status = clvi_transfer_plan(&desc, &transfer, error);
+    status = clvi_transfer_plan(&desc, &transfer, error);
     if (status == CLV_OK)
-        status = check_option(config, section, plugin, clvi_transfer_family(transfer), error);
+        status = check_family(config, section, plugin, clvi_transfer_family(transfer), error);
     if (status == CLV_OK)
         status = clvi_transfer_run(transfer, store, error);
     if (status != CLV_OK)

@@ -1,7 +1,6 @@
 /* See named.h. Where others keep files: torch.hub ($TORCH_HOME), Keras ($KERAS_HOME),
  * huggingface_hub
- * ($HF_HUB_CACHE, $HF_HOME). Hashes: the first digits of SHA-256 in the names of PyTorch's files,
- * MD5 in Keras' sources, SHA-256 as the name of a blob in Hugging Face's cache. */
+ * ($HF_HUB_CACHE, $HF_HOME), where a blob is called by its SHA-256. */
 #include "weights/named.h"
 
 #include "base/files.h"
@@ -13,79 +12,7 @@
 #include <sha2.h>
 #include <unistd.h>
 
-enum { HEX_BYTES = SHA256_DIGEST_LENGTH * 2 + 1, MOST_FOLDERS = 4 };
-
-typedef enum keeper { TORCH_HUB, KERAS_MODELS, HUGGING_FACE } keeper;
-
-typedef struct known {
-    const char *name;
-    keeper keeper;
-    const char *size, *url;
-    const char *files[2];  /* names that it may have; of Hugging Face the repository */
-    const char *hashes[2]; /* the file's, and that of what was published later under its name */
-} known;
-
-#define TORCH "https://download.pytorch.org/models/"
-#define KERAS "https://storage.googleapis.com/"
-static const known list[] = {
-    {"torchvision:efficientnet_b0",
-     TORCH_HUB,
-     "21 MB",
-     TORCH "efficientnet_b0_rwightman-7f5810bc.pth",
-     {"efficientnet_b0_rwightman-7f5810bc.pth", "efficientnet_b0_rwightman-3dd342df.pth"},
-     {"3dd342df", "7f5810bc"}},
-    {"torchvision:vgg16",
-     TORCH_HUB,
-     "553 MB",
-     TORCH "vgg16-397923af.pth",
-     {"vgg16-397923af.pth", NULL},
-     {"397923af", NULL}},
-    {"torchvision:vgg16_bn",
-     TORCH_HUB,
-     "554 MB",
-     TORCH "vgg16_bn-6c64b313.pth",
-     {"vgg16_bn-6c64b313.pth", NULL},
-     {"6c64b313", NULL}},
-    {"timm:efficientnet_b0",
-     HUGGING_FACE,
-     "21 MB",
-     NULL,
-     {"efficientnet_b0.ra_in1k", NULL},
-     {NULL}},
-    {"timm:tf_efficientnet_b0",
-     HUGGING_FACE,
-     "21 MB",
-     NULL,
-     {"tf_efficientnet_b0.in1k", NULL},
-     {NULL}},
-    {"timm:vgg16", HUGGING_FACE, "553 MB", NULL, {"vgg16.tv_in1k", NULL}, {NULL}},
-    {"timm:vgg16_bn", HUGGING_FACE, "554 MB", NULL, {"vgg16_bn.tv_in1k", NULL}, {NULL}},
-    {"keras:efficientnet_b0",
-     KERAS_MODELS,
-     "22 MB",
-     KERAS "keras-applications/efficientnetb0.h5",
-     {"efficientnetb0.h5", NULL},
-     {"902e53a9f72be733fc0bcb005b3ebbac", NULL}},
-    {"keras:efficientnet_b0_notop",
-     KERAS_MODELS,
-     "17 MB",
-     KERAS "keras-applications/efficientnetb0_notop.h5",
-     {"efficientnetb0_notop.h5", NULL},
-     {"50bc09e76180e00e4465e1a485ddc09d", NULL}},
-    {"keras:vgg16",
-     KERAS_MODELS,
-     "553 MB",
-     KERAS "tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
-     {"vgg16_weights_tf_dim_ordering_tf_kernels.h5", NULL},
-     {"64373286793e3c8b2b4e3219cbf3544b", NULL}},
-    {"keras:vgg16_notop",
-     KERAS_MODELS,
-     "59 MB",
-     KERAS "tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-     {"vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", NULL},
-     {"6d6bbae143d832006294945121d1f1fc", NULL}},
-};
-enum { KNOWNS = sizeof list / sizeof *list };
+enum { HEX_BYTES = SHA256_DIGEST_LENGTH * 2 + 1, MOST_FOLDERS = 4, MOST_NAMES = 32 };
 
 bool clvi_named_is(const char *text)
 {
@@ -97,11 +24,13 @@ bool clvi_named_is(const char *text)
 }
 
 /* Any of timm's can be named in full, "timm:efficientnet_b0.ra4_e3600_r224_in1k". */
-static clv_status find_known(const char *name, known *out, clv_error *error)
+static clv_status find_known(const clvi_named_weights *list, size_t count, const char *name,
+                             clvi_named_weights *out, clv_error *error)
 {
     static const char family[] = "timm:";
-    const char *names[KNOWNS];
-    for (size_t i = 0; i < KNOWNS; i++) {
+    const char *names[MOST_NAMES];
+    CLV_ASSERT(count <= MOST_NAMES);
+    for (size_t i = 0; i < count; i++) {
         names[i] = list[i].name;
         if (clvi_name_equal(name, list[i].name)) {
             *out = list[i];
@@ -111,11 +40,12 @@ static clv_status find_known(const char *name, known *out, clv_error *error)
     const char *tag = strchr(name, '.');
     if (strncmp(name, family, strlen(family)) == 0 && tag && !strchr(name, '/') &&
         !strstr(name, "..")) {
-        *out = (known){.name = name, .keeper = HUGGING_FACE, .files = {name + strlen(family)}};
+        *out = (clvi_named_weights){
+            .name = name, .keeper = CLVI_KEPT_BY_HUB, .files = {name + strlen(family)}};
         return CLV_OK;
     }
     char shown[96];
-    const char *near = clvi_nearest(name, names, KNOWNS);
+    const char *near = clvi_nearest(name, names, count);
     clvi_printable(name, shown, sizeof shown);
     if (near)
         CLV_FAIL(error, CLV_E_CONFIG, "there are no weights '%s'; did you mean %s?", shown, near);
@@ -127,10 +57,11 @@ static clv_status find_known(const char *name, known *out, clv_error *error)
 
 /* ---- Folders ---- */
 
-/* Folders to look in, the keeper's first and Conclave's own last; each clvi_free'd. */
+/* Folders to look in; each clvi_free'd. */
 typedef struct folders {
     char *items[MOST_FOLDERS];
     size_t count;
+    const char *own; /* Conclave's, the last of them; NULL: nothing says where it is */
     bool failed;
 } folders;
 
@@ -158,19 +89,22 @@ static void add_place(folders *f, clvi_env variable, const char *rest, clvi_env 
     clvi_free(home);
 }
 
-static void list_folders(const known *k, folders *f)
+static void list_folders(const clvi_named_weights *k, folders *f)
 {
     *f = (folders){0};
-    if (k->keeper == TORCH_HUB)
+    if (k->keeper == CLVI_KEPT_BY_TORCH)
         add_place(f, CLVI_ENV_TORCH_HOME, "hub/checkpoints", CLVI_ENV_XDG_CACHE_HOME, ".cache",
                   "torch/hub/checkpoints");
-    else if (k->keeper == KERAS_MODELS) /* Keras knows no XDG folder: HOME stands in its place */
+    else if (k->keeper ==
+             CLVI_KEPT_BY_KERAS) /* Keras knows no XDG folder: HOME stands in its place */
         add_place(f, CLVI_ENV_KERAS_HOME, "models", CLVI_ENV_HOME, "", ".keras/models");
     else if (clvi_env_get(CLVI_ENV_HF_HUB_CACHE))
         add_folder(f, clvi_env_get(CLVI_ENV_HF_HUB_CACHE), "");
     else
         add_place(f, CLVI_ENV_HF_HOME, "hub", CLVI_ENV_XDG_CACHE_HOME, ".cache", "huggingface/hub");
+    const size_t others = f->count;
     add_place(f, CLVI_ENV_WEIGHTS, "", CLVI_ENV_XDG_DATA_HOME, ".local/share", "conclave/weights");
+    f->own = f->count > others ? f->items[others] : NULL;
 }
 
 static void folders_fini(folders *f)
@@ -224,20 +158,20 @@ static void blob_hash(const char *path, char out[HEX_BYTES])
 
 /* Compares a file with what it should be. *good: it is that; the note says what was compared, or
  * what is wrong. */
-static clv_status check_hash(const known *k, const char *path, bool *good, clvi_text *note,
-                             clv_error *error)
+static clv_status check_hash(const clvi_named_weights *k, const char *path, bool *good,
+                             clvi_text *note, clv_error *error)
 {
     char sha[HEX_BYTES], md5[MD5_DIGEST_STRING_LENGTH], blob[HEX_BYTES] = "";
-    if (k->keeper == HUGGING_FACE)
+    if (k->keeper == CLVI_KEPT_BY_HUB)
         blob_hash(path, blob);
     *good = true;
-    if (k->keeper == HUGGING_FACE && !*blob) {
+    if (k->keeper == CLVI_KEPT_BY_HUB && !*blob) {
         clvi_text_printf(note, "there is no hash to compare");
         return CLV_OK;
     }
     CLV_TRY(hash_file(path, sha, md5, error));
-    const char *kind = k->keeper == KERAS_MODELS ? "MD5" : "SHA-256";
-    const char *got = k->keeper == KERAS_MODELS ? md5 : sha;
+    const char *kind = k->keeper == CLVI_KEPT_BY_KERAS ? "MD5" : "SHA-256";
+    const char *got = k->keeper == CLVI_KEPT_BY_KERAS ? md5 : sha;
     const char *wanted = *blob ? blob : k->hashes[0];
     const char *later = *blob ? NULL : k->hashes[1];
     if (strncmp(got, wanted, strlen(wanted)) == 0) {
@@ -255,7 +189,7 @@ static clv_status check_hash(const known *k, const char *path, bool *good, clvi_
 /* ---- Looking ---- */
 
 typedef struct search {
-    const known *known;
+    const clvi_named_weights *known;
     char *path;
     clvi_text note, damaged; /* damaged: what is wrong with files that were passed over */
 } search;
@@ -323,12 +257,12 @@ static clv_status try_hub(search *s, const char *hub, clv_error *error)
 
 static clv_status look(search *s, const folders *f, clv_error *error)
 {
-    const known *k = s->known;
+    const clvi_named_weights *k = s->known;
     for (size_t i = 0; i < f->count && !s->path; i++) {
-        const bool own = i + 1 == f->count;
-        if (k->keeper == HUGGING_FACE && !own) {
+        const bool own = f->items[i] == f->own;
+        if (k->keeper == CLVI_KEPT_BY_HUB && !own) {
             CLV_TRY(try_hub(s, f->items[i], error));
-        } else if (k->keeper == HUGGING_FACE) {
+        } else if (k->keeper == CLVI_KEPT_BY_HUB) {
             clvi_text path = {0};
             clvi_text_printf(&path, "%s/%s.safetensors", f->items[i], k->files[0]);
             CLV_TRY(try_file(s, path.failed ? NULL : path.data, error));
@@ -343,27 +277,38 @@ static clv_status look(search *s, const folders *f, clv_error *error)
 /* Says where to get it. */
 static clv_status not_found(const search *s, const folders *f, clv_error *error)
 {
-    const known *k = s->known;
-    const char *own = f->count > 0 ? f->items[f->count - 1] : "";
+    const clvi_named_weights *k = s->known;
+    const bool hub = k->keeper == CLVI_KEPT_BY_HUB;
+    clvi_text get = {0};
     if (s->damaged.length > 0)
         CLV_FAIL(error, CLV_E_DATA, "%s: %s; delete it and get it again", k->name, s->damaged.data);
-    if (k->keeper == HUGGING_FACE)
-        CLV_FAIL(
-            error, CLV_E_DATA,
-            "%s is not on this machine: get "
-            "https://huggingface.co/timm/%s/resolve/main/model.safetensors%s%s%s and put it at "
-            "%s/%s.safetensors",
-            k->name, k->files[0], k->size ? " (" : "", k->size ? k->size : "", k->size ? ")" : "",
-            own, k->files[0]);
-    CLV_FAIL(error, CLV_E_DATA, "%s is not on this machine: get %s (%s) from %s and put it into %s",
-             k->name, k->files[0], k->size, k->url, own);
+    if (hub)
+        clvi_text_printf(
+            &get, "https://huggingface.co/timm/%s/resolve/main/model.safetensors%s%s%s",
+            k->files[0], k->size ? " (" : "", k->size ? k->size : "", k->size ? ")" : "");
+    else
+        clvi_text_printf(&get, "%s (%s) from %s", k->files[0], k->size, k->url);
+    const char *suffix = hub ? ".safetensors" : "", *file = hub ? k->files[0] : "";
+    if (f->own)
+        (void)clvi_fail(error, CLV_E_DATA, CLV_HERE,
+                        "%s is not on this machine: get %s and put it %s %s%s%s%s", k->name,
+                        clvi_text_get(&get), hub ? "at" : "into", f->own, hub ? "/" : "", file,
+                        suffix);
+    else
+        (void)clvi_fail(error, CLV_E_DATA, CLV_HERE,
+                        "%s is not on this machine: get %s; set CONCLAVE_WEIGHTS to a folder and "
+                        "put it there%s%s%s",
+                        k->name, clvi_text_get(&get), hub ? " as " : "", file, suffix);
+    clvi_text_fini(&get);
+    return CLV_E_DATA;
 }
 
-clv_status clvi_named_find(const char *name, char **path, char **note, clv_error *error)
+clv_status clvi_named_find_in(const clvi_named_weights *list, size_t count, const char *name,
+                              char **path, char **note, clv_error *error)
 {
-    known k;
+    clvi_named_weights k;
     folders f;
-    CLV_TRY(find_known(name, &k, error));
+    CLV_TRY(find_known(list, count, name, &k, error));
     list_folders(&k, &f);
     search s = {.known = &k};
     clv_status status = CLV_OK;
@@ -383,4 +328,18 @@ clv_status clvi_named_find(const char *name, char **path, char **note, clv_error
     *path = s.path;
     *note = s.note.data;
     return CLV_OK;
+}
+
+clv_status clvi_named_find(const char *name, char **path, char **note, clv_error *error)
+{
+    return clvi_named_find_in(clvi_named_list, clvi_named_count, name, path, note, error);
+}
+
+const char *clvi_named_option(const char *name, const char **value)
+{
+    static const char tensorflow[] = "timm:tf_efficientnet";
+    if (strncmp(name, tensorflow, sizeof tensorflow - 1) != 0)
+        return NULL;
+    *value = "keras";
+    return "variant";
 }

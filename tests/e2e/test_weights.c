@@ -6,11 +6,13 @@
 #include "graph/weight_names.h"
 #include "mixture/expert.h"
 #include "mixture/initial_weights.h"
+#include "weights/safetensors.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -113,6 +115,66 @@ static void test_misfits(void **state)
     assert_int_equal(run("zip.pth", "weights_strict = no", logits, &error), CLV_E_DATA);
 }
 
+/* Reads the weights of an EfficientNet-B0 that are asked for by `name`. */
+static clv_status read_named(const char *name, const char *more, clv_error *fault)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof text,
+                   "[data]\nimage_size = 32\nchannels = 3\n[mixture]\nexperts = a\n[expert.a]\n"
+                   "plugin = efficientnet_b0\nweights = %s\n%s\n",
+                   name, more);
+    const clvi_config_source source = {
+        .name = "test.ini", .text = text, .text_bytes = strlen(text)};
+    clvi_config *config = NULL;
+    clvi_mixture *mixture = NULL;
+    OK(clvi_config_load(&source, &config, error));
+    const clvi_mixture_desc desc = {.config = config,
+                                    .plugins = plugins,
+                                    .device = device,
+                                    .classes = CLASSES,
+                                    .height = 32,
+                                    .width = 32,
+                                    .channels = 3,
+                                    .max_batch = 1};
+    OK(clvi_mixture_create(&desc, &mixture, error));
+    const clv_status status = clvi_initial_weights_load(config, plugins, mixture, fault);
+    clvi_mixture_destroy(mixture);
+    clvi_config_destroy(config);
+    return status;
+}
+
+/* TensorFlow's padding and ε, of which the names in the file say nothing. The file holds a tensor
+ * of no network, which is what is said where the name is in order. */
+static void test_name_needs_variant(void **state)
+{
+    (void)state;
+    static const char name[] = "timm:tf_efficientnet_b0";
+    static const char *const others[] = {"variant = keras", "weights_strict = no"};
+    char folder[] = "/tmp/conclave-weights-XXXXXX", path[128];
+    clvi_tensor_writer *writer;
+    clv_error fault = CLV_ERROR_INIT;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/tf_efficientnet_b0.in1k.safetensors", folder);
+    OK(clvi_tensor_writer_create(path, &writer, error));
+    OK(clvi_tensor_writer_declare(writer, "w", CLVI_FILE_U8, 0, NULL, error));
+    OK(clvi_tensor_writer_append(writer, "x", 1, error));
+    OK(clvi_tensor_writer_commit(writer, error));
+    clvi_tensor_writer_destroy(writer);
+    setenv("CONCLAVE_WEIGHTS", folder, 1);
+    setenv("HF_HUB_CACHE", "/nowhere", 1);
+    assert_int_equal(read_named(name, "", &fault), CLV_E_CONFIG);
+    assert_non_null(strstr(fault.message, "test.ini:8: [expert.a] weights: "));
+    assert_non_null(
+        strstr(fault.message, "timm:tf_efficientnet_b0 need variant = keras, here it is torchvis"));
+    for (int i = 0; i < 2; i++) {
+        clvi_error_clear(&fault);
+        assert_int_equal(read_named(name, others[i], &fault), CLV_E_DATA);
+        assert_non_null(strstr(fault.message, "fits no layer of expert.a"));
+    }
+    unlink(path);
+    rmdir(folder);
+}
+
 /* Each layer of a plugin's lists is one of its network, and stands there once. */
 static void expect_layers(const char *name, const char *options)
 {
@@ -183,6 +245,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keras),
         cmocka_unit_test(test_misfits),
+        cmocka_unit_test(test_name_needs_variant),
         cmocka_unit_test(test_lists),
     };
     plugin_folder = count > 1 ? arguments[1] : "plugins";

@@ -79,6 +79,11 @@ static void test_names(void **state)
     assert_true(clvi_named_is("torchvision:vgg16"));
     assert_true(clvi_named_is("timm:anything"));
     assert_false(clvi_named_is("torchvision/vgg16.pth"));
+    const char *value = NULL;
+    assert_null(clvi_named_option("timm:efficientnet_b0", &value));
+    assert_string_equal(clvi_named_option("timm:tf_efficientnet_b0.ns_jft_in1k", &value),
+                        "variant");
+    assert_string_equal(value, "keras");
     assert_false(clvi_named_is("./keras:vgg16"));
     expect_fault("torchvision:vgg61", CLV_E_CONFIG, "did you mean torchvision:vgg16?");
     expect_fault("keras:resnet50", CLV_E_CONFIG, "there are no weights 'keras:resnet50'");
@@ -117,6 +122,57 @@ static void test_damaged(void **state)
     (void)put(".keras/models/efficientnetb0.h5", "abc", 3);
     expect_fault("keras:efficientnet_b0", CLV_E_DATA,
                  "has the MD5 90015098… and should have 902e53a9");
+}
+
+/* Files of three bytes that are what the list says, or what later took their place. */
+static void test_hashes(void **state)
+{
+    (void)state;
+    static const clvi_named_weights list[] = {
+        {"torchvision:a", CLVI_KEPT_BY_TORCH, "3 B", "u", {"a.pth", NULL}, {"ba7816bf", NULL}},
+        {"torchvision:b",
+         CLVI_KEPT_BY_TORCH,
+         "3 B",
+         "u",
+         {"none.pth", "a.pth"},
+         {"01234567", "ba7816bf"}},
+        {"keras:a",
+         CLVI_KEPT_BY_KERAS,
+         "3 B",
+         "u",
+         {"a.h5", NULL},
+         {"900150983cd24fb0d6963f7d28e17f72", NULL}},
+    };
+    static const char *const notes[] = {"SHA-256 ba7816bf as it should be",
+                                        "SHA-256 ba7816bf, which later replaced 01234567",
+                                        "MD5 90015098 as it should be"};
+    (void)put(".cache/torch/hub/checkpoints/a.pth", "abc", 3);
+    (void)put(".keras/models/a.h5", "abc", 3);
+    for (size_t i = 0; i < 3; i++) {
+        char *path = NULL, *note = NULL;
+        clv_error error = CLV_ERROR_INIT;
+        if (clvi_named_find_in(list, 3, list[i].name, &path, &note, &error) != CLV_OK)
+            fail_msg("%s", error.message);
+        assert_string_equal(note, notes[i]);
+        clvi_free(path);
+        clvi_free(note);
+    }
+    expect_fault("torchvision:a", CLV_E_CONFIG, "there are no weights 'torchvision:a'");
+}
+
+/* Without a home folder there is no folder of Conclave's own unless one is named. */
+static void test_no_home(void **state)
+{
+    (void)state;
+    unsetenv("HOME");
+    expect_fault("keras:vgg16", CLV_E_DATA, "set CONCLAVE_WEIGHTS to a folder and put it there");
+    setenv("TORCH_HOME", "/nowhere", 1);
+    expect_fault("torchvision:vgg16", CLV_E_DATA, "vgg16-397923af.pth; set CONCLAVE_WEIGHTS");
+    unsetenv("TORCH_HOME");
+    setenv("HF_HUB_CACHE", "/nowhere", 1);
+    expect_fault("timm:a.b", CLV_E_DATA, "put it there as a.b.safetensors");
+    unsetenv("HF_HUB_CACHE");
+    setenv("HOME", home, 1);
 }
 
 static void sha_of(const char *data, char out[65])
@@ -185,7 +241,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),      cmocka_unit_test(test_nowhere),
         cmocka_unit_test(test_damaged),    cmocka_unit_test(test_hub),
-        cmocka_unit_test(test_own_folder),
+        cmocka_unit_test(test_own_folder), cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_no_home),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
