@@ -200,6 +200,19 @@ bool clvi_is_dir(const char *path)
     return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
 }
 
+bool clvi_has_file(const char *folder, const char *name)
+{
+    char *path = clvi_path_join(folder, name);
+    const bool found = path != NULL && clvi_is_file(path);
+    clvi_free(path);
+    return found;
+}
+
+bool clvi_is_path(const char *text, const char *ending)
+{
+    return strchr(text, '/') != NULL || clvi_has_ending(text, ending);
+}
+
 char *clvi_path_join(const char *a, const char *b)
 {
     size_t length_a = strlen(a);

@@ -30,6 +30,10 @@ clv_status clvi_make_dirs(const char *path, unsigned mode, clv_error *error) CLV
 
 bool clvi_is_file(const char *path);
 bool clvi_is_dir(const char *path);
+/* Whether `folder` has a file of this name; also false when memory is exhausted. */
+bool clvi_has_file(const char *folder, const char *name);
+/* Whether a text that may be a short name is a path: it has a '/', or ends with `ending`. */
+bool clvi_is_path(const char *text, const char *ending);
 /* "a/b": joined with exactly one '/'. Caller frees; NULL when memory is exhausted. */
 char *clvi_path_join(const char *a, const char *b);
 /* Names in a folder (no . and ..), natural order. Caller frees with clvi_names_free. */

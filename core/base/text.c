@@ -315,6 +315,20 @@ const char *clvi_nearest(const char *name, const char *const *candidates, size_t
     return best;
 }
 
+bool clvi_has_ending(const char *text, const char *ending)
+{
+    const size_t length = strlen(text), tail = strlen(ending);
+    return length > tail && strcmp(text + length - tail, ending) == 0;
+}
+
+int clvi_text_columns(const char *text)
+{
+    int columns = 0;
+    for (; *text != '\0'; text++)
+        columns += ((unsigned char)*text & 0xC0) != 0x80;
+    return columns;
+}
+
 size_t clvi_utf8_sequence(const char *text, size_t available)
 {
     if (available == 0)

@@ -44,6 +44,13 @@ const char *clvi_nearest(const char *name, const char *const *candidates, size_t
 /* True when the two names are equal with case folded and '-' and '_' alike. */
 bool clvi_name_equal(const char *a, const char *b);
 
+/* True when a text ends with `ending` and there is something before it. */
+bool clvi_has_ending(const char *text, const char *ending);
+
+/* Columns of a terminal that a text takes: characters of UTF-8, which are one wide but for rare
+ * ones. */
+int clvi_text_columns(const char *text);
+
 /* Bytes (1 to 4) of the valid UTF-8 sequence at the start of `text`, of which `available` bytes may
  * be read; 0 when there is none (overlong, surrogate, beyond U+10FFFF, cut off). */
 size_t clvi_utf8_sequence(const char *text, size_t available);

@@ -28,12 +28,6 @@ static bool same_name(const char *a, const char *b)
     return clvi_name_equal(spelled[0], spelled[1]);
 }
 
-static bool has_suffix(const char *name)
-{
-    const size_t length = strlen(name);
-    return length > 4 && strcmp(name + length - 4, ".ini") == 0;
-}
-
 /* The text of the first line when that is a comment, otherwise "". The caller frees; NULL: no
  * memory. A file that cannot be read is described by nothing: loading it will say why. */
 static char *describe(const char *path)
@@ -116,7 +110,7 @@ static clv_status add_folder(listing *list, const char *folder, clv_error *error
         return status == CLV_E_MEMORY ? status : CLV_OK;
     }
     for (size_t i = 0; status == CLV_OK && i < count; i++)
-        if (has_suffix(names[i]))
+        if (clvi_has_ending(names[i], ".ini"))
             status = add_file(list, folder, names[i], error);
     clvi_names_free(names, count);
     clvi_free(inner);
@@ -201,7 +195,7 @@ clv_status clvi_config_find(const char *name, const char *const *folders, size_t
                             char **path, clv_error *error)
 {
     char *found = NULL;
-    if (strchr(name, '/') != NULL || has_suffix(name)) {
+    if (clvi_is_path(name, ".ini")) {
         found = clvi_strdup(name);
         if (found == NULL)
             return no_memory(error);

@@ -152,17 +152,11 @@ static clv_status read_file(reading *r, bool *found, clv_error *error)
 
 /* ---- Finding ---- */
 
-static bool is_path(const char *name)
-{
-    const size_t length = strlen(name);
-    return strchr(name, '/') != NULL || (length > 4 && strcmp(name + length - 4, ".ini") == 0);
-}
-
 /* *path stays NULL where there is none; otherwise the caller frees. */
 static clv_status find(const char *name, const char *const *folders, size_t folder_count,
                        char **path, clv_error *error)
 {
-    if (is_path(name)) {
+    if (clvi_is_path(name, ".ini")) {
         *path = clvi_is_file(name) ? clvi_strdup(name) : NULL;
         if (*path == NULL && clvi_is_file(name))
             CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the name of a suite");

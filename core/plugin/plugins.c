@@ -109,12 +109,6 @@ static clv_status open_file(clvi_plugins *plugins, const char *path, const clvi_
 /* ---- By name
  * ------------------------------------------------------------------------------------- */
 
-static bool is_path(const char *name)
-{
-    const size_t length = strlen(name);
-    return strchr(name, '/') != NULL || (length > 3 && strcmp(name + length - 3, ".so") == 0);
-}
-
 /* The plugin name in "expert_cnn.so", copied; NULL when the file is no plugin of that kind or
  * memory is out. */
 static char *name_in_file(const char *file, clv_kind kind)
@@ -235,7 +229,7 @@ clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *n
     const clvi_plugin *found = NULL;
     if (name[0] == '\0')
         CLV_FAIL(error, CLV_E_PLUGIN, "no %s plugin is named", clvi_kind_text(kind));
-    if (is_path(name)) {
+    if (clvi_is_path(name, ".so")) {
         CLV_TRY(open_file(plugins, name, &found, error));
     } else {
         char *path = NULL;

@@ -39,12 +39,6 @@ void clvi_note_platform(clvi_text *notes, const char *name, const char *version,
 
 /* ---- Implementations that were not loaded ---- */
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* The library's name in the first line of an .icd file; the caller frees, NULL: there is none. */
 static char *read_icd(const char *path)
 {
@@ -119,7 +113,7 @@ static void note_folder(clvi_text *notes, const char *folder)
     if (clvi_dir_list(folder, &names, &count, &none) != CLV_OK)
         return;
     for (size_t i = 0; i < count; i++) {
-        char *path = ends_with(names[i], ".icd") ? clvi_path_join(folder, names[i]) : NULL;
+        char *path = clvi_has_ending(names[i], ".icd") ? clvi_path_join(folder, names[i]) : NULL;
         if (path != NULL)
             note_icd(notes, path);
         clvi_free(path);
@@ -130,7 +124,7 @@ static void note_folder(clvi_text *notes, const char *folder)
 void clvi_note_icds(clvi_text *notes, const char *vendors, size_t platform_count)
 {
     const char *where = vendors != NULL ? vendors : "/etc/OpenCL/vendors";
-    if (clvi_is_file(where) && ends_with(where, ".icd"))
+    if (clvi_is_file(where) && clvi_has_ending(where, ".icd"))
         note_icd(notes, where);
     else
         note_folder(notes, where);

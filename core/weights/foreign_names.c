@@ -3,6 +3,7 @@
  * Keras, which come as paths in the file. */
 #include "weights/foreign_names.h"
 
+#include "base/text.h"
 #include "graph/weight_names.h"
 #include "weights/reorder.h"
 
@@ -32,12 +33,6 @@ static clv_status out_of_memory(const clvi_weights *file, clv_error *error)
 static bool begins_with(const char *text, const char *begin)
 {
     return strncmp(text, begin, strlen(begin)) == 0;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
 /* ---- Files of PyTorch and checkpoints ---- */
@@ -95,8 +90,8 @@ static clv_status split_torch(finder *f, const char *wanted, clv_error *error)
         const char *name = clvi_weights_at(f->file, i)->name + skip;
         split *s = &f->splits[i];
         /* Variables of other experts, and all but values, are not meant. */
-        s->passed =
-            (own && strncmp(name, prefix, length) != 0) || ends_with(name, ".num_batches_tracked");
+        s->passed = (own && strncmp(name, prefix, length) != 0) ||
+                    clvi_has_ending(name, ".num_batches_tracked");
         s->variable = -1;
         if (own && !s->passed)
             name += length;

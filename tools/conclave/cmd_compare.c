@@ -22,36 +22,7 @@ static const cli_option options[] = {
     CLI_PLUGIN_OPTION,
 };
 
-/* ---- Signals ---- */
-
-/* Set by the first SIGINT or SIGTERM; the second one kills. */
-static volatile sig_atomic_t stop_asked;
-
-static void ask_to_stop(int number)
-{
-    (void)number;
-    stop_asked = 1;
-    (void)signal(SIGINT, SIG_DFL);
-    (void)signal(SIGTERM, SIG_DFL);
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = ask_to_stop};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
 /* ---- Printing ---- */
-
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text != '\0'; text++)
-        width += ((unsigned char)*text & 0xC0) != 0x80;
-    return width;
-}
 
 /* Columns left for the models' names. */
 static int room_for_names(const clvi_report_table *t)
@@ -60,10 +31,10 @@ static int room_for_names(const clvi_report_table *t)
     for (size_t c = 1; c < t->column_count; c++) {
         if (t->columns[c].wide)
             continue;
-        int width = width_of(t->columns[c].heading);
+        int width = clvi_text_columns(t->columns[c].heading);
         for (size_t i = c; i < t->count; i += t->column_count)
-            if (width_of(t->cells[i]) > width)
-                width = width_of(t->cells[i]);
+            if (clvi_text_columns(t->cells[i]) > width)
+                width = clvi_text_columns(t->cells[i]);
         room -= 2 + width;
     }
     return room > 16 ? room : 16;
@@ -74,7 +45,7 @@ static int room_for_names(const clvi_report_table *t)
 static const char *fit(const char *name, int room, char *out, size_t bytes)
 {
     const size_t length = strlen(name);
-    if (width_of(name) <= room || (size_t)room >= bytes)
+    if (clvi_text_columns(name) <= room || (size_t)room >= bytes)
         return name;
     size_t head = (size_t)(room - 2) / 2, tail = (size_t)room - 2 - head;
     while (head > 0 && ((unsigned char)name[head] & 0xC0) == 0x80)
@@ -93,7 +64,7 @@ static void print_wrapped(const char *text)
         const size_t length = strcspn(at, " ");
         char word[600];
         snprintf(word, sizeof word, "%.*s", (int)length, at);
-        const int width = width_of(word);
+        const int width = clvi_text_columns(word);
         if (used > 0 && used + 1 + width > COLUMNS) {
             putchar('\n');
             used = 0;
@@ -206,8 +177,8 @@ static clv_status compare(const cli_args *args, plan *p, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     char *page = NULL;
-    catch_signals();
-    CLV_TRY(contest_run(p, args, &stop_asked, error));
+    cli_catch_signals();
+    CLV_TRY(contest_run(p, args, &cli_stop_asked, error));
     c->title = clvi_arena_printf(p->arena, "Comparison of %zu %s", c->count,
                                  c->count == 1 ? "model" : "models");
     if (c->title == NULL)

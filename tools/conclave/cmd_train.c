@@ -10,7 +10,6 @@
 #include "train/run_dir.h"
 #include "train/train.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 static const cli_option options[] = {
@@ -34,32 +33,6 @@ typedef struct job {
     bool resume;    /* the run was there before */
     bool step_times;
 } job;
-
-/* ---- Signals ---- */
-
-/* Set by the first SIGINT or SIGTERM; the second one kills. */
-static volatile sig_atomic_t stop_asked;
-
-static void ask_to_stop(int number)
-{
-    static const char note[] = "\nending after this step; once more ends at once\n";
-    (void)number;
-    stop_asked = 1;
-    (void)signal(SIGINT, SIG_DFL);
-    (void)signal(SIGTERM, SIG_DFL);
-    if (isatty(STDERR_FILENO))
-        (void)!write(STDERR_FILENO, note, sizeof note - 1);
-}
-
-/* A file that grows beyond the process's limit is to be an error as a full disk is. */
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)signal(SIGXFSZ, SIG_IGN);
-}
 
 /* ---- The run's folder ---- */
 
@@ -86,20 +59,12 @@ static clv_status make_run(job *j, clv_error *error)
     CLV_TRY(clvi_run_lock(j->run, &j->lock, error));
     return open_log(j, error);
 }
-static bool holds(const char *folder, const char *name)
-{
-    char *path = clvi_path_join(folder, name);
-    const bool found = path != NULL && clvi_is_file(path);
-    clvi_free(path);
-    return found;
-}
-
 /* Takes the folder of a training away that ended before its first epoch did. */
 static void remove_run(job *j)
 {
     static const char *const files[] = {CLVI_RUN_CONFIG, CLVI_RUN_METRICS, CLVI_RUN_SIGNALS,
                                         CLVI_RUN_PAIRS,  CLVI_RUN_LOG,     CLVI_RUN_ELAPSED};
-    if (holds(j->run, CLVI_RUN_BEST) || holds(j->run, CLVI_RUN_LAST))
+    if (clvi_has_file(j->run, CLVI_RUN_BEST) || clvi_has_file(j->run, CLVI_RUN_LAST))
         return;
     cli_session_log_end(&j->session);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -165,7 +130,7 @@ static clv_status train(job *j, clv_error *error)
                                   .run_dir = j->run,
                                   .step_times = j->step_times,
                                   .resume = j->resume,
-                                  .stop = &stop_asked,
+                                  .stop = &cli_stop_asked,
                                   .progress = cli_session_show,
                                   .user = &j->session};
     clvi_train_result result;
@@ -183,7 +148,7 @@ static clv_status make_starts(job *j, const cli_args *args, clvi_arena *arena,
                               const cli_starts *starts, clv_error *error)
 {
     cli_trainings trainings = {
-        .args = args, .stop = &stop_asked, .arena = arena, .step_times = j->step_times};
+        .args = args, .stop = &cli_stop_asked, .arena = arena, .step_times = j->step_times};
     const char *fault = NULL;
     bool missing;
     /* Of those that are named, all is known. */
@@ -228,7 +193,7 @@ static clv_status try_out(job *j, clv_error *error)
                                   .data = j->data,
                                   .plugins = j->session.plugins,
                                   .device = j->session.device,
-                                  .stop = &stop_asked};
+                                  .stop = &cli_stop_asked};
     char bytes[CLI_NUMBER_BYTES], epoch[CLI_NUMBER_BYTES], all[CLI_NUMBER_BYTES];
     clvi_trial t;
     CLV_TRY(clvi_train_try(&desc, &t, error));
@@ -261,7 +226,7 @@ static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv
     CLV_TRY(cli_session_open(&j->session, args, error));
     clv_status status = set_max_time(j, args, error);
     if (status == CLV_OK) {
-        catch_signals();
+        cli_catch_signals();
         status = prepare(j, args, error);
     }
     if (status == CLV_OK) {

@@ -65,15 +65,7 @@ static clvi_config *config_of(const job *j)
 
 static clv_status open_run(job *j, clv_error *error)
 {
-    static const char *const fixed[] = {"set", "epochs", "lr", "image-size", "seed", "classes"};
-    if (cli_count(j->args) > 1)
-        CLV_FAIL(error, CLV_E_USAGE, "%s is a run, which \"%s\" cannot change", cli_at(j->args, 0),
-                 cli_at(j->args, 1));
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-        if (cli_option_times(j->args, fixed[i]) > 0)
-            CLV_FAIL(error, CLV_E_USAGE, "%s is a run, which --%s cannot change",
-                     cli_at(j->args, 0), fixed[i]);
-    CLV_TRY(cli_open_model(j->args, 0, &j->run, &j->model, error));
+    CLV_TRY(cli_open_unchanged(j->args, NULL, &j->run, &j->model, error));
     j->desc.classes = (int)clvi_model_class_count(j->model);
     clvi_model_image(j->model, &j->desc.height, &j->desc.width, &j->desc.channels);
     return CLV_OK;

@@ -126,14 +126,6 @@ clv_status cli_made_runs_list(const char *output, cli_made_runs *out, clv_error 
     return CLV_OK;
 }
 
-static bool holds(const char *folder, const char *name)
-{
-    char *path = clvi_path_join(folder, name);
-    const bool found = path != NULL && clvi_is_file(path);
-    clvi_free(path);
-    return found;
-}
-
 /* A limit changes nothing for a training that ended by itself before it. */
 static bool within_limit(const clvi_run_record *record, const clvi_config *wanted)
 {
@@ -154,7 +146,7 @@ clv_status cli_made_runs_find(const cli_made_runs *c, const clvi_config *wanted,
         CLV_TRY(cli_same_training(c->items[i].config, wanted, true, &same, &seconds, error));
         if (!same && !seconds)
             continue;
-        if (holds(c->items[i].path, CLVI_RUN_SUMMARY)) {
+        if (clvi_has_file(c->items[i].path, CLVI_RUN_SUMMARY)) {
             if (clvi_run_record_read(c->items[i].path, record, &fault) != CLV_OK) {
                 clvi_log(CLVI_LOG_WARN, "%s is passed over: %s", c->items[i].path, fault.message);
             } else if (same || within_limit(record, wanted)) {
@@ -163,7 +155,7 @@ clv_status cli_made_runs_find(const cli_made_runs *c, const clvi_config *wanted,
             } else {
                 clvi_run_record_fini(record);
             }
-        } else if (same && holds(c->items[i].path, CLVI_RUN_LAST)) {
+        } else if (same && clvi_has_file(c->items[i].path, CLVI_RUN_LAST)) {
             *begun = c->items[i].path;
         }
     }

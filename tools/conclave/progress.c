@@ -76,21 +76,13 @@ typedef struct line {
     int count;
 } line;
 
-static int columns_of(const char *text)
-{
-    int columns = 0;
-    for (; *text != '\0'; text++)
-        columns += ((unsigned char)*text & 0xC0) != 0x80 ? 1 : 0;
-    return columns;
-}
-
 static piece *add(line *into, int rank, const char *text)
 {
     CLV_ASSERT(into->count < MOST_PIECES && strlen(text) < PIECE_BYTES);
     piece *added = &into->pieces[into->count++];
     *added = (piece){.rank = rank};
     snprintf(added->text, sizeof(added->text), "%s", text);
-    added->columns = columns_of(added->text);
+    added->columns = clvi_text_columns(added->text);
     return added;
 }
 

@@ -6,6 +6,9 @@
 #include "train/run_dir.h"
 
 #include <stdio.h>
+#include <unistd.h>
+
+volatile sig_atomic_t cli_stop_asked;
 
 static const char level_letters[] = "EWID"; /* by clvi_log_level */
 
@@ -112,20 +115,34 @@ void cli_session_close(cli_session *session)
     cli_progress_destroy(session->progress);
 }
 
+static void ask_to_stop(int number)
+{
+    static const char note[] = "\nending after this step; once more ends at once\n";
+    (void)number;
+    cli_stop_asked = 1;
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
+    if (isatty(STDERR_FILENO))
+        (void)!write(STDERR_FILENO, note, sizeof note - 1);
+}
+
+void cli_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN);
+}
+
 void cli_session_show(void *session, const clvi_progress *now)
 {
     cli_progress_show(((cli_session *)session)->progress, now);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 bool cli_means_run(const char *what, const char *output)
 {
-    if (clvi_is_dir(what) || strcmp(what, "last") == 0 || ends_with(what, ".safetensors"))
+    if (clvi_is_dir(what) || strcmp(what, "last") == 0 || clvi_has_ending(what, ".safetensors"))
         return true;
     const char *const folders[] = {cli_config_dir()};
     clv_error none = CLV_ERROR_INIT;
@@ -168,4 +185,18 @@ clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_m
     }
     *run = path;
     return CLV_OK;
+}
+
+clv_status cli_open_unchanged(const cli_args *args, const char *more, char **run, clvi_model **out,
+                              clv_error *error)
+{
+    const char *const fixed[] = {"set", "epochs", "lr", "image-size", "seed", "classes", more};
+    const char *what = cli_at(args, 0);
+    if (cli_count(args) > 1)
+        CLV_FAIL(error, CLV_E_USAGE, "%s is a run, which \"%s\" cannot change", what,
+                 cli_at(args, 1));
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (fixed[i] != NULL && cli_option_times(args, fixed[i]) > 0)
+            CLV_FAIL(error, CLV_E_USAGE, "%s is a run, which --%s cannot change", what, fixed[i]);
+    return cli_open_model(args, 0, run, out, error);
 }

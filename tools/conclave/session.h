@@ -19,6 +19,8 @@
 #include "train/model.h"
 #include "train/run_files.h"
 
+#include <signal.h>
+
 /* Rows for the options of a command with a session. */
 /* clang-format off */
 #define CLI_PLUGIN_OPTION                                                                          \
@@ -69,6 +71,16 @@ bool cli_means_run(const char *what, const char *output);
  * and those of clvi_run_find and clvi_model_open. The caller closes *out. */
 clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_model **out,
                           clv_error *error) CLV_MUST_CHECK;
+/* As cli_open_model of argument 0, for a command that takes a configuration as well: refuses what
+ * would change one, further arguments and options, among them --`more` where not NULL. */
+clv_status cli_open_unchanged(const cli_args *args, const char *more, char **run, clvi_model **out,
+                              clv_error *error) CLV_MUST_CHECK;
+
+/* Set by the first SIGINT or SIGTERM once cli_catch_signals was called; the second one kills. */
+extern volatile sig_atomic_t cli_stop_asked;
+/* For commands that train: ends them after the step, and makes a file that grows beyond the
+ * process's limit an error as a full disk is. */
+void cli_catch_signals(void);
 
 /* A clvi_progress_call; `session`: a cli_session. */
 void cli_session_show(void *session, const clvi_progress *now);

@@ -114,15 +114,6 @@ void cli_table_rule(cli_table *table)
         add_cell(table, NULL);
 }
 
-/* Columns that a text takes: characters of UTF-8, which are one wide but for rare ones. */
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text != '\0'; text++)
-        width += ((unsigned char)*text & 0xC0) != 0x80;
-    return width;
-}
-
 /* Prints at most `width` columns of the text. */
 static void print_cut(FILE *stream, const char *text, int width)
 {
@@ -139,7 +130,7 @@ static void print_cut(FILE *stream, const char *text, int width)
 static void print_cell(FILE *stream, const cli_column *column, const char *text, int width,
                        bool last)
 {
-    const int own = width_of(text);
+    const int own = clvi_text_columns(text);
     const int fill = own < width ? width - own : 0;
     if (column->right)
         fprintf(stream, "%*s", fill, "");
@@ -169,10 +160,10 @@ static void measure(const cli_table *table, FILE *stream, int *widths)
     const int limit = terminal_width(stream);
     int sum = 2 * ((int)columns - 1);
     for (size_t c = 0; c < columns; c++) {
-        widths[c] = width_of(table->columns[c].heading);
+        widths[c] = clvi_text_columns(table->columns[c].heading);
         for (size_t i = c; i < table->count; i += columns)
-            if (table->cells[i] != NULL && width_of(table->cells[i]) > widths[c])
-                widths[c] = width_of(table->cells[i]);
+            if (table->cells[i] != NULL && clvi_text_columns(table->cells[i]) > widths[c])
+                widths[c] = clvi_text_columns(table->cells[i]);
         sum += widths[c];
     }
     for (size_t c = 0; c < columns && limit > 0 && sum > limit; c++)

@@ -43,12 +43,6 @@ void cli_starts_fini(cli_starts *starts)
     *starts = (cli_starts){0};
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length > tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* ---- Settling ---- */
 
 static clv_status settle(clvi_config *config, const char *section, const char *checkpoint,
@@ -85,7 +79,7 @@ static clv_status find_checkpoint(const planner *p, const clvi_config *config, c
 {
     char *folder = NULL;
     if (clvi_is_file(what)) {
-        if (!ends_with(what, ".safetensors"))
+        if (!clvi_has_ending(what, ".safetensors"))
             return clvi_config_fail(config, section, "init", error,
                                     "%s is no checkpoint of a run; other files of weights go to "
                                     "`weights`",
@@ -335,7 +329,7 @@ static clv_status find_config(const clvi_config *config, const char *section, co
 {
     const char *const folders[] = {cli_config_dir()};
     *path = NULL;
-    if (ends_with(what, ".ini"))
+    if (clvi_has_ending(what, ".ini"))
         return find_file(config, section, what, path, error);
     if (strchr(what, '/') != NULL || clvi_is_dir(what) || clvi_is_file(what) ||
         strcmp(what, "last") == 0)
