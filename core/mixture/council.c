@@ -68,6 +68,8 @@ static clv_status check(clvi_council *c, clv_error *error)
         facts.load_prob = gate_gives(c, CLVI_LOAD_PROB);
         facts.sparse = g->route.sparse != 0;
         facts.sums_to_one = g->route.sums_to_one != 0;
+        facts.all_or_nothing =
+            facts.sums_to_one || c->gate.graphs[CLVI_INFER]->route.sums_to_one != 0;
         facts.max_per_sample = g->route.max_per_sample;
     }
     return clvi_fusion_check(c->site.config, &facts, &c->fusion, error);

@@ -22,7 +22,12 @@ static clv_status build(const clvi_config *config, clvi_plugins *plugins,
         return status;
     }
     CLV_TRY(clvi_options_create(plugin->table, e->section, raw, count, &e->options, error));
-    CLV_TRY(clvi_plugin_build(plugin, e->options, input, e->section, &e->graph, error));
+    const clv_status built =
+        clvi_plugin_build(plugin, e->options, input, e->section, &e->graph, error);
+    if (built == CLV_E_CONFIG) /* what it says is about its options */
+        clvi_prepend(error, "%s: [%s]", clvi_config_origin(config, e->section, "plugin"),
+                     e->section);
+    CLV_TRY(built);
     if (e->graph->input_count == 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: [%s] build declares no image: it would see nothing",
                  plugin->path, e->section);

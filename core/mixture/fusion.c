@@ -275,11 +275,12 @@ static clv_status check_balance(const clvi_config *config, const clvi_fusion_fac
                                     "%s cannot teach gate.plugin = %s, which has nothing trainable",
                                     spec->name, plugin);
         if (strcmp(spec->reads, "load_prob") == 0 && !facts->load_prob)
-            return clvi_config_fail(config, "loss", "terms", error,
-                                    "load needs probabilities of being chosen, which gate.plugin = "
-                                    "%s gives only where it draws noise and k is less than the "
-                                    "number of experts",
-                                    plugin);
+            return clvi_config_fail(
+                config, "loss", "terms", error,
+                "load needs probabilities of being chosen, which gate.plugin = "
+                "%s does not give with these options: it has to draw noise, and "
+                "to choose by it alone (no balance_bias) fewer than all experts",
+                plugin);
         if (strcmp(spec->reads, "gate_logits") == 0 && !facts->gate_logits)
             return clvi_config_fail(config, "loss", "terms", error,
                                     "%s reads gate_logits, which gate.plugin = %s does not offer",
@@ -307,7 +308,7 @@ static clv_status check_route(const clvi_config *config, const clvi_fusion_facts
 static clv_status check_reach(const clvi_config *config, const clvi_fusion_facts *facts,
                               const clvi_fusion *f, clv_error *error)
 {
-    const bool single = facts->sparse && facts->sums_to_one && facts->max_per_sample == 1;
+    const bool single = facts->sparse && facts->all_or_nothing && facts->max_per_sample == 1;
     const bool deaf = !f->feature && (f->combine == CLVI_PRODUCT_RULE || f->combine == CLVI_MAX);
     const char *gate = clvi_config_text(config, "gate", "plugin"),
                *rule = clvi_config_text(config, "mixture", "combine");

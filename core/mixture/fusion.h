@@ -65,6 +65,7 @@ typedef struct clvi_fusion_facts {
     bool gate_variables;         /* the gate has parameters */
     bool gate_logits, load_prob; /* it offers these outputs */
     bool sparse, sums_to_one;    /* its route */
+    bool all_or_nothing; /* they do in inference at least: training may drop some, no more */
     int32_t max_per_sample;
 } clvi_fusion_facts;
 /* The rules about the gate and about what there is to train. Without anything trainable the terms

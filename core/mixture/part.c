@@ -137,7 +137,10 @@ clv_status clvi_part_build_gate(clvi_part *p, const clvi_site *site, clv_build_i
         return status;
     }
     CLV_TRY(clvi_options_create(plugin->table, p->section, raw, count, &p->options, error));
-    CLV_TRY(build_gate(p, site, plugin, input, error));
+    const clv_status built = build_gate(p, site, plugin, input, error);
+    if (built == CLV_E_CONFIG) /* what it says is about its options */
+        clvi_prepend(error, "%s: [gate]", clvi_config_origin(site->config, p->section, "plugin"));
+    CLV_TRY(built);
     CLV_TRY(add_variables(p, site, error));
     const clv_graph *g = p->graphs[CLVI_TRAIN];
     const clv_tensor image = clvi_graph_find_input(g, "image");
