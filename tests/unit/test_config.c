@@ -284,6 +284,9 @@ static void test_rules(void **state)
                  "a.ini:5: [gate] has no meaning with one expert; leave the section out\n");
     check_faults("[mixture]\nexperts = a, b\n[expert.a]\nplugin = cnn\n[expert.b]\nplugin = cnn\n",
                  "a.ini:2: several experts need a gate; write [gate] and plugin = average\n");
+    check_faults("[mixture]\nexperts = a\n[expert.a]\nplugin = cnn\ninit = b\nweights = c\n",
+                 "a.ini:5: [expert.a] init = b stands beside weights = c (a.ini:6); leave one of "
+                 "them out\n");
 }
 
 static void test_all_faults_at_once(void **state)
