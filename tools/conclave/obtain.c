@@ -82,11 +82,12 @@ typedef struct listener {
     char reason[512]; /* the last sentence about a failure */
 } listener;
 
-/* What every training says before its first step; it stands in the run's log. */
+/* What every training says before its first step, of what experts start from as well, which is
+ * there by then; it stands in the run's log. */
 static bool is_preface(const char *line)
 {
-    static const char *const beginnings[] = {"data: ", "device: ", "run: ", "expert ",
-                                             "training: "};
+    static const char *const beginnings[] = {
+        "data: ", "device: ", "run: ", "expert ", "training: ", "for expert "};
     for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
         if (strncmp(line, beginnings[i], strlen(beginnings[i])) == 0)
             return true;
