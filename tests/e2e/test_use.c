@@ -430,6 +430,53 @@ static void test_summary(void **state)
     expect_refusal("summary", 2, "which configuration?");
 }
 
+/* ---- A mixture of mixtures ---- */
+
+static const char pair[] = "# A pair\n[run]\nbase = tiny.ini\n[mixture]\nexperts = x, y\n"
+                           "[expert.x]\nplugin = cnn\nwidths = 4\n"
+                           "[expert.y]\nplugin = cnn\nwidths = 6\n[gate]\nplugin = linear\n";
+static const char pairs[] = "[run]\nbase = tiny.ini\n[mixture]\nexperts = p, q\n"
+                            "[expert.p]\nmixture = pair\n[expert.q]\nmixture = pair.ini\n"
+                            "[gate]\nplugin = average\n[train]\nepochs = 2\n";
+
+/* Trained from three files, used without them. `mixture = pair` is found as shipped ones are, and
+ * so it is by compare. */
+static void test_nested(void **state)
+{
+    (void)state;
+    json_error_t problem;
+    assert_int_equal(setenv("CONCLAVE_CONFIG_PATH", home, 1), 0);
+    file_put(".", "pair.ini", pair, sizeof pair - 1);
+    file_put(".", "pairs.ini", pairs, sizeof pairs - 1);
+    expect("train pairs --data data --set gate.q.grid=4", 0);
+    contains(call_err, "expert p is a mixture: its [data], [optimizer], [train] mean nothing here");
+    contains(call_err, "experts p/x, p/y, q/x, q/y: plugin cnn");
+    contains(call_err, "gate.q: plugin linear");
+    expect("compare pairs.ini --data data --set gate.q.grid=4", 0);
+    contains(call_out, "\nGates\n\nmodel "); /* of the run that there is */
+    assert_false(exists("runs/pairs-2"));
+    assert_int_equal(remove("pair.ini"), 0);
+    assert_int_equal(rename("runs/pairs/best.safetensors", "pairs.safetensors"), 0);
+    assert_int_equal(unsetenv("CONCLAVE_CONFIG_PATH"), 0);
+
+    expect("predict pairs.safetensors data/Test/rows/1.png", 0);
+    contains(call_out, "gate: p 0.500, q 0.500");
+    expect("eval pairs.safetensors --data data --json", 0);
+    json_t *eval = parse(call_out),
+           *summary = json_load_file("runs/pairs/summary.json", 0, &problem);
+    assert_non_null(summary);
+    const json_t *then = json_object_get(summary, "test");
+    assert_true(fabs(number(eval, "nll") - number(then, "nll")) < 1e-6);
+    json_decref(eval);
+    json_decref(summary);
+    expect("summary pairs.safetensors", 0);
+    contains(call_out, "expert q/y, plugin cnn, 4 classes");
+    contains(call_out, "gate of p, plugin linear, 2 experts");
+    expect("runs", 0);
+    contains(call_out, "cnn, cnn, cnn, cnn");
+    expect_refusal("train pairs.ini --data data", 2, "pairs.ini:6: [expert.p] mixture: ");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +492,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_same_seed_same_bytes),
         cmocka_unit_test(test_training_refused),
+        cmocka_unit_test(test_nested),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

@@ -23,7 +23,10 @@ clv_status cli_recipe_load(cli_recipe *recipe, clvi_plugins *plugins, clv_error 
 {
     clvi_text report = {0};
     clvi_config *config = NULL;
+    const char *const folders[] = {cli_config_dir()};
     const clvi_config_source source = {.name = recipe->source,
+                                       .folders = folders,
+                                       .folder_count = 1,
                                        .overrides = recipe->overrides,
                                        .override_count = recipe->override_count,
                                        .report = &report};

@@ -200,7 +200,8 @@ static clv_status name_run(changes *c, const char *path, int64_t seed, const cha
                            clv_error *error)
 {
     clvi_config *plain = NULL;
-    const clvi_config_source source = {.name = path};
+    const char *const folders[] = {cli_config_dir()};
+    const clvi_config_source source = {.name = path, .folders = folders, .folder_count = 1};
     CLV_TRY(clvi_config_load(&source, &plain, error));
     const bool other = clvi_config_int(plain, "run", "seed") != seed;
     *name = clvi_arena_strdup(c->arena, clvi_config_name(plain));

@@ -192,18 +192,18 @@ static clv_status name_experts(reading *r, clv_error *error)
 {
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++)
-        count += clvi_config_expert_count(r->sources[i].config);
+        count += clvi_config_leaf_count(r->sources[i].config);
     r->names = clvi_arena_alloc(r->arena, (count + 1) * sizeof *r->names);
     if (r->names == NULL)
         return no_memory(error);
     for (size_t i = 0; i < r->count; i++) {
         const source *s = &r->sources[i];
-        const size_t experts = clvi_config_expert_count(s->config);
+        const size_t experts = clvi_config_leaf_count(s->config);
         const char *slash = strrchr(s->path, '/');
         const char *run = slash != NULL && slash[1] != '\0' ? slash + 1 : s->path;
         for (size_t k = 0; k < experts; k++) {
             r->names[r->name_count] =
-                name_after(r, experts == 1 ? run : clvi_config_expert_name(s->config, k));
+                name_after(r, experts == 1 ? run : clvi_config_leaf_name(s->config, k));
             if (r->names[r->name_count++] == NULL)
                 return no_memory(error);
         }
@@ -271,10 +271,10 @@ static clv_status put_images(reading *r, clv_error *error)
 static clv_status put_expert(reading *r, const source *s, size_t index, const char *name,
                              clv_error *error)
 {
-    const char *from = clvi_config_expert_section(s->config, index);
+    const char *from = clvi_config_leaf_section(s->config, index);
     const char *to = clvi_arena_printf(r->arena, "expert.%s", name);
     const char *init = clvi_arena_printf(r->arena, "%s/%s:%s", s->path, CLVI_RUN_BEST,
-                                         clvi_config_expert_name(s->config, index));
+                                         clvi_config_leaf_name(s->config, index));
     size_t count;
     const clvi_raw_option *options = clvi_config_options(s->config, from, &count);
     if (to == NULL || init == NULL)
@@ -295,7 +295,7 @@ static clv_status put_all(reading *r, const char *output, clv_error *error)
     size_t at = 0;
     CLV_TRY(put_images(r, error));
     for (size_t i = 0; i < r->count; i++)
-        for (size_t k = 0; k < clvi_config_expert_count(r->sources[i].config); k++)
+        for (size_t k = 0; k < clvi_config_leaf_count(r->sources[i].config); k++)
             CLV_TRY(put_expert(r, &r->sources[i], k, r->names[at++], error));
     for (size_t i = 0; i < r->name_count; i++)
         clvi_text_printf(&list, "%s%s", i > 0 ? ", " : "", r->names[i]);

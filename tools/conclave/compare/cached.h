@@ -14,9 +14,10 @@ typedef struct cached_experts {
 } cached_experts;
 
 /* The experts of the runs in `list`, names in `output` or folders: of a single model the one,
- * called as the run; of a mixture all. Checks that they can be fused: classes, the pictures that
- * they see, validation and test images. The features shall lie in `output`. Errors: CLV_E_USAGE
- * with a sentence about what does not go together; those of the runs. */
+ * called as the run; of a mixture all, of mixtures in it theirs. Checks that they can be fused:
+ * classes, the pictures that they see, validation and test images. The features shall lie in
+ * `output`. Errors: CLV_E_USAGE with a sentence about what does not go together; those of the runs.
+ */
 clv_status cached_read(const char *list, const char *output, clvi_arena *arena, cached_experts *out,
                        clv_error *error) CLV_MUST_CHECK;
 

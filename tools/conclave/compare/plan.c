@@ -274,8 +274,12 @@ static clv_status leave_out_last(plan *p, clv_status status, const clv_error *ca
 static clv_status add_model(plan *p, clvi_plugins *plugins, const char *path, const variant *v,
                             clv_error *error)
 {
-    const clvi_config_source source = {
-        .name = path, .overrides = v->overrides, .override_count = v->override_count};
+    const char *const folders[] = {cli_config_dir()};
+    const clvi_config_source source = {.name = path,
+                                       .folders = folders,
+                                       .folder_count = 1,
+                                       .overrides = v->overrides,
+                                       .override_count = v->override_count};
     clvi_config *plain = NULL;
     CLV_TRY(clvi_config_load(&source, &plain, error));
     const int64_t first = clvi_config_int(plain, "run", "seed");
