@@ -516,59 +516,6 @@ static void test_sparse_memory(void **state)
                  (unsigned long long)bytes[0]);
 }
 
-/* ---- Numbers that are not finite ---- */
-
-/* Where the first of them was written in a step, with all of a variable at `value` and samples that
- * count `share`. */
-static void expect_found(const char *config, const char *name, float value, double share,
-                         const char *network, bool backward)
-{
-    float values[1024];
-    const char *found;
-    clvi_finding f;
-    rig r;
-    rig_init(&r, config, true);
-    clvi_store *store = clvi_mixture_store(r.mixture);
-    const int64_t segment = clvi_store_find(store, name);
-    assert_true(segment >= 0);
-    const int64_t count = clvi_store_segment(store, (size_t)segment)->elements;
-    for (int64_t i = 0; i < count && i < 1024; i++)
-        values[i] = value;
-    assert_true(count <= 1024);
-    OK(clvi_store_write(store, (size_t)segment, CLVI_STORE_VALUE, values, error));
-    OK(clvi_mixture_watch(r.mixture, error));
-    clvi_mixture_batch batch = rig_batch(&r);
-    batch.share = share;
-    OK(clvi_mixture_begin_step(r.mixture, error));
-    OK(clvi_mixture_step(r.mixture, &batch, error));
-    OK(clvi_mixture_watched(r.mixture, true, &found, &f, error));
-    print_message("%s: %s %s (%s)\n", found, f.backward ? "backward of" : "output of", f.node,
-                  f.op);
-    if (!f.found || f.backward != backward || strcmp(found, network) != 0)
-        fail_msg("%s: %s, wanted %s", config, f.found ? found : "nothing", network);
-    rig_fini(&r);
-}
-
-#define LOSSES "[loss]\nterms = ce, expert_ce\n"
-
-/* A gate on pixels runs before the experts and is taught after them; one on features the other way
- * round. */
-static void test_watched(void **state)
-{
-    (void)state;
-    static const char on_pixels[] = TWO "[gate]\nplugin = linear\n" LOSSES,
-                      on_features[] = TWO "[gate]\nplugin = linear\ninput = features\n" LOSSES;
-    static const char weight[] = "expert.b.features.0.0.conv.weight",
-                      scale[] = "expert.a.features.1.0.norm.weight";
-    expect_found(on_pixels, weight, 3e38f, 0, "expert.b", false);
-    expect_found(on_features, weight, 3e38f, 0, "expert.b", false);
-    expect_found(on_pixels, "gate.gate.weight", 3e38f, 0, "gate", false);
-    expect_found(on_features, "gate.gate.weight", 3e38f, 0, "gate", false);
-    /* What the head sends is finite; times the features it is not any more. */
-    expect_found(on_pixels, scale, 1000, 1e37, "expert.a", true);
-    expect_found(on_features, scale, 1000, 1e37, "gate", true);
-}
-
 /* ---- Seeds ---- */
 
 static float first_weight(const char *config, const char *name)
@@ -866,7 +813,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_wait),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_watched),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)
