@@ -327,6 +327,11 @@ static void check_untouched(const rig *r, int64_t n)
     }
 }
 
+static const char *mode_text(const rig *r)
+{
+    return r->frozen ? "frozen" : r->mode == CLV_MODE_TRAIN ? "training" : "inference";
+}
+
 static void check_values(const rig *r, const char *what, int index, const float *given,
                          const ref_tensor *expected, bool gradient)
 {
@@ -338,25 +343,77 @@ static void check_values(const rig *r, const char *what, int index, const float 
     if (!compare(given, expected->data, expected->elements, atol, gradient ? b->grad_rtol : b->rtol,
                  &result))
         fail_msg("%s, %s, %s, batch %lld of %lld: %s %d: %s", r->suite->op, r->data->test->name,
-                 r->frozen                   ? "frozen"
-                 : r->mode == CLV_MODE_TRAIN ? "training"
-                                             : "inference",
-                 (long long)expected->dims[0], (long long)r->data->test->n, what, index,
-                 compare_text(&result, text));
+                 mode_text(r), (long long)expected->dims[0], (long long)r->data->test->n, what,
+                 index, compare_text(&result, text));
 }
 
-static void check_same_bits(const rig *r, const answer *a, const answer *b, const ref_call *call)
+/* A tensor of one run beside the same one of another. */
+typedef struct pair {
+    const char *what;
+    int index;
+    const float *first, *second, *third; /* NULL: there is none */
+    int64_t elements;
+} pair;
+
+/* Everything that a run answers with, one after the other; false at the end. */
+static bool next_pair(const rig *r, const ref_call *call, const answer *a, int k, pair *out)
+{
+    const int o = r->output_count, in = call->input_count;
+    if (k < o)
+        *out = (pair){"output", k, a[0].out[k], a[1].out[k], a[2].out[k], call->out[k].elements};
+    else if (k < o + in)
+        *out = (pair){"state",           k - o,
+                      a[0].state[k - o], a[1].state[k - o],
+                      a[2].state[k - o], call->in[k - o].elements};
+    else if (k < o + 2 * in)
+        *out = (pair){"gradient of input",   k - o - in,
+                      a[0].grad[k - o - in], a[1].grad[k - o - in],
+                      a[2].grad[k - o - in], call->in[k - o - in].elements};
+    return k < o + 2 * in;
+}
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* Which elements differ, for somebody who cannot make it happen again. a: three runs. */
+static void report_bits(const rig *r, const ref_call *call, const answer *a, int64_t n)
+{
+    pair p;
+    for (int k = 0; next_pair(r, call, a, k, &p); k++) {
+        int64_t count = 0, at = 0;
+        for (int64_t e = p.first != NULL ? p.elements : 0; e-- > 0;)
+            if (bits_of(p.first[e]) != bits_of(p.second[e]))
+                count++, at = e;
+        if (count > 0)
+            print_error("%s, %s, %s, gradients 0x%x, batch %lld of %lld: %s %d: a second run gives "
+                        "other bits in %lld of %lld elements, the first of them %lld: %.9g (%08x), "
+                        "%.9g (%08x), a third time %.9g (%08x)\n",
+                        r->suite->op, r->data->test->name, mode_text(r), (unsigned)r->mask,
+                        (long long)n, (long long)r->data->test->n, p.what, p.index,
+                        (long long)count, (long long)p.elements, (long long)at, (double)p.first[at],
+                        (unsigned)bits_of(p.first[at]), (double)p.second[at],
+                        (unsigned)bits_of(p.second[at]), (double)p.third[at],
+                        (unsigned)bits_of(p.third[at]));
+    }
+}
+
+/* a: two runs, and room for a third one where they differ. */
+static void check_same_bits(rig *r, answer *a, int64_t n, const ref_call *call)
 {
     bool same = true;
-    for (int o = 0; o < r->output_count; o++)
-        same &= memcmp(a->out[o], b->out[o], (size_t)call->out[o].elements * 4) == 0;
-    for (int i = 0; i < call->input_count; i++) {
-        const size_t bytes = (size_t)call->in[i].elements * 4;
-        same &= a->state[i] == NULL || memcmp(a->state[i], b->state[i], bytes) == 0;
-        same &= a->grad[i] == NULL || memcmp(a->grad[i], b->grad[i], bytes) == 0;
-    }
-    if (!same)
-        fail_msg("%s, %s: a second run gives other bits", r->suite->op, r->data->test->name);
+    pair p;
+    a[2] = (answer){{NULL}, {NULL}, {NULL}};
+    for (int k = 0; next_pair(r, call, a, k, &p); k++)
+        same &= p.first == NULL || memcmp(p.first, p.second, (size_t)p.elements * 4) == 0;
+    if (same)
+        return;
+    run(r, call, n, &a[2]);
+    report_bits(r, call, a, n);
+    fail_msg("%s, %s: a second run gives other bits", r->suite->op, r->data->test->name);
 }
 
 /* Fills grad_in of the call: by the reference's backward, or from the device's answer of all
@@ -376,26 +433,26 @@ static void expect_gradients(const rig *r, ref_call *call, const answer *a)
  * gradients are found, the later ones are compared with them. */
 static void run_batch(rig *r, ref_call *call, int64_t n, bool first)
 {
-    answer a, again;
+    answer answers[3], *a = &answers[0];
     op_call_forward(call, r->suite);
-    run(r, call, n, &a);
+    run(r, call, n, a);
     check_untouched(r, n);
     for (int o = 0; o < r->output_count; o++)
-        check_values(r, "output", o, a.out[o], &call->out[o], false);
+        check_values(r, "output", o, a->out[o], &call->out[o], false);
     for (int i = 0; i < call->input_count; i++)
-        if (a.state[i] != NULL)
-            check_values(r, "state", i, a.state[i], &call->state[i], false);
-    run(r, call, n, &again);
-    check_same_bits(r, &a, &again, call);
+        if (a->state[i] != NULL)
+            check_values(r, "state", i, a->state[i], &call->state[i], false);
+    run(r, call, n, &answers[1]);
+    check_same_bits(r, answers, n, call);
     if (r->mode == CLV_MODE_TRAIN) {
         if (first)
-            expect_gradients(r, call, &a);
+            expect_gradients(r, call, a);
         for (int i = 0; i < call->input_count; i++)
-            if (a.grad[i] != NULL)
-                check_values(r, "gradient of input", i, a.grad[i], &call->grad_in[i], true);
+            if (a->grad[i] != NULL)
+                check_values(r, "gradient of input", i, a->grad[i], &call->grad_in[i], true);
     }
-    answer_fini(&a);
-    answer_fini(&again);
+    answer_fini(&answers[0]);
+    answer_fini(&answers[1]);
 }
 
 static void op_call_grad(ref_call *call, op_data *data)
