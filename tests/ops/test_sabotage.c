@@ -40,6 +40,12 @@ static const sabotage acts[] = {
     {"dropout", "philox.clh", "(p1 >> 32) ^ k.x", "(p1 >> 32) ^ k.y"},
 };
 
+/* In what only the tuning record of GPUs runs. */
+static const sabotage tiled_acts[] = {
+    {"dense", "tiled.clh", "fma(left[i], right[j]", "fma(-left[i], right[j]"},
+    {"softmax", "group.clh", "+= scratch[CLV_ITEM + reach];", "-= scratch[CLV_ITEM + reach];"},
+};
+
 static void read_text(const char *from, const char *name, char **text)
 {
     char *path = clvi_path_join(from, name);
@@ -118,11 +124,10 @@ static int run(const char *op)
     return WEXITSTATUS(status);
 }
 
-static void test_sabotage(void **state)
+static void is_noticed(const sabotage *all, size_t count)
 {
-    (void)state;
-    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
-        const sabotage *act = &acts[i];
+    for (size_t i = 0; i < count; i++) {
+        const sabotage *act = &all[i];
         const int before = run(act->op);
         if (before == NO_DEVICE)
             exit(NO_DEVICE);
@@ -141,6 +146,20 @@ static void test_sabotage(void **state)
     }
 }
 
+static void test_sabotage(void **state)
+{
+    (void)state;
+    is_noticed(acts, sizeof acts / sizeof *acts);
+}
+
+static void test_tiled_sabotage(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv(clvi_env_name(CLVI_ENV_TUNING), "gpu", 1), 0);
+    is_noticed(tiled_acts, sizeof tiled_acts / sizeof *tiled_acts);
+    assert_int_equal(unsetenv(clvi_env_name(CLVI_ENV_TUNING)), 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4) {
@@ -154,6 +173,9 @@ int main(int argc, char **argv)
     copy_files("tuning");
     if (setenv(clvi_env_name(CLVI_ENV_KERNEL_DIR), folder, 1) != 0)
         return EXIT_FAILURE;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sabotage)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sabotage),
+        cmocka_unit_test(test_tiled_sabotage),
+    };
     return cmocka_run_group_tests_name("sabotage", tests, NULL, NULL);
 }
