@@ -1,8 +1,8 @@
 /* add_noise: y = z + ε·σ, σ = softplus(s) + floor, ε ~ N(0, 1) (the noisy gate of Shazeer et al.
  * 2017). Element e of a sample draws from Philox counter (epoch, sample id, node, e / 4): words 0
  * and 1 give the first two normals of the four by Box and Muller, words 2 and 3 the others. Forward
- * and backward draw the same and nothing is stored. NDRange: group (g, s) of one work-item takes
- * g's share of sample s; 0 bytes of local memory. Outputs are overwritten. */
+ * and backward draw the same and nothing is stored. NDRange: group (g, s) of CLV_ITEMS work-items
+ * takes g's share of sample s; 0 bytes of local memory. Outputs are overwritten. */
 #include "group.clh"
 #include "philox.clh"
 

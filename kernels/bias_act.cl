@@ -1,7 +1,7 @@
 /* What conv2d and dense do besides multiplying: activation on its own, where training needs the sum
  * before it, and the way back through activation and bias.
- * NDRange of every kernel: groups of CLV_ITEMS work-items, 0 bytes of local memory. Outputs are
- * overwritten.
+ * NDRange of every kernel: groups of CLV_ITEMS work-items, local memory for sums (group.clh).
+ * Outputs are overwritten.
  */
 #include "activation.clh"
 #include "elementwise.clh"

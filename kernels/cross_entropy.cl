@@ -1,7 +1,8 @@
 /* cross_entropy: loss of each row of logits against a label, by log-sum-exp, with label smoothing
  * s: the target is q = (1 - s)·e_label + s/C, the loss -Σ_c q_c log p_c, p = softmax(x). A label
  * outside 0 … C - 1 gives NaN (loss and gradient), and reads nothing outside. NDRange: groups of
- * one work-item, each a share of the rows; 0 bytes of local memory. Outputs are overwritten. */
+ * CLV_ITEMS work-items, each a share of the rows; local memory for sums (group.clh). Outputs are
+ * overwritten. */
 #include "group.clh"
 
 /* loss_n = log Σ_c exp(x_c - m) - (1 - s)(x_label - m) - s/C·Σ_c (x_c - m), m = max_c x_c.

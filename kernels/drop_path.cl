@@ -1,8 +1,8 @@
 /* drop_path (stochastic depth, Huang et al. 2016): a whole sample is kept, and scaled by 1/(1 -
  * rate), when word 0 of Philox counter (epoch, sample id, node, 0) is at least `threshold`, which
  * is rate·2^32; else it is zero. Forward and backward draw the same and nothing is stored. NDRange:
- * group (g, s) of one work-item takes g's share of sample s; 0 bytes of local memory. Outputs are
- * overwritten and may be the very memory of the input. */
+ * group (g, s) of CLV_ITEMS work-items takes g's share of sample s; 0 bytes of local memory.
+ * Outputs are overwritten and may be the very memory of the input. */
 #include "group.clh"
 #include "philox.clh"
 

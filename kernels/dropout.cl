@@ -1,8 +1,8 @@
 /* dropout (Srivastava et al. 2014): y_e = x_e·keep_e/(1 - rate). Element e of a sample is kept when
  * word e % 4 of Philox counter (epoch, sample id, node, e / 4) is at least `threshold`, which is
  * rate·2^32: forward and backward draw the same mask and nothing is stored.
- * NDRange: group (g, n) of one work-item takes g's share of sample n; 0 bytes of local memory.
- * Outputs are overwritten and may be the very memory of the input. */
+ * NDRange: group (g, n) of CLV_ITEMS work-items takes g's share of sample n; 0 bytes of local
+ * memory. Outputs are overwritten and may be the very memory of the input. */
 #include "group.clh"
 #include "philox.clh"
 

@@ -1,6 +1,6 @@
 /* gather_samples: samples of a batch by a list. Entry r of the list counts where r < count[0] and
  * its index lies in 0 … n - 1; any other gives zeros, and reads nothing outside. NDRange: group (g,
- * r) of one work-item takes g's share of sample r; 0 bytes of local memory. */
+ * r) of CLV_ITEMS work-items takes g's share of sample r; 0 bytes of local memory. */
 #include "group.clh"
 
 /* y[r, :] = x[index[r], :], 0 where entry r does not count. x, y [n, each], index [n], count [1].

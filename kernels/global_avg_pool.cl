@@ -1,5 +1,6 @@
 /* global_avg_pool: the mean over all pixels, [n, pixels, c] → [n, c].
- * NDRange: groups of CLV_ITEMS work-items; 0 bytes of local memory. Outputs are overwritten. */
+ * NDRange: groups of CLV_ITEMS work-items; local memory for sums (group.clh). Outputs are
+ * overwritten. */
 #include "group.clh"
 
 /* y = 1/pixels·Σ x. Group g takes a share of the n·blocks pieces, each one sample's CLV_V channels,

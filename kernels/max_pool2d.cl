@@ -1,7 +1,7 @@
 /* max_pool2d: maximum over windows of kernel × kernel pixels, NHWC. Padded pixels are ignored;
- * among equals the first in row order wins; a NaN wins over everything. NDRange: groups of one
- * work-item; forward: each a share of the n·oh output rows, backward: of the n·h input rows; 0
- * bytes of local memory. Outputs are overwritten. */
+ * among equals the first in row order wins; a NaN wins over everything. NDRange: groups of
+ * CLV_ITEMS work-items; forward: each a share of the n·oh output rows, backward: of the n·h input
+ * rows; 0 bytes of local memory. Outputs are overwritten. */
 #include "group.clh"
 
 /* The first min(left, CLV_V) bytes of v to p, and back. */

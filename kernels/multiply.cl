@@ -1,5 +1,6 @@
 /* multiply: y = a·b, elementwise, or with one factor per sample and channel (squeeze-excite).
- * NDRange: groups of CLV_ITEMS work-items; 0 bytes of local memory. Outputs are overwritten. */
+ * NDRange: groups of CLV_ITEMS work-items; local memory for sums (group.clh). Outputs are
+ * overwritten. */
 #include "elementwise.clh"
 
 /* y = a·b. a, b, y [total]; y may be the very memory of a or b. Group g: a share of the array. */

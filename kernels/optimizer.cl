@@ -8,7 +8,7 @@
  * and high word of the offset in the slab, length, group, learning-rate multiplier (float), decay
  * (float), two spare. The table of groups has 4 floats each: lr/(1-β₁ᵗ), 1/√(1-β₂ᵗ), lr, and 1
  * where the group is stepped, 0 where nothing of it moves. NDRange: groups of CLV_ITEMS work-items,
- * each a share of the chunks; 0 bytes of local memory. */
+ * each a share of the chunks; local memory for sums (group.clh). */
 #include "group.clh"
 
 #define CHUNK_WORDS 8

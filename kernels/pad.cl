@@ -3,7 +3,7 @@
  * Outputs are overwritten. */
 #include "group.clh"
 
-static void copy_row(__global float *restrict to, __global const float *restrict from, int count)
+static void copy_row(__global float *to, __global const float *from, int count)
 {
     for (int i = CLV_FIRST; i < count; i += CLV_STEP)
         clv_store(clv_load(from + i, count - i, 0), to + i, count - i);

@@ -2,7 +2,8 @@
  * r < count[0]; an index outside 0 … n - 1 goes nowhere. Each destination looks for its sources, so
  * that no two work-items write one element; a destination named twice gets the sum, in the order of
  * the list.
- * NDRange: group (g, d) of one work-item takes g's share of destination d; 0 bytes of local memory.
+ * NDRange: group (g, d) of CLV_ITEMS work-items takes g's share of destination d; 0 bytes of local
+ * memory.
  */
 #include "group.clh"
 

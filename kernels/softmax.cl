@@ -1,6 +1,6 @@
 /* softmax over the last axis of [rows, columns].
- * NDRange: groups of CLV_ITEMS work-items, each a share of the rows; 0 bytes of local memory.
- * Outputs are overwritten. */
+ * NDRange: groups of CLV_ITEMS work-items, each a share of the rows; local memory for sums
+ * (group.clh). Outputs are overwritten. */
 #include "group.clh"
 
 /* y_c = exp(x_c - m) / Σ_k exp(x_k - m), m = max_k x_k: no overflow for any finite x.

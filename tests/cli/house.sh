@@ -78,9 +78,19 @@ includes() {
     done
 }
 
+# The compiler turns it into an intrinsic that Oclgrind does not know.
+restricted() {
+    tracked 'kernels/*.cl' 'kernels/*.clh' | while IFS= read -r file; do
+        awk -v file="$file" '
+        /^static/ { head = 1 }
+        head && /restrict/ { print file ":" FNR ": restrict" }
+        /[{;]/ { head = 0 }' "$file"
+    done
+}
+
 # Formats differ between versions: this one is in Debian 12.
 format=clang-format-14
-echo 1..4
+echo 1..5
 if command -v $format >/dev/null; then
     rule "C and kernel files are formatted" formatted
 else
@@ -90,4 +100,5 @@ fi
 rule "no file is larger than 1 MB" small
 rule "the environment is read in core/base/process.c only" environment
 rule "includes point one way" includes
+rule "no restrict on functions that are not kernels" restricted
 exit $status
