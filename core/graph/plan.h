@@ -2,10 +2,10 @@
  * which nodes run, where each tensor lies, in which order backward goes; and the executor that runs
  * it.
  *
- * Memory is planned by lifetime. Every tensor has size per_sample·n and lies at offset a·n, so any
- * batch up to the largest is laid out at once; what does not depend on n lies in slabs of its own.
- * A slab is at most the device's largest allocation; no tensor spans two. CONCLAVE_ARENA=0 gives
- * every item a buffer of its own with guard bands. */
+ * Memory is planned by lifetime. Sizes and offsets are a·n + b for a batch of n, such that one
+ * placement serves every batch up to the largest. A slab is at most the device's largest
+ * allocation; no tensor spans two. CONCLAVE_ARENA=0 gives every item a buffer of its own with guard
+ * bands. */
 #ifndef CLVI_PLAN_H
 #define CLVI_PLAN_H
 

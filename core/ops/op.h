@@ -142,7 +142,8 @@ clv_status clvi_shape_fail(clv_error *error, const char *op, const clvi_shape_re
 clv_status clvi_add_into(clvi_device *device, clvi_view total, clvi_view part, int64_t elements,
                          clv_error *error) CLV_MUST_CHECK;
 
-/* Activations that ops apply to their output; the values are the kernels' -DCLV_ACT codes too. */
+/* Activations that ops apply to their output; the values are CLV_ACT_… of kernels/activation.clh
+ * too. */
 typedef enum clvi_activation {
     CLVI_ACT_NONE = 0,
     CLVI_ACT_RELU = 1,
