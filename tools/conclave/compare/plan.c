@@ -88,15 +88,21 @@ static clv_status load_named(const char *folder, clvi_config **out, clv_error *e
     return status;
 }
 
+/* What stands behind the last '/'. */
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}
+
 /* A run whose experts the others are made of: a model by itself, beside every seed of them. */
 static clv_status add_cached_run(plan *p, const char *folder, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     plan_run run = {.given = folder, .contestant = c->count};
     CLV_TRY(load_named(folder, &run.recipe.config, error));
-    const char *slash = strrchr(folder, '/');
-    clv_status status = add_contestant(p, slash != NULL && slash[1] != '\0' ? slash + 1 : folder,
-                                       clvi_config_expert_count(run.recipe.config), 1, error);
+    clv_status status =
+        add_contestant(p, base_name(folder), clvi_config_expert_count(run.recipe.config), 1, error);
     if (status == CLV_OK) {
         c->contestants[run.contestant].fixed = true;
         c->contestants[run.contestant].runs[0].seed =
@@ -263,7 +269,8 @@ static clv_status leave_out_last(plan *p, clv_status status, const clv_error *ca
                                  clv_error *error)
 {
     clvi_comparison *c = p->comparison;
-    if (status != CLV_E_CONFIG || !p->cached)
+    const bool begun = p->count > 0 && p->runs[p->count - 1].contestant == c->count - 1;
+    if (status != CLV_E_CONFIG || !p->cached || begun) /* begun: another seed could be */
         return clvi_fail(error, status, CLV_HERE, "%s", cause->message);
     CLV_TRY(plan_leave_out(p, c->contestants[c->count - 1].name, cause->message, error));
     clvi_contestant_fini(&c->contestants[--c->count]);
@@ -281,17 +288,21 @@ static clv_status add_model(plan *p, clvi_plugins *plugins, const char *path, co
                                        .overrides = v->overrides,
                                        .override_count = v->override_count};
     clvi_config *plain = NULL;
-    CLV_TRY(clvi_config_load(&source, &plain, error));
+    clv_error cause = CLV_ERROR_INIT;
+    clv_status status = clvi_config_load(&source, &plain, &cause);
+    if (status == CLV_E_CONFIG && p->cached) /* as one for a single model */
+        return plan_leave_out(p, base_name(path), cause.message, error);
+    if (status != CLV_OK)
+        return clvi_fail(error, status, CLV_HERE, "%s", cause.message);
     const int64_t first = clvi_config_int(plain, "run", "seed");
     const char *name = clvi_arena_strdup(p->arena, clvi_config_name(plain));
     const char *shown = name != NULL ? model_name(p, name, v) : NULL;
     const size_t contestant = p->comparison->count;
-    clv_status status = shown != NULL ? add_contestant(p, shown, clvi_config_expert_count(plain),
-                                                       (size_t)v->seeds, error)
-                                      : no_memory(error);
+    status = shown != NULL ? add_contestant(p, shown, clvi_config_expert_count(plain),
+                                            (size_t)v->seeds, error)
+                           : no_memory(error);
     clvi_config_destroy(plain);
     CLV_TRY(status);
-    clv_error cause = CLV_ERROR_INIT;
     for (int64_t s = 0; s < v->seeds && status == CLV_OK; s++) {
         const plan_run run = {
             .contestant = contestant, .run = (size_t)s, .recipe = {.source = path}};
