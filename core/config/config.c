@@ -470,8 +470,6 @@ static bool is_dumped(const clvi_config *config, const clvi_instance *instance, 
         return strcmp(key, "mixture") != 0 && (!nested || clvi_config_nested_key(key));
     if (strcmp(section.name, "loss") == 0)
         return config->whole == NULL || strcmp(key, "terms") == 0;
-    if (strcmp(section.name, "mixture") == 0 && strcmp(key, "init_epochs") == 0)
-        return config->whole == NULL;
     return config->expert_count > 1 || !is_fusion_key(section.name, key);
 }
 

@@ -42,6 +42,9 @@ static const struct {
     {"fine.ini", "[run]\nbase = tiny.ini\n[expert.small]\ninit = tiny.ini\n"},
     {"chain.ini", "[run]\nbase = tiny.ini\n[expert.small]\ninit = fine.ini\n"
                   "trainable = head\n[optimizer]\nlr = 1e-12\n"},
+    /* One of two is a mixture. */
+    {"team.ini", "[run]\nbase = late.ini\n[mixture]\nexperts = team, b\n[expert.team]\n"
+                 "mixture = short.ini\ntrainable = none\n"},
     {"broken.ini", "[run]\nbase = tiny.ini\n[optimizer]\nname = sgd\nlr = 1000\nmomentum = 0.99\n"},
     {"weak.ini", "[run]\nbase = late.ini\n[expert.b]\ninit = broken.ini\n"},
     {"a.ini", "[run]\nbase = tiny.ini\n[expert.small]\ninit = b.ini\n"},
@@ -236,6 +239,25 @@ static void test_chain(void **state)
     assert_int_equal(trainings(), 0);
 }
 
+/* Experts of an expert that is a mixture. */
+static void test_nested(void **state)
+{
+    (void)state;
+    static char text[1 << 16];
+    expect("train team.ini --data data -o team --dry-run", 0);
+    contains(call_out, "tiny, seed 1, 4 epochs, for expert team/a: to be trained\n");
+    contains(call_out, "tiny, seed 101, 4 epochs, for expert team/b: to be trained\n");
+    contains(call_out, "tiny, seed 201, 2 epochs, for expert b: to be trained\n");
+    expect("train team.ini --data data -o team mixture.team.init_epochs=1 --epochs 3", 0);
+    assert_int_equal(trainings(), 3);
+    read_whole("team/team/config.ini", text, sizeof text);
+    contains(text, "\ninit = team/tiny-seed101/best.safetensors:small\n");
+    assert_null(strstr(text, "init_epochs = 1"));
+    expect("train tiny.ini --data data -o team expert.small.init=team/team:team/b " HELD, 0);
+    same("team/tiny-2/predictions.csv", "team/tiny-seed101/predictions.csv");
+    expect_refusal("train team.ini --data data -o team expert.team.init=late", 2, "expert.team");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -366,11 +388,11 @@ static void test_compare(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mean),    cmocka_unit_test(test_named),
-        cmocka_unit_test(test_again),   cmocka_unit_test(test_epochs),
-        cmocka_unit_test(test_chain),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_resume),  cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_mean),        cmocka_unit_test(test_named),
+        cmocka_unit_test(test_again),       cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_chain),       cmocka_unit_test(test_nested),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_compare),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

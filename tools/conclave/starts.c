@@ -214,13 +214,31 @@ static clv_status name_run(changes *c, const char *path, int64_t seed, const cha
     return run != NULL ? add_change(c, "run", "name", run, error) : no_memory(error);
 }
 
-/* mixture.init_epochs counts where the command line gives no other number for all trainings. */
-static clv_status add_epochs(changes *c, const clvi_config *config, clv_error *error)
+/* The section of the nearest mixture around an expert that has init_epochs: "mixture.a", or
+ * "mixture" where none has. */
+static const char *epochs_section(const clvi_config *config, const char *section,
+                                  char out[CLVI_EXPERT_BYTES])
 {
-    char number[32];
-    const int64_t epochs = clvi_config_int(config, "mixture", "init_epochs");
+    char around[CLVI_EXPERT_BYTES];
+    snprintf(around, sizeof around, "%s", strchr(section, '.') + 1);
+    for (char *slash; (slash = strrchr(around, '/')) != NULL;) {
+        *slash = '\0';
+        snprintf(out, CLVI_EXPERT_BYTES, "mixture.%.*s", CLVI_EXPERT_BYTES - 16, around);
+        if (clvi_config_int(config, out, "init_epochs") > 0)
+            return out;
+    }
+    return "mixture";
+}
+
+/* They count where the command line gives no other number for all trainings. */
+static clv_status add_epochs(changes *c, const clvi_config *config, const char *section,
+                             clv_error *error)
+{
+    char name[CLVI_EXPERT_BYTES], number[32];
+    const char *mixture = epochs_section(config, section, name);
+    const int64_t epochs = clvi_config_int(config, mixture, "init_epochs");
     if (epochs == 0 ||
-        (is_said(config, "train", "epochs") && !is_said(config, "mixture", "init_epochs")))
+        (is_said(config, "train", "epochs") && !is_said(config, mixture, "init_epochs")))
         return CLV_OK;
     snprintf(number, sizeof number, "%lld", (long long)epochs);
     return add_change(c, "train", "epochs", number, error);
@@ -237,7 +255,7 @@ static clv_status make_recipe(const planner *p, const clvi_config *config, const
         return no_memory(error);
     CLV_TRY(clvi_config_visit(config, take_value, &c, error));
     const int64_t seed = seed_for(config, section);
-    CLV_TRY(add_epochs(&c, config, error));
+    CLV_TRY(add_epochs(&c, config, section, error));
     snprintf(number, sizeof number, "%lld", (long long)seed);
     CLV_TRY(add_change(&c, "run", "seed", number, error));
     CLV_TRY(add_change(&c, "run", "output", clvi_config_text(config, "run", "output"), error));
@@ -403,9 +421,18 @@ clv_status cli_starts_plan(clvi_config *config, clvi_plugins *plugins, clvi_aren
 /* ---- Making ---- */
 
 /* They are what they are now; how long they were trained stands in their own configurations. */
-static clv_status forget_epochs(clvi_config *config, clv_error *error)
+static clv_status forget_epochs(const cli_starts *starts, clvi_config *config, clv_error *error)
 {
-    return clvi_config_replace(config, "mixture", "init_epochs", "0", error);
+    char name[CLVI_EXPERT_BYTES];
+    for (size_t i = 0; i < starts->count; i++) {
+        const char *section = starts->items[i].section;
+        const char *mixture = epochs_section(config, section, name);
+        while (clvi_config_int(config, mixture, "init_epochs") > 0) {
+            CLV_TRY(clvi_config_replace(config, mixture, "init_epochs", "0", error));
+            mixture = epochs_section(config, section, name);
+        }
+    }
+    return CLV_OK;
 }
 
 static clv_status make_start(const cli_start *start, clvi_config *config, cli_trainings *t,
@@ -436,7 +463,7 @@ clv_status cli_starts_make(const cli_starts *starts, clvi_config *config, cli_tr
     *fault = NULL;
     for (size_t i = 0; i < starts->count && *fault == NULL; i++)
         CLV_TRY(make_start(&starts->items[i], config, t, head, fault, error));
-    return *fault == NULL && starts->count > 0 ? forget_epochs(config, error) : CLV_OK;
+    return *fault == NULL ? forget_epochs(starts, config, error) : CLV_OK;
 }
 
 static clv_status show_start(const cli_start *start, clvi_config *config, bool *missing,
@@ -468,5 +495,5 @@ clv_status cli_starts_show(const cli_starts *starts, clvi_config *config, bool *
     *missing = false;
     for (size_t i = 0; i < starts->count; i++)
         CLV_TRY(show_start(&starts->items[i], config, missing, error));
-    return !*missing && starts->count > 0 ? forget_epochs(config, error) : CLV_OK;
+    return *missing ? CLV_OK : forget_epochs(starts, config, error);
 }
