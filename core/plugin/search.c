@@ -4,6 +4,8 @@
 
 #include "base/process.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,15 +78,48 @@ static char *folder_of(const char *path)
     return clvi_strdup(".");
 }
 
+static bool is_strange(const struct stat *about)
+{
+    return about->st_uid != 0 && about->st_uid != geteuid();
+}
+
+/* Shortens `path`, absolute and without links, to the folder nearest above it that everybody may
+ * write to and that is not sticky, so that anybody could put another folder in the place of what is
+ * below; false: there is none. */
+static bool find_open_parent(char *path)
+{
+    struct stat about;
+    for (char *slash; (slash = strrchr(path, '/')) != NULL && path[1] != '\0';) {
+        slash[slash == path ? 1 : 0] = '\0';
+        if (stat(path, &about) == 0 && (about.st_mode & S_IWOTH) != 0 &&
+            (about.st_mode & S_ISVTX) == 0)
+            return true;
+    }
+    return false;
+}
+
 clv_status clvi_search_check_folder(const char *folder, clv_error *error)
 {
     struct stat about;
-    if (stat(folder, &about) != 0 || (about.st_mode & S_IWOTH) == 0 || is_trusted(&about))
+    char above[PATH_MAX];
+    if (stat(folder, &about) != 0 || is_trusted(&about))
         return CLV_OK;
-    CLV_FAIL(error, CLV_E_PLUGIN,
-             "plugins in %s are refused: everybody may write to this folder; chmod o-w it, or set "
-             "CONCLAVE_TRUST_PLUGINS to it",
-             folder);
+    if ((about.st_mode & S_IWOTH) != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "plugins in %s are refused: everybody may write to this folder; chmod o-w it, or "
+                 "set CONCLAVE_TRUST_PLUGINS to it",
+                 folder);
+    if (is_strange(&about))
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "plugins in %s are refused: this folder belongs to user %u, neither to root nor "
+                 "to you; chown it, or set CONCLAVE_TRUST_PLUGINS to it",
+                 folder, (unsigned)about.st_uid);
+    if (realpath(folder, above) != NULL && find_open_parent(above))
+        CLV_FAIL(error, CLV_E_PLUGIN,
+                 "plugins in %s are refused: everybody may write to %s above it; chmod o-w that, "
+                 "or set CONCLAVE_TRUST_PLUGINS to the former",
+                 folder, above);
+    return CLV_OK;
 }
 
 clv_status clvi_search_check_file(const char *path, clv_error *error)
@@ -93,7 +128,7 @@ clv_status clvi_search_check_file(const char *path, clv_error *error)
     if (stat(path, &about) != 0)
         return CLV_OK; /* opening it will say why */
     const bool writable = (about.st_mode & S_IWOTH) != 0;
-    const bool strange = about.st_uid != 0 && about.st_uid != geteuid();
+    const bool strange = is_strange(&about);
     if (!writable && !strange)
         return CLV_OK;
     char *folder = folder_of(path);

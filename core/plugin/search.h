@@ -21,8 +21,9 @@ clv_status clvi_search_init(clvi_search *search, const char *path, const char *f
                             clv_error *error) CLV_MUST_CHECK;
 void clvi_search_fini(clvi_search *search);
 
-/* Refuses a folder that everybody may write to (CLV_E_PLUGIN with the reason), unless it is the one
- * that CONCLAVE_TRUST_PLUGINS names. */
+/* Refuses a folder that everybody may write to, or that belongs to neither root nor the user, or
+ * that lies in one in which everybody may rename what is there (CLV_E_PLUGIN with the reason),
+ * unless it is the one that CONCLAVE_TRUST_PLUGINS names. */
 clv_status clvi_search_check_folder(const char *folder, clv_error *error) CLV_MUST_CHECK;
 /* Refuses a file that everybody may write to, or that belongs to neither root nor the user, unless
  * its folder is the one that CONCLAVE_TRUST_PLUGINS names. */

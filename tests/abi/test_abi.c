@@ -383,6 +383,26 @@ static void test_places_not_to_trust(void **state)
     assert_int_equal(unsetenv("CONCLAVE_TRUST_PLUGINS"), 0);
     assert_int_equal(chmod(p->path, 0755), 0);
 
+    char inner[PATH_MAX], name[4 * PATH_MAX];
+    snprintf(inner, sizeof inner, "%.120s/below", p->path);
+    snprintf(name, sizeof name, "mkdir %s && cp %s %s", inner, p->plugin, inner);
+    assert_int_equal(system(name), 0);
+    take_in(inner, "good");
+    assert_int_equal(chmod(p->path, 0777), 0);
+    refuse_in(inner, "good", "above it; chmod o-w that");
+    assert_int_equal(setenv("CONCLAVE_TRUST_PLUGINS", inner, 1), 0);
+    take_in(inner, "good");
+    assert_int_equal(unsetenv("CONCLAVE_TRUST_PLUGINS"), 0);
+    assert_int_equal(chmod(p->path, 01777), 0); /* as /tmp */
+    take_in(inner, "good");
+    assert_int_equal(chmod(p->path, 0755), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(inner, 12345, (gid_t)-1), 0);
+        refuse_in(inner, "good", "this folder belongs to user 12345, neither to root nor to you");
+    }
+    snprintf(name, sizeof name, "rm -r %s", inner);
+    assert_int_equal(system(name), 0);
+
     assert_int_equal(chmod(p->plugin, 0666), 0);
     refuse_in(p->path, "good", "everybody may write to this file");
     refuse_in(NULL, p->plugin, "everybody may write to this file");
