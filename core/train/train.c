@@ -224,7 +224,7 @@ static clv_status set_up(clvi_trainer *t, clv_error *error)
         clvi_device_save_programs(t->desc->device); /* some kernels run there for the first time */
     }
     t->began = clvi_now();
-    t->deadline = limit > 0 ? begin + limit : 0;
+    t->deadline = limit > 0 ? begin + limit - (t->desc->whole_limit ? t->earlier : 0) : 0;
     if (t->desc->resume)
         clvi_log(CLVI_LOG_INFO, "going on after epoch %lld, step %lld of the next",
                  (long long)t->state.epoch, (long long)t->state.running.steps);

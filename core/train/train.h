@@ -22,7 +22,8 @@ typedef struct clvi_train_desc {
     clvi_device *device;
     const char *run_dir; /* exists, from clvi_run_create; not for clvi_train_try */
     bool step_times;     /* at the end, measure the parts of a few steps for summary.json */
-    bool resume; /* go on where the run's last checkpoint stands, if it has one (resume.h) */
+    bool resume;      /* go on where the run's last checkpoint stands, if it has one (resume.h) */
+    bool whole_limit; /* train.max_seconds counts the run's earlier seconds too, not this call's */
     /* NULL, or not 0 as soon as training shall end: after the running step, with a checkpoint. A
      * signal handler may set it. */
     const volatile sig_atomic_t *stop;

@@ -236,6 +236,12 @@ static void test_interrupted(void **state)
     assert_int_equal(system("cmp runs/tiny/predictions.csv kept/predictions.csv"), 0);
     assert_false(exists("runs/tiny-2"));
     expect_refusal("compare runs/tiny tiny.ini both.ini nothing --data data", 2, "nothing");
+    /* Also one with a limit, of which it has used some. */
+    expect("compare tiny.ini --data data --epochs 1 --max-time 1h -o limited", 0);
+    assert_int_equal(system("rm limited/tiny/summary.json"), 0);
+    expect("compare tiny.ini --data data --epochs 1 --max-time 1h -o limited", 0);
+    contains(call_err, "seed 1: going on with limited/tiny\n");
+    assert_false(exists("limited/tiny-2"));
 }
 
 /* SIGTERM reaches the training, which leaves a checkpoint. */

@@ -31,6 +31,7 @@ typedef struct job {
     char *previous; /* what `last` was before; NULL: nothing */
     int lock;       /* on the run's folder; -1: none */
     bool resume;    /* the run was there before */
+    bool new_limit; /* this call says how long it may take */
     bool step_times;
 } job;
 
@@ -91,7 +92,9 @@ static void remove_run(job *j)
 static clv_status set_max_time(job *j, const cli_args *args, clv_error *error)
 {
     const char *given = cli_option_value(args, "max-time");
+    const char *origin = clvi_config_origin(j->config, "train", "max_seconds");
     char text[CLI_SECONDS_BYTES];
+    j->new_limit = given != NULL || strcmp(origin, "command line") == 0;
     if (given == NULL)
         return CLV_OK;
     CLV_TRY(cli_parse_time(given, text, error));
@@ -130,6 +133,7 @@ static clv_status train(job *j, clv_error *error)
                                   .run_dir = j->run,
                                   .step_times = j->step_times,
                                   .resume = j->resume,
+                                  .whole_limit = j->resume && !j->new_limit,
                                   .stop = &cli_stop_asked,
                                   .progress = cli_session_show,
                                   .user = &j->session};

@@ -206,10 +206,9 @@ static clv_status make(cli_trainings *t, const cli_recipe *recipe, const char *h
         return CLV_OK;
     if (clvi_train_has_images(recipe->config, true, &given, &cause) != CLV_OK)
         CLV_FAIL(error, CLV_E_USAGE, "%s has to be trained; %s", recipe->name, cause.message);
-    const bool anew = begun == NULL || clvi_config_real(recipe->config, "train", "max_seconds") > 0;
     clvi_log(CLVI_LOG_INFO, "%s%s, seed %lld: %s%s", head, recipe->name, seed,
-             anew ? "training" : "going on with ", anew ? "" : begun);
-    CLV_TRY(train(t, recipe, anew ? NULL : begun, fault, error));
+             begun == NULL ? "training" : "going on with ", begun == NULL ? "" : begun);
+    CLV_TRY(train(t, recipe, begun, fault, error));
     if (*fault != NULL && !(t->brief && t->refused))
         clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", recipe->name, seed, *fault);
     return CLV_OK;
