@@ -185,8 +185,9 @@ static const clv_option_spec specs[] = {
                "whose padding and normalisation"),
     CLV_OPTION("dropout", REAL, "0.2", 0, 0.95, NULL,
                "share of the head's inputs dropped in training"),
-    CLV_OPTION("drop_path", REAL, "0.2", 0, 0.95, NULL,
-               "how often the last block is skipped in training; earlier ones less, in proportion"),
+    CLV_OPTION(
+        "drop_path", REAL, "0.2", 0, 0.95, NULL,
+        "how often a block is skipped in training: a rate that grows towards this with depth"),
     CLV_OPTION("strides", INT_LIST, "2, 1, 2, 2, 2, 1, 2, 1", 1, 2, NULL,
                "of the stem and the first block of each of the seven stages"),
     CLV_OPTION("channels", CHOICE, "3", 0, 0, "auto | 1 | 3",

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -130,6 +131,15 @@ static void test_inspect(void **state)
     assert_string_equal(json_string_value(json_object_get(tensor, "dtype")), "I64");
     assert_int_equal(json_integer_value(json_array_get(json_object_get(tensor, "shape"), 1)), 3);
     json_decref(all);
+    char file[] = "/tmp/conclave-\xff-XXXXXX", copy[2 * PATH_MAX];
+    const int made = mkstemp(file);
+    assert_true(made >= 0);
+    close(made);
+    snprintf(copy, sizeof copy, "cp '%s/zip.pth' '%s'", weights, file);
+    assert_int_equal(system(copy), 0);
+    snprintf(copy, sizeof copy, "inspect --json '%s' 2>&1", file);
+    expect(copy, 1, "its path is no UTF-8");
+    unlink(file);
 }
 
 /* A line for each step: two before anybody asks, one for each line asked, two about memory. */
@@ -155,6 +165,8 @@ static void test_bench_at_another_pace(void **state)
     assert_null(fgets(text, sizeof text, pipe));
     assert_int_equal(pclose(pipe), 0);
     expect("bench --paced --peak 2>&1", 2, "--paced goes with --model");
+    expect("bench --model nosuch 2>&1", 1, "command line: [expert.bench] plugin: there is no");
+    expect("profile cnn-custom-only --channels 2 2>&1", 2, "--channels 2: it is 1 or 3");
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,6 @@
 #include "bench.h"
 
 #include "base/clock.h"
-#include "base/text.h"
 
 #include <stdlib.h>
 
@@ -20,20 +19,27 @@ double bench_median(double *values, size_t n)
 clv_status bench_config(const bench_model_desc *desc, const char *gemm, clvi_config **out,
                         clv_error *error)
 {
-    clvi_text text = {0};
-    clvi_text_printf(&text, "[device]\ngemm = %s\n", gemm);
-    clvi_text_printf(&text, "[mixture]\nexperts = bench\n[expert.bench]\nplugin = %s\n",
-                     desc->plugin);
-    for (size_t i = 0; i < desc->option_count; i++)
-        clvi_text_printf(&text, "%s\n", desc->options[i]);
-    if (text.failed) {
-        clvi_text_fini(&text);
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the configuration");
+    enum { FIXED = 3 };
+    clvi_arena *arena = NULL;
+    CLV_TRY(clvi_arena_create(&arena, error));
+    const size_t count = FIXED + desc->option_count;
+    const char **words = clvi_arena_alloc(arena, count * sizeof *words);
+    bool whole = words != NULL;
+    if (whole) {
+        words[0] = clvi_arena_printf(arena, "device.gemm=%s", gemm);
+        words[1] = "mixture.experts=bench";
+        words[2] = clvi_arena_printf(arena, "expert.bench.plugin=%s", desc->plugin);
     }
+    for (size_t i = 0; whole && i < desc->option_count; i++)
+        words[FIXED + i] = clvi_arena_printf(arena, "expert.bench.%s", desc->options[i]);
+    for (size_t i = 0; i < count && whole; i++)
+        whole = words[i] != NULL;
     const clvi_config_source source = {
-        .name = "command line", .text = text.data, .text_bytes = text.length};
-    const clv_status status = clvi_config_load(&source, out, error);
-    clvi_text_fini(&text);
+        .name = "bench", .text = "", .overrides = words, .override_count = count};
+    const clv_status status =
+        whole ? clvi_config_load(&source, out, error)
+              : clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the configuration");
+    clvi_arena_destroy(arena);
     return status;
 }
 

@@ -52,6 +52,14 @@ static json_t *tensor_json(const clvi_file_tensor *tensor)
                      clvi_file_dtype_name(tensor->dtype), "shape", shape);
 }
 
+static bool is_utf8(const char *text)
+{
+    size_t left = strlen(text), bytes = 1;
+    for (; left > 0 && bytes > 0; left -= bytes, text += bytes)
+        bytes = clvi_utf8_sequence(text, left);
+    return left == 0;
+}
+
 /* {"path", "format", "place", "tensors": [{"name", "dtype", "shape"}]} */
 static clv_status print_json(const clvi_weights *file, clv_error *error)
 {
@@ -66,6 +74,9 @@ static clv_status print_json(const clvi_weights *file, clv_error *error)
     if (good && whole != NULL)
         text = json_dumps(whole, JSON_INDENT(2));
     json_decref(whole);
+    if (text == NULL && !is_utf8(clvi_weights_path(file)))
+        CLV_FAIL(error, CLV_E_DATA, "%s: its path is no UTF-8, which JSON cannot carry",
+                 clvi_weights_path(file));
     if (text == NULL)
         CLV_FAIL(error, CLV_E_DATA, "%s: a name in it is no UTF-8, which JSON cannot carry",
                  clvi_weights_path(file));

@@ -283,6 +283,8 @@ static clv_status read_options(job *j, clv_error *error)
     j->top = 15;
     CLV_TRY(cli_option_int(args, "classes", 2, 1 << 20, &classes, error));
     CLV_TRY(cli_option_int(args, "channels", 1, 3, &channels, error));
+    if (channels == 2)
+        CLV_FAIL(error, CLV_E_USAGE, "--channels 2: it is 1 or 3");
     CLV_TRY(cli_option_int(args, "repeat", 1, 1000, &j->desc.repeat, error));
     CLV_TRY(cli_option_int(args, "top", 1, 10000, &j->top, error));
     clvi_config_size(j->config, "data", "image_size", &j->desc.height, &j->desc.width);
