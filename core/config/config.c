@@ -312,14 +312,6 @@ const double *clvi_config_reals(const clvi_config *config, const char *section, 
     return value != NULL ? value->reals : NULL;
 }
 
-const char *const *clvi_config_names(const clvi_config *config, const char *section,
-                                     const char *key, size_t *count)
-{
-    const clvi_value *value = get(config, section, key, CLVI_OPTION_NAMES, CLVI_OPTION_NAMES);
-    *count = value != NULL ? value->count : 0;
-    return value != NULL ? value->names : NULL;
-}
-
 void clvi_config_size(const clvi_config *config, const char *section, const char *key, int *height,
                       int *width)
 {

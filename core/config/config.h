@@ -51,8 +51,6 @@ double clvi_config_real(const clvi_config *config, const char *section, const ch
 const char *clvi_config_text(const clvi_config *config, const char *section, const char *key);
 const double *clvi_config_reals(const clvi_config *config, const char *section, const char *key,
                                 size_t *count);
-const char *const *clvi_config_names(const clvi_config *config, const char *section,
-                                     const char *key, size_t *count);
 /* Pixels of an image size. */
 void clvi_config_size(const clvi_config *config, const char *section, const char *key, int *height,
                       int *width);

@@ -360,17 +360,6 @@ const char *clvi_safetensors_metadata(const clvi_safetensors *file, const char *
     return NULL;
 }
 
-size_t clvi_safetensors_metadata_count(const clvi_safetensors *file)
-{
-    return file->metadata_count;
-}
-
-const char *clvi_safetensors_metadata_key(const clvi_safetensors *file, size_t index)
-{
-    CLV_ASSERT(index < file->metadata_count);
-    return file->metadata[index].key;
-}
-
 const char *clvi_safetensors_path(const clvi_safetensors *file)
 {
     return file->path;

@@ -31,9 +31,6 @@ const clvi_file_tensor *clvi_safetensors_at(const clvi_safetensors *file, size_t
 int64_t clvi_safetensors_find(const clvi_safetensors *file, const char *name);
 /* Value of a key of the file's metadata, or NULL. Lives as long as the file is open. */
 const char *clvi_safetensors_metadata(const clvi_safetensors *file, const char *key);
-/* All of the metadata, in the order of the file. */
-size_t clvi_safetensors_metadata_count(const clvi_safetensors *file);
-const char *clvi_safetensors_metadata_key(const clvi_safetensors *file, size_t index);
 /* As given to open. */
 const char *clvi_safetensors_path(const clvi_safetensors *file);
 

@@ -196,14 +196,14 @@ static const clv_option_spec specs[] = {
 
 /* ---- Names in weight files: the variables' own are torchvision's ---- */
 
-#define TIMM_FIRST(theirs, ours)                                                                   \
+#define TIMM_FIRST(theirs, keras, ours)                                                            \
     CLV_LAYER_NAME("blocks." theirs ".conv_dw", "features." ours ".block.0.0"),                    \
         CLV_LAYER_NAME("blocks." theirs ".bn1", "features." ours ".block.0.1"),                    \
         CLV_LAYER_NAME("blocks." theirs ".se.conv_reduce", "features." ours ".block.1.fc1"),       \
         CLV_LAYER_NAME("blocks." theirs ".se.conv_expand", "features." ours ".block.1.fc2"),       \
         CLV_LAYER_NAME("blocks." theirs ".conv_pw", "features." ours ".block.2.0"),                \
         CLV_LAYER_NAME("blocks." theirs ".bn2", "features." ours ".block.2.1")
-#define TIMM(theirs, ours)                                                                         \
+#define TIMM(theirs, keras, ours)                                                                  \
     CLV_LAYER_NAME("blocks." theirs ".conv_pw", "features." ours ".block.0.0"),                    \
         CLV_LAYER_NAME("blocks." theirs ".bn1", "features." ours ".block.0.1"),                    \
         CLV_LAYER_NAME("blocks." theirs ".conv_dw", "features." ours ".block.1.0"),                \
@@ -212,14 +212,14 @@ static const clv_option_spec specs[] = {
         CLV_LAYER_NAME("blocks." theirs ".se.conv_expand", "features." ours ".block.2.fc2"),       \
         CLV_LAYER_NAME("blocks." theirs ".conv_pwl", "features." ours ".block.3.0"),               \
         CLV_LAYER_NAME("blocks." theirs ".bn3", "features." ours ".block.3.1")
-#define KERAS_FIRST(theirs, ours)                                                                  \
+#define KERAS_FIRST(timm, theirs, ours)                                                            \
     CLV_LAYER_NAME("block" theirs "_dwconv", "features." ours ".block.0.0"),                       \
         CLV_LAYER_NAME("block" theirs "_bn", "features." ours ".block.0.1"),                       \
         CLV_LAYER_NAME("block" theirs "_se_reduce", "features." ours ".block.1.fc1"),              \
         CLV_LAYER_NAME("block" theirs "_se_expand", "features." ours ".block.1.fc2"),              \
         CLV_LAYER_NAME("block" theirs "_project_conv", "features." ours ".block.2.0"),             \
         CLV_LAYER_NAME("block" theirs "_project_bn", "features." ours ".block.2.1")
-#define KERAS(theirs, ours)                                                                        \
+#define KERAS(timm, theirs, ours)                                                                  \
     CLV_LAYER_NAME("block" theirs "_expand_conv", "features." ours ".block.0.0"),                  \
         CLV_LAYER_NAME("block" theirs "_expand_bn", "features." ours ".block.0.1"),                \
         CLV_LAYER_NAME("block" theirs "_dwconv", "features." ours ".block.1.0"),                   \
@@ -229,25 +229,19 @@ static const clv_option_spec specs[] = {
         CLV_LAYER_NAME("block" theirs "_project_conv", "features." ours ".block.3.0"),             \
         CLV_LAYER_NAME("block" theirs "_project_bn", "features." ours ".block.3.1")
 
+/* The sixteen blocks as timm, Keras and torchvision call them; the first widens nothing. */
+#define EACH_BLOCK(FIRST, OTHER)                                                                   \
+    FIRST("0.0", "1a", "1.0"), OTHER("1.0", "2a", "2.0"), OTHER("1.1", "2b", "2.1"),               \
+        OTHER("2.0", "3a", "3.0"), OTHER("2.1", "3b", "3.1"), OTHER("3.0", "4a", "4.0"),           \
+        OTHER("3.1", "4b", "4.1"), OTHER("3.2", "4c", "4.2"), OTHER("4.0", "5a", "5.0"),           \
+        OTHER("4.1", "5b", "5.1"), OTHER("4.2", "5c", "5.2"), OTHER("5.0", "6a", "6.0"),           \
+        OTHER("5.1", "6b", "6.1"), OTHER("5.2", "6c", "6.2"), OTHER("5.3", "6d", "6.3"),           \
+        OTHER("6.0", "7a", "7.0")
+
 static const clv_layer_name timm_layers[] = {
     CLV_LAYER_NAME("conv_stem", "features.0.0"),
     CLV_LAYER_NAME("bn1", "features.0.1"),
-    TIMM_FIRST("0.0", "1.0"),
-    TIMM("1.0", "2.0"),
-    TIMM("1.1", "2.1"),
-    TIMM("2.0", "3.0"),
-    TIMM("2.1", "3.1"),
-    TIMM("3.0", "4.0"),
-    TIMM("3.1", "4.1"),
-    TIMM("3.2", "4.2"),
-    TIMM("4.0", "5.0"),
-    TIMM("4.1", "5.1"),
-    TIMM("4.2", "5.2"),
-    TIMM("5.0", "6.0"),
-    TIMM("5.1", "6.1"),
-    TIMM("5.2", "6.2"),
-    TIMM("5.3", "6.3"),
-    TIMM("6.0", "7.0"),
+    EACH_BLOCK(TIMM_FIRST, TIMM),
     CLV_LAYER_NAME("conv_head", "features.8.0"),
     CLV_LAYER_NAME("bn2", "features.8.1"),
     CLV_LAYER_NAME("classifier", "classifier.1"),
@@ -256,22 +250,7 @@ static const clv_layer_name timm_layers[] = {
 static const clv_layer_name keras_layers[] = {
     CLV_LAYER_NAME("stem_conv", "features.0.0"),
     CLV_LAYER_NAME("stem_bn", "features.0.1"),
-    KERAS_FIRST("1a", "1.0"),
-    KERAS("2a", "2.0"),
-    KERAS("2b", "2.1"),
-    KERAS("3a", "3.0"),
-    KERAS("3b", "3.1"),
-    KERAS("4a", "4.0"),
-    KERAS("4b", "4.1"),
-    KERAS("4c", "4.2"),
-    KERAS("5a", "5.0"),
-    KERAS("5b", "5.1"),
-    KERAS("5c", "5.2"),
-    KERAS("6a", "6.0"),
-    KERAS("6b", "6.1"),
-    KERAS("6c", "6.2"),
-    KERAS("6d", "6.3"),
-    KERAS("7a", "7.0"),
+    EACH_BLOCK(KERAS_FIRST, KERAS),
     CLV_LAYER_NAME("top_conv", "features.8.0"),
     CLV_LAYER_NAME("top_bn", "features.8.1"),
     CLV_LAYER_NAME("predictions", "classifier.1"),

@@ -160,6 +160,15 @@ void png_put(const char *folder, const char *path, int side, unsigned seed)
     blob_free(&b);
 }
 
+void put_class(const char *folder, const char *class_path, unsigned count, unsigned seed)
+{
+    char path[256];
+    for (unsigned i = 0; i < count; i++) {
+        (void)snprintf(path, sizeof path, "%s/%u.png", class_path, i);
+        png_put(folder, path, 8, seed + i);
+    }
+}
+
 static void pack(struct archive *archive, const packed *p)
 {
     struct archive_entry *entry = archive_entry_new();

@@ -36,6 +36,8 @@ void folder_remove(char *folder); /* with everything in it */
 void file_put(const char *folder, const char *path, const void *bytes, size_t length);
 /* file_put of a png_numbered. */
 void png_put(const char *folder, const char *path, int side, unsigned seed);
+/* folder/CLASS_PATH/0.png … with `count` distinct pictures of 8 × 8, seeds from `seed` on. */
+void put_class(const char *folder, const char *class_path, unsigned count, unsigned seed);
 
 /* What goes into an archive. */
 typedef struct packed {

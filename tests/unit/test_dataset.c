@@ -50,16 +50,6 @@ static void refuses(const char *path, clv_status status, const char *words)
     refuses_with(&options, status, words);
 }
 
-/* folder/PREFIX/CLASS/0.png … with `count` distinct images each. */
-static void put_class(const char *folder, const char *class_path, unsigned count, unsigned seed)
-{
-    char path[256];
-    for (unsigned i = 0; i < count; i++) {
-        (void)snprintf(path, sizeof path, "%s/%u.png", class_path, i);
-        png_put(folder, path, 8, seed + i);
-    }
-}
-
 static void expect_counts(const clvi_dataset *data, size_t train, size_t val, size_t test)
 {
     assert_int_equal(clvi_dataset_count(data, CLVI_TRAIN), train);

@@ -13,16 +13,6 @@
 
 #include <cmocka.h>
 
-/* folder/CLASS/0.png … with `count` distinct images each. */
-static void put_class(const char *folder, const char *class_path, unsigned count, unsigned seed)
-{
-    char path[256];
-    for (unsigned i = 0; i < count; i++) {
-        (void)snprintf(path, sizeof path, "%s/%u.png", class_path, i);
-        png_put(folder, path, 8, seed + i);
-    }
-}
-
 static char paths[3][4096];
 
 /* Options for the folders w, p and q below `folder`. */
