@@ -131,6 +131,11 @@ static const bad_case bad_cases[] = {
     {"expert_leak_run", "running leaks", "leak: forward and backward leave about "},
     {"gate_dense", "route", "2 weights of a sample are not exactly 0, declared are at most 1"},
     {"gate_negative", "route", "a weight of the route is below 0"},
+    {"gate_batch", "route", "2 experts: a batch of 32 has 64 weights that are not exactly 0"},
+    {"gate_others", "route", "a sample has other weights in a batch of 5 than of 32"},
+    {"gate_unwanted", "route", "a weight is not 0 where the output \"wanted\" is"},
+    {"gate_after", "after step", "element 0 of the state s is not finite after step 2"},
+    {"expert_expert_after", "shapes", "step_sum or after_step, which only a gate has"},
     {"gate_sum", "route", "the weights of a sample sum to 0.6, declared is 1"},
 };
 
@@ -152,6 +157,32 @@ static void test_bad(void **state)
                      bad->sentence, bad->check, text);
         assert_non_null(strstr(text, "found something wrong"));
     }
+}
+
+/* Shipped gates as their options make others of them. */
+static void test_gate_options(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *options;
+        bool learns;
+    } rows[] = {{"/gate_noisy_topk.so", "balance_bias=0.1 capacity_factor=0.5", true},
+                {"/gate_noisy_topk.so", "k=1 noise=no capacity_factor=0.5", false},
+                {"/gate_switch.so", "balance_bias=0.1", true}};
+    int found = 0;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (int k = 0; k < good_count; k++) {
+            char arguments[PATH_MAX + 128];
+            const char *file = strrchr(good[k], '/');
+            if (file == NULL || strcmp(file, rows[i].file) != 0)
+                continue;
+            found++;
+            snprintf(arguments, sizeof(arguments), "'%s' %s", good[k], rows[i].options);
+            if (check_plugin("", arguments) != 0)
+                fail_msg("%s", text);
+            assert_true((strstr(text, "ok     after step ") != NULL) == rows[i].learns);
+        }
+    assert_int_equal(found, sizeof(rows) / sizeof(rows[0]));
 }
 
 /* What the bad plugins share is good. */
@@ -234,9 +265,13 @@ int main(int argc, char **argv)
         return required != NULL && *required == '1' ? 1 : 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good), cmocka_unit_test(test_options),
-        cmocka_unit_test(test_fine), cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_json), cmocka_unit_test(test_gradients_of_networks),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_gate_options),
+        cmocka_unit_test(test_fine),
+        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_gradients_of_networks),
     };
     return cmocka_run_group_tests_name("check_plugin", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Routing rules of somebody else's: compiled here with the public headers and nothing else, found
- * in a folder of their own, trained, routed; one learns after each step. Arguments: the folder of
- * plugins, the source's root, a C compiler. Exit 77 where there is no OpenCL device. */
+ * in a folder of their own, checked, trained, routed; one learns after each step. Arguments: the
+ * folder of plugins, the source's root, a C compiler, the command. Exit 77 where there is no OpenCL
+ * device. */
 #include "trainings.h"
 
 #include "../unit/test_device.h"
@@ -194,6 +195,22 @@ static void test_nobody(void **state)
     assert_true(t.result.unrouted > 0.5 && t.result.val.count == 8);
 }
 
+static char conclave[4096];
+static const char *gate_folder;
+
+/* conclave check-plugin finds nothing wrong with them. */
+static void test_checked(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"margin", "steady"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char line[8192];
+        snprintf(line, sizeof line, "'%s' check-plugin %s/gate_%s.so >&2", conclave, gate_folder,
+                 rows[i]);
+        assert_int_equal(system(line), 0);
+    }
+}
+
 static const char *const gates[] = {"margin", "steady"};
 enum { GATES = sizeof gates / sizeof *gates };
 
@@ -226,15 +243,17 @@ static void remove_all(const char *folder)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_trains), cmocka_unit_test(test_learns),
-                                       cmocka_unit_test(test_routes),
-                                       cmocka_unit_test(test_nobody)};
+                                       cmocka_unit_test(test_routes), cmocka_unit_test(test_nobody),
+                                       cmocka_unit_test(test_checked)};
     char folder[] = "/tmp/stranger-XXXXXX", path[4096];
-    if (argc != 4 || mkdtemp(folder) == NULL || compile(argv[2], argv[3], folder) != 0) {
-        fprintf(stderr,
-                "usage: test_stranger PLUGINS SOURCE_ROOT CC, or the plugin does not compile\n");
+    if (argc != 5 || realpath(argv[4], conclave) == NULL || mkdtemp(folder) == NULL ||
+        compile(argv[2], argv[3], folder) != 0) {
+        fprintf(stderr, "usage: test_stranger PLUGINS SOURCE_ROOT CC CONCLAVE, or the plugin does "
+                        "not compile\n");
         return 2;
     }
     snprintf(path, sizeof path, "%s:%s", argv[1], folder);
+    gate_folder = folder;
     const int status = trainings_begin(path);
     const int failed = status == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
     const int ended = status == 0 ? trainings_end() : 0;

@@ -211,6 +211,27 @@ static void build_gate(clv_builder *b, clv_graph *graph, const clv_build_input *
     route.sparse = 1, route.max_per_sample = 1, route.sums_to_one = 1;
     x = clv_softmax(b, "route", clv_dense(b, "z", x, in->experts, NULL));
 #endif
+#ifdef CASE_BATCH
+    route.sparse = 1, route.per_batch = 0.5; /* and gives all */
+    x = clv_softmax(b, "route", clv_dense(b, "z", x, in->experts, NULL));
+#endif
+#ifdef CASE_OTHERS
+    route.sparse = 1; /* and chooses by who else is there, in inference as well */
+    x = clv_softmax(b, "q", clv_dense(b, "z", x, in->experts, NULL));
+    x = clv_column_topk(b, "route", x, 1);
+#endif
+#ifdef CASE_UNWANTED
+    route.sparse = 1;
+    x = clv_softmax(b, "route", clv_dense(b, "z", x, in->experts, NULL));
+    clv_output(b, "wanted", clv_column_topk(b, "few", x, 0.5));
+#endif
+#ifdef CASE_AFTER
+    const clv_variable_desc desc =
+        clv_variable("s", CLV_INIT_CONSTANT, 1e15, 1, in->experts, 0, 0, 0);
+    const clv_tensor s = clv_state(b, &desc);
+    clv_after_step(b, s, clv_multiply(b, "square", s, s)); /* 1e30, then too much */
+    x = clv_softmax(b, "route", clv_dense(b, "z", x, in->experts, NULL));
+#endif
     clv_output(b, "route", x);
     if (b->status == CLV_OK)
         b->status = b->host->route(graph, &route, b->error);
@@ -238,6 +259,11 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
         build_gate(&b, graph, in, x);
         return clv_builder_end(&b);
     }
+#ifdef CASE_EXPERT_AFTER
+    const clv_variable_desc after = clv_variable("s", CLV_INIT_ZEROS, 0, 1, 3, 0, 0, 0);
+    const clv_tensor s = clv_state(&b, &after);
+    clv_after_step(&b, s, clv_add(&b, "twice", s, s));
+#endif
     const clv_variable_desc scale = clv_variable(name, CLV_INIT_ONES, 0, 1, units, 0, 0, 0);
     x = clv_dense(&b, "hidden", x, units, "silu");
     const clv_tensor inputs[2] = {x, clv_parameter(&b, &scale)};

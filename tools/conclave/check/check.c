@@ -106,6 +106,7 @@ static const check_row rows[] = {
     {"again", check_again, ON_DEVICE, true},
     {"modes", check_modes, ON_DEVICE, false},
     {"route", check_route, ON_DEVICE, false},
+    {"after step", check_after_step, ON_DEVICE, false},
     {"gradients", check_gradients, ON_DEVICE, false},
     {"running leaks", check_device_leaks, ON_DEVICE, false},
 };

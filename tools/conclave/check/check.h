@@ -76,6 +76,8 @@ void check_again(check *c);
 void check_modes(check *c);
 /* check_run.c: what a gate promises about its route. */
 void check_route(check *c);
+/* check_after.c: what a gate's states become after steps. */
+void check_after_step(check *c);
 /* check_gradient.c: every parameter against central differences. */
 void check_gradients(check *c);
 /* check_own.c: every own op by itself. */

@@ -70,6 +70,15 @@ clv_status rig_output(const rig *r, size_t o, float *out, clv_error *error) CLV_
 /* Gradient of a place after backward. */
 clv_status rig_grad(const rig *r, size_t place, float *out, clv_error *error) CLV_MUST_CHECK;
 
+/* check_after.c. For a graph with states that change after a step: outputs for rig_desc: the route,
+ * what was wanted where that is there, and what is summed; how many. One step of such a rig:
+ * forward of batches of sizes[…] (up to a 0), then what the states become, which are set on the
+ * host too. */
+struct clvi_after_step;
+size_t rig_after_outputs(const clv_graph *graph, clv_tensor out[CHECK_MOST_OUTPUTS]);
+clv_status rig_after_step(rig *r, struct clvi_after_step *after, const int64_t *sizes, size_t count,
+                          clv_error *error) CLV_MUST_CHECK;
+
 /* Fills the plan's memory and all gradients with NaN. */
 clv_status rig_poison(rig *r, clv_error *error) CLV_MUST_CHECK;
 /* CLV_E_INTERNAL naming what was written that must not be: bands around tensors, what lies behind

@@ -2,6 +2,9 @@
  * promises, what running leaves behind. */
 #include "check/rig.h"
 
+#include "graph/after_step.h"
+#include "mixture/dispatch.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -243,11 +246,16 @@ void check_again(check *c)
 typedef struct route_seen {
     int most;         /* weights of one sample that are not 0 */
     double worst_sum; /* farthest from 1 */
-    bool negative, wild;
+    bool negative, wild, unwanted;
+    int64_t most_of_batch; /* such weights of a batch of 32, and of one of 5 */
+    int64_t most_of_few;
 } route_seen;
+
+enum { ROUTE_BATCH = 32, ROUTE_FEW = 5 };
 
 static void look_at_route(const float *route, int64_t samples, int64_t experts, route_seen *seen)
 {
+    int64_t all = 0, *most = samples == ROUTE_FEW ? &seen->most_of_few : &seen->most_of_batch;
     for (int64_t s = 0; s < samples; s++) {
         double sum = 0;
         int used = 0;
@@ -258,10 +266,12 @@ static void look_at_route(const float *route, int64_t samples, int64_t experts, 
             used += weight < 0 || weight > 0;
             sum += (double)weight;
         }
+        all += used;
         seen->most = used > seen->most ? used : seen->most;
         if (fabs(sum - 1) > fabs(seen->worst_sum - 1))
             seen->worst_sum = sum;
     }
+    *most = all > *most ? all : *most;
 }
 
 static void judge_route(check *c, const clv_route_desc *declared, const route_seen *seen,
@@ -272,6 +282,9 @@ static void judge_route(check *c, const clv_route_desc *declared, const route_se
         check_bad(c, "%s, %d experts: a weight of the route is not finite", mode, experts);
     else if (seen->negative)
         check_bad(c, "%s, %d experts: a weight of the route is below 0", mode, experts);
+    else if (seen->unwanted)
+        check_bad(c, "%s, %d experts: a weight is not 0 where the output \"wanted\" is", mode,
+                  experts);
     else if (declared->sums_to_one && fabs(seen->worst_sum - 1) > 1e-5)
         check_bad(c, "%s, %d experts: the weights of a sample sum to %.7g, declared is 1", mode,
                   experts, seen->worst_sum);
@@ -280,6 +293,78 @@ static void judge_route(check *c, const clv_route_desc *declared, const route_se
                   "%s, %d experts: %d weights of a sample are not exactly 0, declared are at most "
                   "%d (max_per_sample)",
                   mode, experts, seen->most, allowed);
+    for (int few = 0; few < 2 && declared->sparse; few++) {
+        const int64_t n = few ? ROUTE_FEW : ROUTE_BATCH,
+                      most = few ? seen->most_of_few : seen->most_of_batch;
+        const int64_t room = clvi_dispatch_most(declared, experts, n);
+        if (most > room)
+            check_bad(c,
+                      "%s, %d experts: a batch of %lld has %lld weights that are not exactly 0, "
+                      "declared are at most %lld (per_batch, max_per_sample)",
+                      mode, experts, (long long)n, (long long)most, (long long)room);
+    }
+}
+
+/* Whether there is a weight where none was wanted. */
+static clv_status look_at_wanted(const rig *r, int64_t elements, const float *route,
+                                 route_seen *seen, clv_error *error)
+{
+    float *wanted = rig_floats(elements);
+    if (wanted == NULL)
+        return no_memory(error);
+    const clv_status status = rig_output(r, 1, wanted, error);
+    for (int64_t k = 0; k < elements && status == CLV_OK; k++)
+        seen->unwanted |= (route[k] < 0 || route[k] > 0) && !(wanted[k] < 0 || wanted[k] > 0);
+    clvi_free(wanted);
+    return status;
+}
+
+/* Forward of n samples; what it says of the route. */
+static clv_status look_at_batch(rig *r, int64_t n, int64_t experts, float *route, route_seen *seen,
+                                clv_error *error)
+{
+    CLV_TRY(rig_forward(r, n, error));
+    CLV_TRY(rig_output(r, 0, route, error));
+    look_at_route(route, n, experts, seen);
+    if (r->output_count > 1 && strcmp(rig_output_name(r, 1), "wanted") == 0)
+        return look_at_wanted(r, n * experts, route, seen, error);
+    return CLV_OK;
+}
+
+/* Steps of the gate's own learning, and the route after each. */
+static clv_status look_after_steps(rig *r, int64_t experts, float *route, route_seen *seen,
+                                   clv_error *error)
+{
+    static const int64_t sizes[] = {ROUTE_BATCH, ROUTE_FEW};
+    clvi_after_step *after;
+    clv_status status = clvi_after_step_create(r->desc.graph, r->store, r->base, &after, error);
+    for (int s = 0; s < 4 && status == CLV_OK; s++) {
+        status = rig_after_step(r, after, sizes, 1 + (size_t)s % 2, error);
+        if (status == CLV_OK)
+            status = look_at_batch(r, ROUTE_BATCH, experts, route, seen, error);
+    }
+    clvi_after_step_destroy(after);
+    return status;
+}
+
+/* Inference: where a sample is sent does not depend on the others of its batch. Says so if not. */
+static clv_status look_at_samples(check *c, rig *r, int experts, const float *all, clv_error *error)
+{
+    float *few = rig_floats(ROUTE_FEW * experts);
+    double most = 0;
+    if (few == NULL)
+        return no_memory(error);
+    clv_status status = rig_forward(r, ROUTE_FEW, error);
+    if (status == CLV_OK)
+        status = rig_output(r, 0, few, error);
+    for (int64_t k = 0; k < ROUTE_FEW * experts && status == CLV_OK; k++)
+        most = fmax(most, fabs((double)few[k] - (double)all[k]));
+    clvi_free(few);
+    if (status == CLV_OK && !(most <= 1e-3))
+        check_bad(c,
+                  "inference, %d experts: a sample has other weights in a batch of %d than of %d",
+                  experts, ROUTE_FEW, ROUTE_BATCH);
+    return status;
 }
 
 /* One number of experts in one mode. */
@@ -295,27 +380,30 @@ static void check_route_of(check *c, int experts, clv_mode mode)
         return; /* build refuses this number itself */
     if (!check_works(c, status, &error))
         return;
-    const clv_tensor tensor = clvi_graph_find_output(graph, "route");
+    clv_tensor outputs[CHECK_MOST_OUTPUTS];
+    const bool train = mode == CLV_MODE_TRAIN, learns = train && graph->new_state_count > 0;
+    const size_t count = rig_after_outputs(graph, outputs);
     const rig_desc desc = {.device = c->device,
                            .graph = graph,
                            .mode = mode,
-                           .batch = 32,
-                           .outputs = &tensor,
-                           .output_count = 1,
+                           .batch = ROUTE_BATCH,
+                           .outputs = outputs,
+                           .output_count = train ? count : 1,
                            .only = -1};
     rig r;
-    float *route = rig_floats(32 * experts);
+    float *route = rig_floats(ROUTE_BATCH * experts);
     status = rig_open(&r, &desc, &error);
+    if (route == NULL)
+        status = no_memory(&error);
     for (r.epoch = 0; r.epoch < 3 && status == CLV_OK; r.epoch++) {
-        if (route == NULL)
-            status = no_memory(&error);
+        status = look_at_batch(&r, ROUTE_FEW, experts, route, &seen, &error);
         if (status == CLV_OK)
-            status = rig_forward(&r, 32, &error);
-        if (status == CLV_OK)
-            status = rig_output(&r, 0, route, &error);
-        if (status == CLV_OK)
-            look_at_route(route, 32, experts, &seen);
+            status = look_at_batch(&r, ROUTE_BATCH, experts, route, &seen, &error);
     }
+    if (status == CLV_OK && mode == CLV_MODE_INFER)
+        status = look_at_samples(c, &r, experts, route, &error);
+    if (status == CLV_OK && learns)
+        status = look_after_steps(&r, experts, route, &seen, &error);
     if (check_works(c, status, &error))
         judge_route(c, &graph->route, &seen, experts, mode_text(mode));
     clvi_free(route);
