@@ -38,7 +38,7 @@ static int tear_down(void **state)
 /* Writes a file, with its folders, below the home folder; returns its path. */
 static const char *put(const char *place, const void *data, size_t bytes)
 {
-    static char path[512];
+    static char path[1024];
     (void)snprintf(path, sizeof path, "%s/%s", home, place);
     char *slash = strrchr(path, '/');
     *slash = '\0';
