@@ -25,7 +25,7 @@ static clv_status same_values(const clvi_store *store, const int64_t segments[2]
 
 bool clvi_copies_same_variables(const clv_graph *a, const clv_graph *b)
 {
-    bool same = a->variable_count == b->variable_count && a->variable_count > 0;
+    bool same = a->variable_count == b->variable_count;
     for (size_t v = 0; same && v < a->variable_count; v++)
         same = strcmp(a->variables[v].name, b->variables[v].name) == 0 &&
                a->variables[v].elements == b->variables[v].elements;
@@ -40,7 +40,7 @@ static clv_status are_copies(const clvi_config *config, clvi_mixture *mixture, s
                                   clvi_mixture_expert_graph(mixture, second)};
     const char *sections[2] = {clvi_config_leaf_section(config, first),
                                clvi_config_leaf_section(config, second)};
-    *out = clvi_copies_same_variables(graphs[0], graphs[1]);
+    *out = graphs[0]->variable_count > 0 && clvi_copies_same_variables(graphs[0], graphs[1]);
     for (size_t v = 0; *out && v < graphs[0]->variable_count; v++) {
         int64_t segments[2];
         char name[512];

@@ -9,8 +9,7 @@
 clv_status clvi_copies_warn(const clvi_config *config, clvi_mixture *mixture,
                             clv_error *error) CLV_MUST_CHECK;
 
-/* Whether two networks have the same variables, by name and size, at least one: experts of one
- * architecture. */
+/* Whether two networks have the same variables, by name and size. */
 bool clvi_copies_same_variables(const clv_graph *a, const clv_graph *b);
 
 #endif

@@ -9,30 +9,46 @@
 /* A kernel counts elements in int. */
 static const int64_t longest = (int64_t)1 << 30;
 
-/* Two parts, perhaps the same one, and how far their variables have been gone through. */
+/* Networks of an expert, more than one where it is a mixture, or (index = experts) of the gate. */
+static size_t network_count(const clvi_council *c, size_t index)
+{
+    const bool nested = index < clvi_council_expert_count(c) && clvi_council_nested(c, index);
+    return nested ? clvi_council_leaf_count(clvi_council_nested(c, index)) : 1;
+}
+
+static const clvi_part *network(const clvi_council *c, size_t index, size_t which)
+{
+    const bool nested = index < clvi_council_expert_count(c) && clvi_council_nested(c, index);
+    return nested ? clvi_council_leaf(clvi_council_nested(c, index), which)
+                  : clvi_council_part(c, index);
+}
+
+/* Two networks, perhaps the same one, and how far their variables have been gone through. */
 typedef struct walk {
-    const clvi_council *council;
+    const clvi_store *store;
     const clvi_part *parts[2];
     uint32_t epoch; /* what trains in it; UINT32_MAX: what trains at some time */
     size_t next;
 } walk;
 
-static walk walk_of(const clvi_council *council, size_t first, size_t second, uint32_t epoch)
+/* Network `which` of two experts, or of the gate. */
+static walk walk_of(const clvi_council *c, size_t first, size_t second, size_t which,
+                    uint32_t epoch)
 {
-    return (walk){.council = council,
-                  .parts = {clvi_council_part(council, first), clvi_council_part(council, second)},
+    return (walk){.store = c->site.store,
+                  .parts = {network(c, first, which), network(c, second, which)},
                   .epoch = epoch};
 }
 
 static const clvi_segment *segment(const walk *w, int which, size_t variable)
 {
-    return clvi_store_segment(w->council->site.store, w->parts[which]->base + variable);
+    return clvi_store_segment(w->store, w->parts[which]->base + variable);
 }
 
 static bool trains(const walk *w, int which, size_t variable)
 {
-    const size_t index = w->parts[which]->base + variable;
-    return clvi_council_trains(w->council, index, w->epoch);
+    return segment(w, which, variable)->trainable &&
+           clvi_part_trains(w->parts[which], variable, w->epoch);
 }
 
 /* Whether variable v lies behind the piece that began with variable `first` as in the other part,
@@ -50,7 +66,7 @@ static bool goes_on(const walk *w, size_t first, size_t v)
 /* The next piece: variables first … of the elements; false: there is none. */
 static bool next_piece(walk *w, size_t *first, int64_t *elements)
 {
-    const size_t count = w->parts[0]->graphs[CLVI_TRAIN]->variable_count;
+    const size_t count = w->parts[0]->variables;
     while (w->next < count && !trains(w, 0, w->next))
         w->next++;
     if (w->next >= count)
@@ -68,12 +84,17 @@ static bool next_piece(walk *w, size_t *first, int64_t *elements)
 }
 
 /* Whether two experts are of one architecture and the same of them trains. */
-static bool are_alike(const walk *w)
+static bool are_alike(const clvi_council *c, size_t first, size_t second, uint32_t epoch)
 {
-    const clv_graph *graphs[2] = {w->parts[0]->graphs[CLVI_TRAIN], w->parts[1]->graphs[CLVI_TRAIN]};
-    bool alike = clvi_copies_same_variables(graphs[0], graphs[1]);
-    for (size_t v = 0; alike && v < graphs[0]->variable_count; v++)
-        alike = trains(w, 0, v) == trains(w, 1, v);
+    const size_t count = network_count(c, first);
+    bool alike = count == network_count(c, second);
+    for (size_t k = 0; alike && k < count; k++) {
+        const walk w = walk_of(c, first, second, k, epoch);
+        alike = clvi_copies_same_variables(w.parts[0]->graphs[CLVI_TRAIN],
+                                           w.parts[1]->graphs[CLVI_TRAIN]);
+        for (size_t v = 0; alike && v < w.parts[0]->variables; v++)
+            alike = trains(&w, 0, v) == trains(&w, 1, v);
+    }
     return alike;
 }
 
@@ -87,11 +108,12 @@ static int64_t longest_piece(const clvi_council *council)
 {
     int64_t most = 0, elements = 0;
     size_t first;
-    for (size_t i = 0; i < gate_count(council); i++) {
-        walk w = walk_of(council, i, i, UINT32_MAX);
-        while (next_piece(&w, &first, &elements))
-            most = elements > most ? elements : most;
-    }
+    for (size_t i = 0; i < gate_count(council); i++)
+        for (size_t k = 0; k < network_count(council, i); k++) {
+            walk w = walk_of(council, i, i, k, UINT32_MAX);
+            while (next_piece(&w, &first, &elements))
+                most = elements > most ? elements : most;
+        }
     return most;
 }
 
@@ -100,9 +122,11 @@ int64_t clvi_council_signals_elements(const clvi_council *council, size_t index,
     int64_t sum = 0;
     if (index >= gate_count(council))
         return 0;
-    const walk w = walk_of(council, index, index, epoch);
-    for (size_t v = 0; v < w.parts[0]->graphs[CLVI_TRAIN]->variable_count; v++)
-        sum += trains(&w, 0, v) ? segment(&w, 0, v)->elements : 0;
+    for (size_t k = 0; k < network_count(council, index); k++) {
+        const walk w = walk_of(council, index, index, k, epoch);
+        for (size_t v = 0; v < w.parts[0]->variables; v++)
+            sum += trains(&w, 0, v) ? segment(&w, 0, v)->elements : 0;
+    }
     return sum;
 }
 
@@ -111,25 +135,36 @@ typedef struct look {
     clvi_signals *signals;
     clvi_store_kind kind;
     double factor;
+    uint32_t epoch;
 } look;
 
-static clv_status add_pair(const look *at, walk w, size_t first, size_t second, clv_error *error)
+/* The pieces of a walk; *begins: none was yet. */
+static clv_status add_pieces(const look *at, walk w, size_t first, size_t second, bool *begins,
+                             clv_error *error)
 {
-    const clvi_store *store = w.council->site.store;
     size_t variable;
     int64_t elements = 0;
-    bool begins = true;
     while (next_piece(&w, &variable, &elements)) {
         clvi_signals_piece piece = {.elements = elements};
         for (int k = 0; k < 2; k++) {
             const size_t index = w.parts[k]->base + variable;
-            piece.gradients[k] = clvi_store_view(store, index, at->kind);
-            piece.values[k] = clvi_store_view(store, index, CLVI_STORE_VALUE);
+            piece.gradients[k] = clvi_store_view(w.store, index, at->kind);
+            piece.values[k] = clvi_store_view(w.store, index, CLVI_STORE_VALUE);
         }
-        CLV_TRY(clvi_signals_add_product(at->signals, first, second, &piece, at->factor, begins,
+        CLV_TRY(clvi_signals_add_product(at->signals, first, second, &piece, at->factor, *begins,
                                          error));
-        begins = false;
+        *begins = false;
     }
+    return CLV_OK;
+}
+
+static clv_status add_pair(const look *at, const clvi_council *c, size_t first, size_t second,
+                           clv_error *error)
+{
+    bool begins = true;
+    for (size_t k = 0; k < network_count(c, first); k++)
+        CLV_TRY(
+            add_pieces(at, walk_of(c, first, second, k, at->epoch), first, second, &begins, error));
     return CLV_OK;
 }
 
@@ -137,14 +172,12 @@ clv_status clvi_council_signals_add_parameters(const clvi_council *council, clvi
                                                clvi_store_kind kind, double factor, uint32_t epoch,
                                                clv_error *error)
 {
-    const look at = {signals, kind, factor};
+    const look at = {signals, kind, factor, epoch};
     const size_t experts = clvi_council_expert_count(council);
     for (size_t i = 0; i < gate_count(council); i++)
-        for (size_t j = i; j == i || (i < experts && j < experts); j++) {
-            const walk w = walk_of(council, i, j, epoch);
-            if (i == j || are_alike(&w))
-                CLV_TRY(add_pair(&at, w, i, j, error));
-        }
+        for (size_t j = i; j == i || (i < experts && j < experts); j++)
+            if (i == j || are_alike(council, i, j, epoch))
+                CLV_TRY(add_pair(&at, council, i, j, error));
     return CLV_OK;
 }
 

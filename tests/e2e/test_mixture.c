@@ -4,8 +4,6 @@
 #include "rigs.h"
 
 #include "../unit/test_device.h"
-#include "base/csv.h"
-#include "mixture/signals.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -147,41 +145,6 @@ static void test_resume(void **state)
 
 /* ---- Signals ---- */
 
-enum { SIGNALS = 9, PAIRS = 4, MOST_ROWS = 64 };
-enum { SHARE, FIRST, WEIGHT, POSTERIOR, TOP1, LOGIT_GRADIENT, GRADIENT, ENTROPY };
-enum { DISAGREEMENT, YULE_Q, COSINE, DISTANCE };
-
-/* Numbers of a table, behind `names` columns, of the rows that begin with `epoch`, of its first
- * name; NAN where a field is empty. Returns how many rows there are. */
-static int read_table(const char *run, const char *name, int epoch, size_t names, size_t width,
-                      double rows[MOST_ROWS][SIGNALS])
-{
-    char path[256], *text, *fields[16];
-    size_t bytes;
-    int count = 0;
-    snprintf(path, sizeof path, "%s/%s", run, name);
-    OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
-    char *at = text;
-    for (size_t n; (n = clvi_csv_next(&at, fields, 16)) > 0;) {
-        assert_int_equal(n, 1 + names + width);
-        if (strtol(fields[0], NULL, 10) != epoch)
-            continue;
-        for (size_t i = 0; i < width; i++) {
-            const char *field = fields[1 + names + i];
-            rows[count][i] = *field ? strtod(field, NULL) : NAN;
-        }
-        count++;
-    }
-    clvi_free(text);
-    return count;
-}
-
-static void near(double a, double b)
-{
-    if (!(fabs(a - b) <= 1e-5 * (fabs(b) + 1e-3)))
-        fail_msg("%.9g for %.9g", a, b);
-}
-
 /* Whether experts have answers of their own. */
 static bool answers(const way *w)
 {
@@ -193,29 +156,29 @@ static bool answers(const way *w)
 static void test_signals(void **state)
 {
     (void)state;
-    double rows[MOST_ROWS][SIGNALS], pairs[MOST_ROWS][SIGNALS];
+    double rows[TABLE_NUMBERS / SIGNAL_COLUMNS][SIGNAL_COLUMNS], pairs[TABLE_NUMBERS];
     for (int i = 0; i < WAYS; i++) {
         const char *name = ways[i].name;
         const bool sparse = is_sparse(&ways[i]), gated = strstr(ways[i].config, "[gate]") != NULL;
         const bool logits = answers(&ways[i]) || strstr(ways[i].config, "concat") != NULL;
-        assert_int_equal(read_table(name, "signals.csv", 4, 1, SIGNALS, rows), 3);
-        assert_int_equal(read_table(name, "signal_pairs.csv", 4, 2, PAIRS, pairs), 1);
-        near(rows[0][SHARE] + rows[1][SHARE], 1);
-        near(rows[0][WEIGHT] + rows[1][WEIGHT], 1);
+        assert_int_equal(read_numbers(name, "signals.csv", 4, 1, SIGNAL_COLUMNS, rows[0]), 3);
+        assert_int_equal(read_numbers(name, "signal_pairs.csv", 4, 2, PAIR_COLUMNS, pairs), 1);
+        expect_close(rows[0][SIGNAL_SHARE] + rows[1][SIGNAL_SHARE], 1);
+        expect_close(rows[0][SIGNAL_WEIGHT] + rows[1][SIGNAL_WEIGHT], 1);
         if (!sparse)
-            near(rows[0][SHARE], 0.5);
+            expect_close(rows[0][SIGNAL_SHARE], 0.5);
         if (gated)
-            near(rows[0][FIRST] + rows[1][FIRST], 1);
+            expect_close(rows[0][SIGNAL_FIRST] + rows[1][SIGNAL_FIRST], 1);
         if (answers(&ways[i]))
-            near(rows[0][POSTERIOR] + rows[1][POSTERIOR], 1);
-        assert_int_equal(isnan(rows[0][POSTERIOR]), !answers(&ways[i]));
-        assert_int_equal(isnan(rows[1][TOP1]), !answers(&ways[i]));
-        assert_int_equal(rows[0][LOGIT_GRADIENT] > 0, logits);
-        assert_true(rows[0][GRADIENT] > 0 && rows[1][GRADIENT] > 0);
+            expect_close(rows[0][SIGNAL_POSTERIOR] + rows[1][SIGNAL_POSTERIOR], 1);
+        assert_int_equal(isnan(rows[0][SIGNAL_POSTERIOR]), !answers(&ways[i]));
+        assert_int_equal(isnan(rows[1][SIGNAL_TOP1]), !answers(&ways[i]));
+        assert_int_equal(rows[0][SIGNAL_LOGIT_GRADIENT] > 0, logits);
+        assert_true(rows[0][SIGNAL_GRADIENT] > 0 && rows[1][SIGNAL_GRADIENT] > 0);
         /* Two networks, which are not alike. */
-        assert_true(isnan(pairs[0][COSINE]) && isnan(pairs[0][DISTANCE]));
+        assert_true(isnan(pairs[PAIR_COSINE]) && isnan(pairs[PAIR_DISTANCE]));
         if (answers(&ways[i]) && !sparse)
-            assert_true(pairs[0][DISAGREEMENT] >= 0 && pairs[0][DISAGREEMENT] <= 1);
+            assert_true(pairs[PAIR_DISAGREEMENT] >= 0 && pairs[PAIR_DISAGREEMENT] <= 1);
     }
     /* One expert has no signals. */
     training t = {.run = "alone", .config = "[train]\nepochs = 1\n"};
@@ -241,38 +204,9 @@ static void test_worth(void **state)
     }
 }
 
-/* The mean of logits sends the same to each expert; several batches of a step are as one. */
-static void test_signals_of_alike(void **state)
-{
-    (void)state;
-    double rows[MOST_ROWS][SIGNALS], pairs[MOST_ROWS][SIGNALS];
-#define THREE                                                                                      \
-    "[expert.a]\nplugin = cnn\nwidths = 4\nbatch_norm = no\ndropout = 0\n"                         \
-    "[expert.b]\nplugin = cnn\nwidths = 4\nbatch_norm = no\ndropout = 0\n"                         \
-    "[expert.c]\nplugin = cnn\nwidths = 4\nbatch_norm = no\ndropout = 0\n"                         \
-    "[mixture]\nexperts = a, b, c\n"
-#define MEAN THREE "combine = mean\nscores = logits\n"
-    training t = {.run = "parts", .config = MEAN "[train]\nepochs = 1\nbatch = 14\n"};
-    assert_int_equal(training_run(&t), CLV_OK);
-    t = (training){.run = "several",
-                   .config = MEAN "[train]\nepochs = 1\nbatch = 7\naccumulate = 2\n"};
-    assert_int_equal(training_run(&t), CLV_OK);
-    assert_int_equal(read_table("several", "signal_pairs.csv", 1, 2, PAIRS, pairs), 3);
-    assert_true(pairs[1][COSINE] < 0.999 && pairs[1][DISTANCE] > 0.1);
-    assert_int_equal(read_table("parts", "signals.csv", 1, 1, SIGNALS, rows), 4);
-    assert_int_equal(read_table("several", "signals.csv", 1, 1, SIGNALS, pairs), 4);
-    near(rows[0][LOGIT_GRADIENT], rows[2][LOGIT_GRADIENT]);
-    assert_true(isnan(rows[0][FIRST]) && isnan(rows[3][GRADIENT]));
-    near(rows[3][ENTROPY], 1);
-    for (int i = 0; i < 3; i++) {
-        near(pairs[i][LOGIT_GRADIENT], rows[i][LOGIT_GRADIENT]);
-        near(pairs[i][GRADIENT], rows[i][GRADIENT]);
-    }
-}
-
 /* ---- What a fusion is ---- */
 
-enum { MOST_VALUES = 4096, BATCH = RIG_BATCH, PIXELS = RIG_PIXELS, MOST = 64 };
+enum { BATCH = RIG_BATCH, PIXELS = RIG_PIXELS, MOST = 64 };
 
 /* Of the mixture's own experts and gate, by the definition. */
 static void fuse(rig *r, const char *rule, double *out)
@@ -580,88 +514,6 @@ static void test_ask_all(void **state)
     }
 }
 
-/* ---- Gradients of parameters ---- */
-
-/* Products of two parts over the parameters that train, from the store. */
-static void products_of(rig *r, size_t first, size_t second, double *dot, double *apart)
-{
-    const clvi_store *store = clvi_mixture_store(r->mixture);
-    const clvi_mixture_part parts[2] = {clvi_mixture_part_at(r->mixture, first),
-                                        clvi_mixture_part_at(r->mixture, second)};
-    static float gradients[2][MOST_VALUES], values[2][MOST_VALUES];
-    *dot = *apart = 0;
-    for (size_t v = 0; v < parts[0].graph->variable_count; v++) {
-        const clvi_segment *s = NULL;
-        for (int k = 0; k < 2; k++) {
-            char name[128];
-            snprintf(name, sizeof name, "%s.%s", parts[k].section,
-                     parts[k].graph->variables[v].name);
-            const size_t index = (size_t)clvi_store_find(store, name);
-            s = clvi_store_segment(store, index);
-            assert_true(s->elements <= MOST_VALUES);
-            if (!s->trainable)
-                continue;
-            OK(clvi_store_read(store, index, CLVI_STORE_GRADIENT, gradients[k], error));
-            OK(clvi_store_read(store, index, CLVI_STORE_VALUE, values[k], error));
-        }
-        for (int64_t i = 0; s->trainable && i < s->elements; i++) {
-            const double d = (double)values[0][i] - (double)values[1][i];
-            *dot += (double)gradients[0][i] * (double)gradients[1][i];
-            *apart += first == second ? (double)values[0][i] * (double)values[0][i] : d * d;
-        }
-    }
-}
-
-/* Of experts, of which two are copies, and the gate; with a part that does not train. */
-static void test_gradient_signals(void **state)
-{
-    (void)state;
-    rig r;
-    static uint32_t words[1024];
-    double dot[4], apart[4], product, distance;
-    rig_init(&r,
-             THREE CNN_GATE "[expert.a]\ntrainable = head\n[expert.b]\ntrainable = head\n"
-                            "[expert.c]\ntrainable = head\nunfreeze_at_epoch = 2\nunfreeze = all\n",
-             true);
-    clvi_store *store = clvi_mixture_store(r.mixture);
-    const clvi_mixture_batch batch = rig_batch(&r);
-    const clv_graph *g = clvi_mixture_expert_graph(r.mixture, 0);
-    for (size_t v = 0; v < g->variable_count; v++) { /* the experts come first */
-        static float values[MOST_VALUES];
-        OK(clvi_store_read(store, v, CLVI_STORE_VALUE, values, error));
-        OK(clvi_store_write(store, v + g->variable_count, CLVI_STORE_VALUE, values, error));
-    }
-    for (uint32_t epoch = 0; epoch < 3; epoch += 2) {
-        memset(words, 0, sizeof words);
-        OK(clvi_mixture_put_signals(r.mixture, words, error));
-        OK(clvi_mixture_step(r.mixture, &batch, error));
-        OK(clvi_mixture_look_at_gradients(r.mixture, CLVI_STORE_GRADIENT, 1, epoch, error));
-        OK(clvi_mixture_take_signals(r.mixture, words, error));
-        assert_true(clvi_signals_words(3) <= 1024);
-        for (size_t i = 0; i < 4; i++) {
-            products_of(&r, i, i, &dot[i], &apart[i]);
-            if (i != 2) /* in which more trains later */
-                near(clvi_signals_gradient_of(words, 3, i), sqrt(dot[i]));
-        }
-        clvi_signals_pair same, other;
-        clvi_signals_pair_of(words, 3, 0, 1, &same);
-        products_of(&r, 0, 1, &product, &distance);
-        near(same.cosine, product / sqrt(dot[0] * dot[1]));
-        near(same.distance, 0);
-        near(same.disagreement, 0);
-        clvi_signals_pair_of(words, 3, 0, 2, &other);
-        if (epoch > 0) { /* what trains of them is not the same now */
-            assert_true(isnan(other.cosine) && isnan(other.distance));
-            continue;
-        }
-        const int64_t head = clvi_mixture_expert_training(r.mixture, 2, 0);
-        assert_int_equal(head, clvi_mixture_expert_training(r.mixture, 0, 0));
-        assert_true(head < clvi_mixture_expert_training(r.mixture, 2, 2));
-        assert_true(other.cosine > -1 && other.cosine < 0.999 && other.distance > 0.1);
-    }
-    rig_fini(&r);
-}
-
 /* ---- Waiting and memory ---- */
 
 /* A dense step never waits; a sparse one reads how many samples each expert gets. */
@@ -795,24 +647,14 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ways),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_signals),
-        cmocka_unit_test(test_signals_of_alike),
-        cmocka_unit_test(test_worth),
-        cmocka_unit_test(test_ask_all),
-        cmocka_unit_test(test_definitions),
-        cmocka_unit_test(test_average),
-        cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_late),
-        cmocka_unit_test(test_all_chosen),
-        cmocka_unit_test(test_routed),
-        cmocka_unit_test(test_sparse_memory),
-        cmocka_unit_test(test_gradient_signals),
-        cmocka_unit_test(test_no_wait),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_ways),          cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_signals),       cmocka_unit_test(test_worth),
+        cmocka_unit_test(test_ask_all),       cmocka_unit_test(test_definitions),
+        cmocka_unit_test(test_average),       cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_seeds),         cmocka_unit_test(test_late),
+        cmocka_unit_test(test_all_chosen),    cmocka_unit_test(test_routed),
+        cmocka_unit_test(test_sparse_memory), cmocka_unit_test(test_no_wait),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)

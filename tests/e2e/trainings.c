@@ -2,6 +2,7 @@
 
 #include "../unit/image_files.h"
 #include "../unit/test_device.h"
+#include "base/csv.h"
 #include "base/process.h"
 #include "weights/safetensors.h"
 
@@ -176,6 +177,36 @@ bool same_metrics(const char *run_a, const char *run_b)
     clvi_text_fini(&a);
     clvi_text_fini(&b);
     return same;
+}
+
+int read_numbers(const char *run, const char *table, int epoch, size_t names, size_t width,
+                 double *rows)
+{
+    char path[256], *text, *fields[16];
+    size_t bytes;
+    int count = 0;
+    snprintf(path, sizeof path, "%s/%s", run, table);
+    OK(clvi_file_read(path, 1 << 20, &text, &bytes, error));
+    char *at = text;
+    for (size_t n; (n = clvi_csv_next(&at, fields, 16)) > 0;) {
+        assert_int_equal(n, 1 + names + width);
+        if (strtol(fields[0], NULL, 10) != epoch)
+            continue;
+        assert_true(((size_t)count + 1) * width <= TABLE_NUMBERS);
+        for (size_t i = 0; i < width; i++) {
+            const char *field = fields[1 + names + i];
+            rows[(size_t)count * width + i] = *field ? strtod(field, NULL) : NAN;
+        }
+        count++;
+    }
+    clvi_free(text);
+    return count;
+}
+
+void expect_close(double a, double b)
+{
+    if (!(fabs(a - b) <= 1e-5 * (fabs(b) + 1e-3)))
+        fail_msg("%.9g for %.9g", a, b);
 }
 
 double weights_apart(const char *path_a, const char *path_b)

@@ -41,6 +41,28 @@ clv_status training_run(training *t);
 bool same_file(const char *a, const char *b);
 /* The same for metrics.csv of two runs, without the columns of time. */
 bool same_metrics(const char *run_a, const char *run_b);
+/* Numbers of a table of the run, behind the epoch and `names` columns of names, of the rows of an
+ * epoch: `width` each, one row behind the other; NAN where a field is empty. rows has room for
+ * TABLE_NUMBERS. Returns how many rows there are. */
+enum { TABLE_NUMBERS = 512 };
+int read_numbers(const char *run, const char *table, int epoch, size_t names, size_t width,
+                 double *rows);
+/* The numbers of signals.csv and signal_pairs.csv. */
+enum {
+    SIGNAL_SHARE,
+    SIGNAL_FIRST,
+    SIGNAL_WEIGHT,
+    SIGNAL_POSTERIOR,
+    SIGNAL_TOP1,
+    SIGNAL_LOGIT_GRADIENT,
+    SIGNAL_GRADIENT,
+    SIGNAL_ENTROPY,
+    SIGNAL_POSTERIOR_ENTROPY,
+    SIGNAL_COLUMNS
+};
+enum { PAIR_DISAGREEMENT, PAIR_YULE_Q, PAIR_COSINE, PAIR_DISTANCE, PAIR_COLUMNS };
+/* Within 1e-5. */
+void expect_close(double a, double b);
 /* Largest difference between tensors of two checkpoints; only of those without "optimizer." in
  * front. */
 double weights_apart(const char *path_a, const char *path_b);
