@@ -35,12 +35,3 @@ CLV_GROUP __kernel void dropout_apply(__global float *y, ulong y_at, __global co
         }
     }
 }
-
-/* y = x, for inference where y has memory of its own. x, y [total]. */
-CLV_GROUP __kernel void dropout_copy(__global float *restrict y, ulong y_at,
-                                     __global const float *restrict x, ulong x_at, int total,
-                                     int share)
-{
-    for (int i = CLV_BEGIN(share) + CLV_FIRST, end = CLV_END(total, share); i < end; i += CLV_STEP)
-        clv_store(clv_load(x + x_at + i, end - i, 0), y + y_at + i, end - i);
-}

@@ -169,8 +169,7 @@ static void find_last_uses(analysis *a)
 
 static clvi_amount amount_of(const clv_shape *shape)
 {
-    const int64_t elements = clvi_shape_elements(shape);
-    return clvi_shape_batched(shape) ? (clvi_amount){elements, 0} : (clvi_amount){0, elements};
+    return clvi_amount_of(shape, clvi_shape_elements(shape));
 }
 
 static bool same_amount(clvi_amount x, clvi_amount y)

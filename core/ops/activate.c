@@ -47,3 +47,21 @@ clv_status clvi_act_backward(clvi_device *device, const clvi_act_grads *g, clv_e
         return CLV_OK;
     return clvi_sum_parts(device, g->dbias, g->workspace, (int64_t)share.groups, g->columns, error);
 }
+
+bool clvi_act_saves_sum(int64_t activation, uint32_t wants_grad)
+{
+    return activation == CLVI_ACT_SILU && wants_grad != 0;
+}
+
+clv_status clvi_act_run_backward(const clvi_run *run, clvi_act_grads *g, bool own, clv_error *error)
+{
+    g->dy = run->grad_out[0];
+    g->value = g->activation == CLVI_ACT_SILU ? run->saved[0] : run->out[0];
+    g->dz = own ? run->workspace : (clvi_view){0};
+    g->dbias = run->grad_in[2];
+    if (own || g->dbias.buf)
+        CLV_TRY(clvi_act_backward(run->device, g, error));
+    if (!own)
+        g->dz = run->grad_out[0];
+    return CLV_OK;
+}

@@ -23,4 +23,14 @@ int64_t clvi_act_workspace(int64_t columns);
 clv_status clvi_act_backward(clvi_device *device, const clvi_act_grads *grads,
                              clv_error *error) CLV_MUST_CHECK;
 
+/* ---- Ops whose output is act(sum), with the bias as input 2 ---- */
+
+/* Whether forward keeps the sum, in saved[0]: silu's slope is not to be had from its result. */
+bool clvi_act_saves_sum(int64_t activation, uint32_t wants_grad);
+/* Back to the sum and the bias. `grads` comes with workspace, rows, columns and activation; own: dz
+ * is wanted and no copy of dy, and goes to the beginning of the run's workspace. Afterwards
+ * grads->dz is where the gradient to the sum lies. */
+clv_status clvi_act_run_backward(const clvi_run *run, clvi_act_grads *grads, bool own,
+                                 clv_error *error) CLV_MUST_CHECK;
+
 #endif

@@ -46,7 +46,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, clvi_view to, 
 {
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
     const clv_shape *y = clvi_out_shape(run->graph, run->node, 0);
-    const int64_t n = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t n = clvi_rows(run, 0);
     const int64_t larger = x->dims[1] * x->dims[2] > y->dims[1] * y->dims[2]
                                ? x->dims[1] * x->dims[2]
                                : y->dims[1] * y->dims[2];

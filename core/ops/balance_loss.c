@@ -45,14 +45,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     out->backward_inputs = wants_grad != 0 && a->term != VARIATION ? 1 : 0;
     out->saved[0] = (clvi_amount){0, x->dims[1]};
     if (a->term != VARIATION)
-        out->saved[1] =
-            clvi_shape_batched(x) ? (clvi_amount){2, 0} : (clvi_amount){0, 2 * x->dims[0]};
-}
-
-static int64_t rows_of(const clvi_run *run)
-{
-    const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
-    return clvi_shape_batched(x) ? run->n : x->dims[0];
+        out->saved[1] = clvi_amount_per_row(x, 2);
 }
 
 /* saved[1] is absent of variation, and then not read: any buffer will do. */
@@ -64,7 +57,8 @@ static clvi_view rows_view(const clvi_run *run)
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const attributes *a = run->node->attrs;
-    const int64_t rows = rows_of(run), experts = clvi_in_shape(run->graph, run->node, 0)->dims[1];
+    const int64_t rows = clvi_rows(run, 0),
+                  experts = clvi_in_shape(run->graph, run->node, 0)->dims[1];
     const clvi_share share = clvi_share_of(rows, 2 * experts, 1);
     clvi_launch l;
     if (a->term != VARIATION) {
@@ -91,7 +85,8 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
     const attributes *a = run->node->attrs;
-    const int64_t rows = rows_of(run), experts = clvi_in_shape(run->graph, run->node, 0)->dims[1];
+    const int64_t rows = clvi_rows(run, 0),
+                  experts = clvi_in_shape(run->graph, run->node, 0)->dims[1];
     const clvi_share share = clvi_share_of(rows, 2 * experts, 1);
     clvi_launch l;
     if (run->wants_grad & 2) /* a count has no gradient */

@@ -23,11 +23,6 @@ static int64_t dz_elements(const clvi_conv *c, const clvi_conv_attrs *a)
     return a->activation != CLVI_ACT_NONE ? c->oh * c->ow * c->co : 0;
 }
 
-static bool saves_sum(const clvi_conv_attrs *a, uint32_t wants_grad)
-{
-    return a->activation == CLVI_ACT_SILU && wants_grad != 0;
-}
-
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
@@ -43,7 +38,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     if (wants_grad & 2)
         out->backward_inputs |= 1u << 0;
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
-    if (saves_sum(a, wants_grad))
+    if (clvi_act_saves_sum(a->activation, wants_grad))
         out->saved[0] = (clvi_amount){c.oh * c.ow * c.co, 0};
     clvi_amount rest = clvi_conv_backward_workspace(device, &c);
     const int64_t sums = clvi_act_workspace(c.co);
@@ -62,7 +57,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const clvi_conv_attrs *a = run->node->attrs;
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
-    const bool apart = saves_sum(a, run->wants_grad);
+    const bool apart = clvi_act_saves_sum(a->activation, run->wants_grad);
     const clvi_conv_call call = {.x = run->in[0],
                                  .packed = run->prepared,
                                  .weights = run->in[1],
@@ -85,20 +80,14 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     rest.offset += (uint64_t)(dz_elements(&c, a) * run->n);
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
     const bool own = dz_elements(&c, a) > 0 && products;
-    const clvi_act_grads act = {.dy = run->grad_out[0],
-                                .value =
-                                    a->activation == CLVI_ACT_SILU ? run->saved[0] : run->out[0],
-                                .dz = own ? run->workspace : (clvi_view){0},
-                                .dbias = run->grad_in[2],
-                                .workspace = rest,
-                                .rows = clvi_conv_pixels(&c),
-                                .columns = c.co,
-                                .activation = a->activation};
-    if (own || act.dbias.buf)
-        CLV_TRY(clvi_act_backward(run->device, &act, error));
+    clvi_act_grads act = {.workspace = rest,
+                          .rows = clvi_conv_pixels(&c),
+                          .columns = c.co,
+                          .activation = a->activation};
+    CLV_TRY(clvi_act_run_backward(run, &act, own, error));
     const clvi_conv_grads grads = {.x = run->in[0],
                                    .weights = run->in[1],
-                                   .dz = own ? run->workspace : run->grad_out[0],
+                                   .dz = act.dz,
                                    .workspace = rest,
                                    .dx = run->grad_in[0],
                                    .dweights = run->grad_in[1]};

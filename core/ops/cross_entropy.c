@@ -40,7 +40,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     const clv_shape *x = clvi_in_shape(graph, node, 0);
     out->backward_inputs = wants_grad != 0 ? 3 : 0;
     /* Largest logit and log of the sum, of each row. */
-    out->saved[0] = clvi_shape_batched(x) ? (clvi_amount){2, 0} : (clvi_amount){0, 2 * x->dims[0]};
+    out->saved[0] = clvi_amount_per_row(x, 2);
 }
 
 static clv_status launch(const clvi_run *run, const char *kernel, const clvi_view *views,
@@ -48,7 +48,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, const clvi_vie
 {
     const attributes *a = run->node->attrs;
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t rows = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t rows = clvi_rows(run, 0);
     const clvi_share share = clvi_share_of(rows, 2 * x->dims[1], 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "cross_entropy", kernel, "");

@@ -51,12 +51,6 @@ static clvi_gemm product_dw(const clv_graph *graph, const clvi_node *node, int64
     return (clvi_gemm){.transpose_a = true, .m = w[0], .n = w[1], .k = n};
 }
 
-static bool saves_sum(const clvi_node *node, uint32_t wants_grad)
-{
-    const attributes *a = node->attrs;
-    return a->activation == CLVI_ACT_SILU && wants_grad != 0;
-}
-
 /* Elements of dz for n samples: none of its own without an activation. */
 static int64_t dz_elements(const clvi_node *node, int64_t units)
 {
@@ -89,7 +83,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     if (wants_grad & 2)
         out->backward_inputs |= 1u << 0;
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
-    if (saves_sum(node, wants_grad))
+    if (clvi_act_saves_sum(a->activation, wants_grad))
         out->saved[0] = (clvi_amount){units, 0};
     clvi_amount rest =
         with_product((clvi_amount){0, clvi_act_workspace(units)}, device, &dx, false);
@@ -103,7 +97,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const attributes *a = run->node->attrs;
-    const bool apart = saves_sum(run->node, run->wants_grad);
+    const bool apart = clvi_act_saves_sum(a->activation, run->wants_grad);
     clvi_gemm y = product_y(run->graph, run->node, run->n);
     y.a = run->in[0], y.b = run->in[1], y.bias = run->in[2];
     y.c = apart ? run->saved[0] : run->out[0];
@@ -123,26 +117,17 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     rest.offset =
         (rest.offset + (uint64_t)own + CLVI_GEMM_ALIGN - 1) / CLVI_GEMM_ALIGN * CLVI_GEMM_ALIGN;
     const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
-    const clvi_act_grads act = {.dy = run->grad_out[0],
-                                .value =
-                                    a->activation == CLVI_ACT_SILU ? run->saved[0] : run->out[0],
-                                .dz = own > 0 && products ? run->workspace : (clvi_view){0},
-                                .dbias = run->grad_in[2],
-                                .workspace = rest,
-                                .rows = run->n,
-                                .columns = units,
-                                .activation = a->activation};
-    if (act.dz.buf || act.dbias.buf)
-        CLV_TRY(clvi_act_backward(run->device, &act, error));
-    const clvi_view dz = act.dz.buf ? act.dz : run->grad_out[0];
+    clvi_act_grads act = {
+        .workspace = rest, .rows = run->n, .columns = units, .activation = a->activation};
+    CLV_TRY(clvi_act_run_backward(run, &act, own > 0 && products, error));
     if (run->grad_in[0].buf) {
         clvi_gemm dx = product_dx(run->graph, run->node, run->n);
-        dx.a = dz, dx.b = run->in[1], dx.c = run->grad_in[0], dx.workspace = rest;
+        dx.a = act.dz, dx.b = run->in[1], dx.c = run->grad_in[0], dx.workspace = rest;
         CLV_TRY(clvi_gemm_run(run->device, &dx, error));
     }
     if (run->grad_in[1].buf) {
         clvi_gemm dw = product_dw(run->graph, run->node, run->n);
-        dw.a = run->in[0], dw.b = dz, dw.c = run->grad_in[1], dw.workspace = rest;
+        dw.a = run->in[0], dw.b = act.dz, dw.c = run->grad_in[1], dw.workspace = rest;
         CLV_TRY(clvi_gemm_run(run->device, &dw, error));
     }
     return CLV_OK;

@@ -64,11 +64,6 @@ static int64_t most_chunks(const clvi_device *device)
     return clvi_tuning_int(device, "items") > 1 ? TILED_GROUPS : PARAM_GROUPS;
 }
 
-static bool saves_sum(const clvi_conv_attrs *a, uint32_t wants_grad)
-{
-    return a->activation == CLVI_ACT_SILU && wants_grad != 0;
-}
-
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
@@ -80,7 +75,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
         return;
     out->backward_inputs = (wants_grad & 1) << 1 | (wants_grad & 2) >> 1;
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
-    if (saves_sum(a, wants_grad))
+    if (clvi_act_saves_sum(a->activation, wants_grad))
         out->saved[0].per_sample = outputs;
     if (a->activation != CLVI_ACT_NONE && (wants_grad & 3) != 0)
         out->backward_workspace.per_sample = outputs;
@@ -175,22 +170,15 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     clvi_view rest = run->workspace;
     if (own)
         rest.offset += (uint64_t)(clvi_conv_pixels(&c) * c.ci);
-    const clvi_act_grads act = {.dy = run->grad_out[0],
-                                .value =
-                                    a->activation == CLVI_ACT_SILU ? run->saved[0] : run->out[0],
-                                .dz = own ? run->workspace : (clvi_view){0},
-                                .dbias = run->grad_in[2],
-                                .workspace = rest,
-                                .rows = clvi_conv_pixels(&c),
-                                .columns = c.ci,
-                                .activation = a->activation};
-    if (own || act.dbias.buf)
-        CLV_TRY(clvi_act_backward(run->device, &act, error));
-    const clvi_view dz = own ? run->workspace : run->grad_out[0];
+    clvi_act_grads act = {.workspace = rest,
+                          .rows = clvi_conv_pixels(&c),
+                          .columns = c.ci,
+                          .activation = a->activation};
+    CLV_TRY(clvi_act_run_backward(run, &act, own, error));
     if (run->wants_grad & 1)
-        CLV_TRY(backward_data(run, &c, dz, error));
+        CLV_TRY(backward_data(run, &c, act.dz, error));
     if (run->wants_grad & 2)
-        CLV_TRY(backward_param(run, &c, dz, rest, error));
+        CLV_TRY(backward_param(run, &c, act.dz, rest, error));
     return CLV_OK;
 }
 

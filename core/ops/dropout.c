@@ -2,90 +2,9 @@
  * Output: y, as x. Attribute: rate, in [0, 1). The mask depends on the run's key and epoch, the
  * sample's id, the node's index and the element (kernels/dropout.cl), so backward draws it again.
  * Reference: tests/ref/dropout_ref.c. */
-#include "ops/op.h"
-#include "ops/share.h"
+#include "ops/sample_drop.h"
 
-typedef struct attributes {
-    double rate;
-} attributes;
-
-static const clvi_attr_spec attr_specs[] = {
-    {.name = "rate",
-     .type = CLV_ATTR_REAL,
-     .offset = offsetof(attributes, rate),
-     .default_value = 0.5,
-     .min = 0,
-     .max = 0.999},
-};
-
-static clv_status shape(clvi_shape_request *r, clv_error *error)
-{
-    const clv_shape *x = r->inputs[0];
-    if (x->dtype != CLV_F32 || !clvi_shape_batched(x)) {
-        char text[64];
-        CLVI_SHAPE_FAIL(error, "dropout", r, "the input is %s; it must be [N, …] f32",
-                        clvi_shape_text(x, text, sizeof text));
-    }
-    r->outputs[0] = *x;
-    return CLV_OK;
-}
-
-static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
-                  clv_mode mode, uint32_t wants_grad, clvi_needs *out)
-{
-    (void)device, (void)graph, (void)node, (void)mode, (void)wants_grad;
-    out->forward_in_place = 1;
-    out->grad_in_place = 1;
-}
-
-/* y = x·mask/(1 - rate) for n samples of `each` elements. */
-static clv_status apply(const clvi_run *run, clvi_view y, clvi_view x, clv_error *error)
-{
-    const attributes *a = run->node->attrs;
-    const int64_t each = clvi_shape_elements(clvi_out_shape(run->graph, run->node, 0));
-    const clvi_share share = clvi_share_of(each, 2, CLVI_FLAT_STEP);
-    clvi_launch l;
-    clvi_launch_begin(&l, run->device, "dropout", "dropout_apply", "");
-    clvi_arg_view(&l, y);
-    clvi_arg_view(&l, x);
-    clvi_arg_view(&l, run->random.ids);
-    clvi_arg_int(&l, (int32_t)run->n);
-    clvi_arg_int(&l, (int32_t)each);
-    clvi_arg_int(&l, share.items);
-    clvi_arg_uint(&l, run->random.key[0]);
-    clvi_arg_uint(&l, run->random.key[1]);
-    clvi_arg_uint(&l, run->random.epoch);
-    clvi_arg_uint(&l, run->node_index);
-    clvi_arg_uint(&l, (uint32_t)(a->rate * 4294967296.0));
-    clvi_arg_float(&l, (float)(1 / (1 - a->rate)));
-    /* Whole samples per group where they are small. */
-    const clvi_share samples =
-        clvi_share_of(run->n, share.groups > 1 ? CLVI_SHARE_ELEMENTS : each, 1);
-    return clvi_launch_run(&l, share.groups, samples.groups, 1, error);
-}
-
-static clv_status forward(const clvi_run *run, clv_error *error)
-{
-    const clvi_view y = run->out[0], x = run->in[0];
-    if (run->mode == CLV_MODE_TRAIN)
-        return apply(run, y, x, error);
-    if (y.buf == x.buf && y.offset == x.offset)
-        return CLV_OK;
-    const int64_t total = clvi_out_total(run);
-    const clvi_share share = clvi_share_of(total, 2, CLVI_FLAT_STEP);
-    clvi_launch l;
-    clvi_launch_begin(&l, run->device, "dropout", "dropout_copy", "");
-    clvi_arg_view(&l, y);
-    clvi_arg_view(&l, x);
-    clvi_arg_int(&l, (int32_t)total);
-    clvi_arg_int(&l, share.items);
-    return clvi_launch_run(&l, share.groups, 1, 1, error);
-}
-
-static clv_status backward(const clvi_run *run, clv_error *error)
-{
-    return apply(run, run->grad_in[0], run->grad_out[0], error);
-}
+static const clvi_attr_spec attr_specs[] = {CLVI_SAMPLE_DROP_RATE(0.5)};
 
 const clvi_op clvi_op_dropout = {
     .name = "dropout",
@@ -95,9 +14,9 @@ const clvi_op clvi_op_dropout = {
     .draws = true,
     .attrs = attr_specs,
     .attr_count = 1,
-    .attr_bytes = sizeof(attributes),
-    .shape = shape,
-    .needs = needs,
-    .forward = forward,
-    .backward = backward,
+    .attr_bytes = sizeof(clvi_sample_drop_attrs),
+    .shape = clvi_sample_drop_shape,
+    .needs = clvi_sample_drop_needs,
+    .forward = clvi_sample_drop_forward,
+    .backward = clvi_sample_drop_backward,
 };

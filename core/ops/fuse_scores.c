@@ -47,10 +47,9 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
 {
     (void)device, (void)mode;
     const clv_shape *g = clvi_in_shape(graph, node, 1);
-    const int64_t saved = 2 * clvi_shape_elements(g);
     out->backward_inputs = wants_grad != 0 ? 3 : 0;
     out->backward_outputs = wants_grad != 0;
-    out->saved[0] = clvi_shape_batched(g) ? (clvi_amount){saved, 0} : (clvi_amount){0, saved};
+    out->saved[0] = clvi_amount_of(g, 2 * clvi_shape_elements(g));
 }
 
 static clv_status launch(const clvi_run *run, const char *kernel, const clvi_view *views,
@@ -58,7 +57,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, const clvi_vie
 {
     const attributes *a = run->node->attrs;
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t rows = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t rows = clvi_rows(run, 0);
     const clvi_share share = clvi_share_of(rows, 4 * x->dims[1] * x->dims[2], 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "fuse_scores", kernel, "");

@@ -19,7 +19,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, clvi_view to, 
                          bool backward, clv_error *error)
 {
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t n = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t n = clvi_rows(run, 0);
     const int64_t pixels = x->dims[1] * x->dims[2], c = x->dims[3];
     const int vector = clvi_tuning_int(run->device, "vector");
     const int64_t blocks = (c + vector - 1) / vector;

@@ -53,12 +53,10 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
 {
     (void)device, (void)mode;
     const clv_shape *z = clvi_in_shape(graph, node, 0);
-    const int64_t each = clvi_shape_elements(z);
     out->backward_inputs = wants_grad != 0 ? 7 : 0;
     /* For the gradients that nobody wants. */
     if (wants_grad != 0 && wants_grad != 7)
-        out->backward_workspace =
-            clvi_shape_batched(z) ? (clvi_amount){3 * each, 0} : (clvi_amount){0, 3 * each};
+        out->backward_workspace = clvi_amount_of(z, 3 * clvi_shape_elements(z));
 }
 
 static clv_status launch(const clvi_run *run, const char *kernel, const clvi_view *views,
@@ -66,7 +64,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, const clvi_vie
 {
     const attributes *a = run->node->attrs;
     const clv_shape *z = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t rows = clvi_shape_batched(z) ? run->n : z->dims[0];
+    const int64_t rows = clvi_rows(run, 0);
     const clvi_share share = clvi_share_of(rows, z->dims[1] * z->dims[1], 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "load_prob", kernel, "");
@@ -90,8 +88,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
     const clv_shape *z = clvi_in_shape(run->graph, run->node, 0);
-    const uint64_t elements =
-        (uint64_t)(clvi_shape_elements(z) * (clvi_shape_batched(z) ? run->n : 1));
+    const uint64_t elements = (uint64_t)(clvi_rows(run, 0) * z->dims[1]);
     clvi_view views[4] = {run->grad_in[0], run->grad_in[1], run->grad_in[2], run->grad_out[0]};
     for (uint64_t i = 0; i < 3; i++)
         if (!(run->wants_grad >> i & 1))

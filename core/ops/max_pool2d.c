@@ -16,7 +16,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     const clv_shape *y = clvi_out_shape(graph, node, 0);
     const int64_t words = (clvi_shape_elements(y) + 3) / 4;
     if (wants_grad != 0)
-        out->saved[0] = clvi_shape_batched(y) ? (clvi_amount){words, 0} : (clvi_amount){0, words};
+        out->saved[0] = clvi_amount_of(y, words);
 }
 
 static clv_status forward(const clvi_run *run, clv_error *error)

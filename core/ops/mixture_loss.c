@@ -78,10 +78,8 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
 {
     (void)device, (void)mode;
     const clv_shape *x = clvi_in_shape(graph, node, 0);
-    const int64_t stride = stride_of(graph, node);
     out->backward_inputs = wants_grad != 0 ? 7 : 0;
-    out->saved[0] =
-        clvi_shape_batched(x) ? (clvi_amount){stride, 0} : (clvi_amount){0, stride * x->dims[0]};
+    out->saved[0] = clvi_amount_per_row(x, stride_of(graph, node));
 }
 
 static clv_status launch(const clvi_run *run, const char *kernel, const clvi_view *views,
@@ -89,7 +87,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, const clvi_vie
 {
     const attributes *a = run->node->attrs;
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t rows = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t rows = clvi_rows(run, 0);
     const clvi_share share = clvi_share_of(rows, 4 * x->dims[1] * x->dims[2], 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "mixture_loss", kernel, "");

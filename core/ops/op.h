@@ -129,6 +129,10 @@ const clvi_op *clvi_op_at(size_t index);
 /* Shape of input or output i of a node. */
 const clv_shape *clvi_in_shape(const clv_graph *graph, const clvi_node *node, int i);
 const clv_shape *clvi_out_shape(const clv_graph *graph, const clvi_node *node, int i);
+/* Memory of `elements` that belong to what clvi_shape_elements counts of the shape: to each sample
+ * of a batch, else to the whole. And of `each` elements for each index of its first axis. */
+clvi_amount clvi_amount_of(const clv_shape *shape, int64_t elements);
+clvi_amount clvi_amount_per_row(const clv_shape *shape, int64_t each);
 /* The `macs` of an op whose input 1 is weights with the output channels last, [..., out], each
  * output element being a sum over all other axes: convolutions and dense. */
 int64_t clvi_weight_macs(const clv_graph *graph, const clvi_node *node);

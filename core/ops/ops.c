@@ -41,6 +41,16 @@ int64_t clvi_weight_macs(const clv_graph *graph, const clvi_node *node)
            (clvi_shape_elements(weight) / outputs);
 }
 
+clvi_amount clvi_amount_of(const clv_shape *shape, int64_t elements)
+{
+    return clvi_shape_batched(shape) ? (clvi_amount){elements, 0} : (clvi_amount){0, elements};
+}
+
+clvi_amount clvi_amount_per_row(const clv_shape *shape, int64_t each)
+{
+    return clvi_amount_of(shape, clvi_shape_batched(shape) ? each : each * shape->dims[0]);
+}
+
 clv_status clvi_shape_fail(clv_error *error, const char *op, const clvi_shape_request *request,
                            const char *file, int line, const char *format, ...)
 {

@@ -35,7 +35,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, clvi_view to, 
     const attributes *a = run->node->attrs;
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
     const clv_shape *y = clvi_out_shape(run->graph, run->node, 0);
-    const int64_t n = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t n = clvi_rows(run, 0);
     const int64_t rows = n * (backward ? x->dims[1] : y->dims[1]);
     const clvi_share share = clvi_share_of(rows, 2 * y->dims[2] * y->dims[3], 1);
     clvi_launch l;

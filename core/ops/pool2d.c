@@ -38,7 +38,7 @@ clv_status clvi_pool2d_launch(const clvi_run *run, const char *kernel, const clv
     const clvi_pool2d_attrs *a = run->node->attrs;
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
     const clv_shape *y = clvi_out_shape(run->graph, run->node, 0);
-    const int64_t n = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t n = clvi_rows(run, 0);
     const int64_t rows = n * (rows_of_input ? x->dims[1] : y->dims[1]);
     const int64_t cost = (rows_of_input ? 1 : a->stride) * x->dims[2] * x->dims[3];
     const clvi_share share = clvi_share_of(rows, cost, 1);

@@ -30,6 +30,13 @@ static inline clvi_share clvi_share_of(int64_t total, int64_t cost, int64_t step
     return (clvi_share){(int32_t)items, (size_t)((total + items - 1) / items)};
 }
 
+/* Extent of the first axis of the run's input: the batch's samples, or its own. */
+static inline int64_t clvi_rows(const clvi_run *run, int input)
+{
+    const clv_shape *x = clvi_in_shape(run->graph, run->node, input);
+    return clvi_shape_batched(x) ? run->n : x->dims[0];
+}
+
 /* Elements of the run's first output, the whole batch. */
 static inline int64_t clvi_out_total(const clvi_run *run)
 {

@@ -64,7 +64,7 @@ static clv_status launch(clvi_launch *l, const clvi_run *run, const int64_t *mor
                          clv_error *error)
 {
     const clv_shape *z = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t rows = clvi_shape_batched(z) ? run->n : z->dims[0];
+    const int64_t rows = clvi_rows(run, 0);
     const clvi_share share = clvi_share_of(rows, 8 * z->dims[1], 1);
     clvi_arg_int(l, (int32_t)rows);
     clvi_arg_int(l, (int32_t)z->dims[1]);

@@ -33,7 +33,7 @@ static clv_status launch(const clvi_run *run, const char *kernel, const clvi_vie
                          int view_count, clv_error *error)
 {
     const clv_shape *x = clvi_in_shape(run->graph, run->node, 0);
-    const int64_t rows = clvi_shape_batched(x) ? run->n : x->dims[0];
+    const int64_t rows = clvi_rows(run, 0);
     const clvi_share share = clvi_share_of(rows, 3 * x->dims[1], 1);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "weigh_columns", kernel, "");
