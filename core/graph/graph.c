@@ -3,6 +3,7 @@
  * that a graph never points into a plugin. */
 #include "graph/graph.h"
 
+#include "base/structs.h"
 #include "base/text.h"
 #include "graph/attrs.h"
 
@@ -60,9 +61,6 @@ void clvi_graph_offer_ops(clv_graph *graph, const clvi_op_set *ops)
 
 /* ---- What a caller passes ---- */
 
-/* Bytes of a struct up to and with a field: what a caller's struct_size must cover. */
-#define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
-
 /* Copies a caller's struct, which may be shorter or longer than ours, over zeros. */
 static clv_status take_struct(void *to, size_t to_bytes, const void *from, size_t need,
                               const char *what, clv_error *error)
@@ -71,11 +69,9 @@ static clv_status take_struct(void *to, size_t to_bytes, const void *from, size_
     if (from == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN, "%s is NULL", what);
     memcpy(&given, from, sizeof(given));
-    if (given < need)
+    if (!clvi_struct_take(to, to_bytes, from, need, SIZE_MAX))
         CLV_FAIL(error, CLV_E_PLUGIN, "%s.struct_size is %u bytes, wanted is at least %zu", what,
                  given, need);
-    memset(to, 0, to_bytes);
-    memcpy(to, from, given < to_bytes ? given : to_bytes);
     return CLV_OK;
 }
 
@@ -201,8 +197,8 @@ clv_status clvi_graph_input_add(clv_graph *graph, const clv_input_desc *desc, cl
 {
     clv_input_desc d;
     char shown[SHOWN_BYTES];
-    CLV_TRY(
-        take_struct(&d, sizeof(d), desc, BYTES_TO(clv_input_desc, std), "clv_input_desc", error));
+    CLV_TRY(take_struct(&d, sizeof(d), desc, CLVI_BYTES_TO(clv_input_desc, std), "clv_input_desc",
+                        error));
     if (d.role != NULL && strcmp(d.role, "features") == 0) {
         const clv_shape row = CLVI_SHAPE(CLV_F32, CLV_BATCH, d.width);
         return add_input(graph, &d, &row, out, error);
@@ -270,8 +266,8 @@ clv_status clvi_graph_variable_add(clv_graph *graph, const clv_variable_desc *de
 {
     clv_variable_desc d;
     const char *name = NULL;
-    CLV_TRY(take_struct(&d, sizeof(d), desc, BYTES_TO(clv_variable_desc, a), "clv_variable_desc",
-                        error));
+    CLV_TRY(take_struct(&d, sizeof(d), desc, CLVI_BYTES_TO(clv_variable_desc, a),
+                        "clv_variable_desc", error));
     CLV_TRY(check_name("a variable", d.name, error));
     CLV_TRY(check_variable(&d, error));
     CLV_TRY(scoped_name(graph, d.name, &name, error));
@@ -463,7 +459,7 @@ clv_status clvi_graph_output_add(clv_graph *graph, const char *role, clv_tensor 
 clv_status clvi_graph_route(clv_graph *graph, const clv_route_desc *desc, clv_error *error)
 {
     clv_route_desc d;
-    CLV_TRY(take_struct(&d, sizeof(d), desc, BYTES_TO(clv_route_desc, sums_to_one),
+    CLV_TRY(take_struct(&d, sizeof(d), desc, CLVI_BYTES_TO(clv_route_desc, sums_to_one),
                         "clv_route_desc", error));
     if (graph->route.struct_size != 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "the route is described twice");
@@ -508,9 +504,9 @@ clv_status clvi_graph_pop_scope(clv_graph *graph, clv_error *error)
 clv_status clvi_graph_shape(const clv_graph *graph, clv_tensor tensor, clv_shape *out,
                             clv_error *error)
 {
-    if (out == NULL || out->struct_size < BYTES_TO(clv_shape, dims))
+    if (out == NULL || out->struct_size < CLVI_BYTES_TO(clv_shape, dims))
         CLV_FAIL(error, CLV_E_PLUGIN, "clv_shape.struct_size is %u bytes, wanted is at least %zu",
-                 out != NULL ? out->struct_size : 0, BYTES_TO(clv_shape, dims));
+                 out != NULL ? out->struct_size : 0, CLVI_BYTES_TO(clv_shape, dims));
     CLV_TRY(check_tensor(graph, tensor, "what a shape is asked of", error));
     const uint32_t given = out->struct_size;
     memcpy(out, &graph->tensors[tensor].shape, given < sizeof(*out) ? given : sizeof(*out));

@@ -1,16 +1,14 @@
 /* See weight_names.h. */
 #include "graph/weight_names.h"
 
+#include "base/structs.h"
 #include <stdbool.h>
 
 enum { MOST_ORIGINS = 64, MOST_LAYERS = 65536, MOST_NAME_BYTES = 200 };
 
-/* Bytes of a struct up to and with a field. */
-#define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
-
 size_t clvi_weight_names_count(const clv_plugin *plugin)
 {
-    return plugin->struct_size >= BYTES_TO(clv_plugin, weight_name_stride)
+    return plugin->struct_size >= CLVI_BYTES_TO(clv_plugin, weight_name_stride)
                ? plugin->weight_name_count
                : 0;
 }
@@ -60,7 +58,7 @@ static const char *layers_fault(const clv_weight_names *names)
         return "layers and layer_count do not agree";
     if (names->layer_count > MOST_LAYERS)
         return "layer_count is above 65536";
-    if (names->layer_count > 0 && (names->layer_stride < BYTES_TO(clv_layer_name, ours) ||
+    if (names->layer_count > 0 && (names->layer_stride < CLVI_BYTES_TO(clv_layer_name, ours) ||
                                    names->layer_stride % _Alignof(clv_layer_name) != 0))
         return "layer_stride is too small or odd";
     for (size_t i = 0; i < names->layer_count; i++) {
@@ -78,7 +76,7 @@ const char *clvi_weight_names_fault(const clv_plugin *plugin)
         return NULL;
     if (plugin->weight_names == NULL || count > MOST_ORIGINS)
         return "weight_names and weight_name_count do not agree";
-    if (plugin->weight_name_stride < BYTES_TO(clv_weight_names, layer_stride) ||
+    if (plugin->weight_name_stride < CLVI_BYTES_TO(clv_weight_names, layer_stride) ||
         plugin->weight_name_stride % _Alignof(clv_weight_names) != 0)
         return "weight_name_stride is too small or odd";
     for (size_t i = 0; i < count; i++) {

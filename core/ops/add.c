@@ -7,10 +7,7 @@
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
     const clv_shape *a = r->inputs[0], *b = r->inputs[1];
-    bool same = a->dtype == CLV_F32 && b->dtype == CLV_F32 && a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->dims[i] == b->dims[i];
-    if (!same) {
+    if (a->dtype != CLV_F32 || !clvi_shape_equal(a, b)) {
         char left[64], right[64];
         CLVI_SHAPE_FAIL(error, "add", r, "the inputs are %s and %s; they must be f32 and equal",
                         clvi_shape_text(a, left, sizeof left),

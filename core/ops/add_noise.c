@@ -22,10 +22,7 @@ static const clvi_attr_spec attr_specs[] = {
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
     const clv_shape *z = r->inputs[0], *s = r->inputs[1];
-    bool same = z->dtype == CLV_F32 && s->dtype == CLV_F32 && z->rank == s->rank;
-    for (int i = 0; same && i < z->rank; i++)
-        same = z->dims[i] == s->dims[i];
-    if (!same || !clvi_shape_batched(z)) {
+    if (z->dtype != CLV_F32 || !clvi_shape_equal(z, s) || !clvi_shape_batched(z)) {
         char left[64], right[64];
         CLVI_SHAPE_FAIL(
             error, "add_noise", r, "the inputs are %s and %s; they must be [N, …] f32 and equal",

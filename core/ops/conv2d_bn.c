@@ -66,18 +66,12 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
                       norm.constant > conv.constant ? norm.constant : conv.constant};
 }
 
-static clvi_view view_at(clvi_view view, int64_t elements)
-{
-    view.offset += (uint64_t)elements;
-    return view;
-}
-
 /* The folded statistics, which lie behind the packed weights. */
 static clvi_view fold_of(const clvi_run *run)
 {
     const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
-    return view_at(run->prepared,
-                   clvi_conv_packed(run->device, &c, folds(run->mode, run->wants_grad)));
+    return clvi_view_at(run->prepared,
+                        clvi_conv_packed(run->device, &c, folds(run->mode, run->wants_grad)));
 }
 
 static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
@@ -105,7 +99,7 @@ static clv_status prepare(const clvi_run *run, clv_error *error)
         const clvi_norm norm = norm_of(run, &c);
         CLV_TRY(clvi_norm_fold(run->device, &norm, norm.saved, error));
         if (folds(run->mode, run->wants_grad))
-            scale = view_at(norm.saved, 2 * c.co);
+            scale = clvi_view_at(norm.saved, 2 * c.co);
     }
     return clvi_conv_pack(run->device, &c, run->in[1], scale, run->prepared, error);
 }
@@ -117,14 +111,14 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     clvi_conv_call call = {.x = run->in[0], .packed = run->prepared, .workspace = run->workspace};
     if (folds(run->mode, run->wants_grad)) {
         call.y = run->out[0];
-        call.bias = view_at(fold_of(run), 3 * c.co);
+        call.bias = clvi_view_at(fold_of(run), 3 * c.co);
         call.activation = a->activation;
         return clvi_conv_forward(run->device, &c, &call, error);
     }
     const clvi_norm norm = norm_of(run, &c);
     const clvi_conv_stats s = clvi_conv_stats_of(run->device, &c);
     const clvi_amount flat = clvi_conv_forward_workspace(run->device, &c);
-    const clvi_view stats = view_at(run->workspace, flat.per_sample * run->n + flat.constant);
+    const clvi_view stats = clvi_view_at(run->workspace, flat.per_sample * run->n + flat.constant);
     clvi_norm_groups groups = {s.groups, s.share};
     call.y = run->saved[0];
     call.weights = run->in[1];

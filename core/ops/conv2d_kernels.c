@@ -127,12 +127,6 @@ static clvi_conv one_group(const clvi_conv *c)
     return g;
 }
 
-static clvi_view view_at(clvi_view view, int64_t elements)
-{
-    view.offset += (uint64_t)elements;
-    return view;
-}
-
 /* ---- The picture as the kernels see it ---- */
 
 /* Few channels: the kw·ci values under a row of the filter are taken as one tap, which needs
@@ -309,9 +303,9 @@ clv_status clvi_conv_pack(clvi_device *device, const clvi_conv *conv, clvi_view 
     const clvi_conv c = one_group(conv);
     for (int64_t g = 0; g < conv->groups; g++) {
         /* [kh, kw, ci] are k's in this order: one matrix. */
-        const clvi_packing p = {.to = view_at(packed, g * packed_group(&wide, &c)),
-                                .from = view_at(weights, g * c.co),
-                                .scale = scale.buf ? view_at(scale, g * c.co) : scale,
+        const clvi_packing p = {.to = clvi_view_at(packed, g * packed_group(&wide, &c)),
+                                .from = clvi_view_at(weights, g * c.co),
+                                .scale = scale.buf ? clvi_view_at(scale, g * c.co) : scale,
                                 .n = (int32_t)c.co,
                                 .k = (int32_t)(c.kh * c.kw * c.ci),
                                 .row = (int32_t)conv->co,
@@ -346,7 +340,7 @@ clvi_amount clvi_conv_forward_workspace(const clvi_device *device, const clvi_co
 /* A view moved on, where it is one. */
 static clvi_view view_if(clvi_view view, int64_t elements)
 {
-    return view.buf ? view_at(view, elements) : view;
+    return view.buf ? clvi_view_at(view, elements) : view;
 }
 
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
@@ -361,9 +355,9 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
     const clvi_conv c = flat ? *conv : straighten(conv), group = one_group(&c);
     const picture p = picture_of(&wide, &c);
     for (int64_t g = 0; g < c.groups; g++) {
-        const wide_call w = {.x = view_at(flat ? call->workspace : call->x, g * group.ci),
-                             .packed = view_at(call->packed, g * packed_group(&wide, &group)),
-                             .y = view_at(call->y, g * group.co),
+        const wide_call w = {.x = clvi_view_at(flat ? call->workspace : call->x, g * group.ci),
+                             .packed = clvi_view_at(call->packed, g * packed_group(&wide, &group)),
+                             .y = clvi_view_at(call->y, g * group.co),
                              .bias = view_if(call->bias, g * group.co),
                              .stats = view_if(call->stats, g * group.co),
                              .y_image = c.oh * c.ow * c.co,
@@ -402,7 +396,7 @@ static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, con
     const int64_t last = (at[0] + c->sh * (y.taps - 1)) * c->kw + at[1] + c->sw * (x.taps - 1);
     const bool empty = y.taps == 0 || x.taps == 0; /* these pixels took part in nothing: zero */
     const clvi_packing pack = {.to = g->workspace,
-                               .from = view_at(g->weights, (empty ? 0 : last * tap) + outs),
+                               .from = clvi_view_at(g->weights, (empty ? 0 : last * tap) + outs),
                                .n = (int32_t)group.ci,
                                .k = (int32_t)group.co,
                                .row = 1,
@@ -437,9 +431,9 @@ static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, con
                        .pt = (int32_t)phase_conv.pt,
                        .pl = (int32_t)phase_conv.pl};
     const int64_t first = (y.first * c->w + x.first) * c->ci + at[2] * group.ci;
-    const wide_call call = {.x = view_at(g->dz, outs),
+    const wide_call call = {.x = clvi_view_at(g->dz, outs),
                             .packed = g->workspace,
-                            .y = view_at(g->dx, first),
+                            .y = clvi_view_at(g->dx, first),
                             .y_image = c->h * c->w * c->ci,
                             .y_row = c->sh * c->w * c->ci,
                             .y_pixel = c->sw * c->ci};
@@ -507,15 +501,15 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
     const picture p = picture_of(wide, &c);
     const clvi_conv group = one_group(&c);
     const int64_t parts = most_chunks(wide, conv) > 1 ? most_chunks(wide, conv) : 0;
-    const clvi_view margins = view_at(g->workspace, parts * clvi_conv_weights(&c));
+    const clvi_view margins = clvi_view_at(g->workspace, parts * clvi_conv_weights(&c));
     if (flat)
         CLV_TRY(pad(device, wide, conv, g->x, margins, error));
     for (int64_t q = 0; q < c.groups; q++) {
         clvi_launch l;
         clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_param_wide", wide->options);
-        clvi_arg_view(&l, view_at(k.count > 1 ? g->workspace : g->dweights, q * group.co));
-        clvi_arg_view(&l, view_at(flat ? margins : g->x, q * group.ci));
-        clvi_arg_view(&l, view_at(g->dz, q * group.co));
+        clvi_arg_view(&l, clvi_view_at(k.count > 1 ? g->workspace : g->dweights, q * group.co));
+        clvi_arg_view(&l, clvi_view_at(flat ? margins : g->x, q * group.ci));
+        clvi_arg_view(&l, clvi_view_at(g->dz, q * group.co));
         clvi_arg_int(&l, (int32_t)clvi_conv_pixels(&c));
         clvi_arg_int(&l, p.h);
         clvi_arg_int(&l, p.w);

@@ -13,12 +13,6 @@ enum {
     FLAG_LINEAR = 8 /* kernels/conv2d_tiled.cl */
 };
 
-static clvi_view view_at(clvi_view view, int64_t elements)
-{
-    view.offset += (uint64_t)elements;
-    return view;
-}
-
 /* ---- 1 × 1: products of matrices ---- */
 
 static bool is_product(const clvi_conv *c)
@@ -177,9 +171,9 @@ static clv_status backward_phase(clvi_device *device, const clvi_conv *c, const 
                              .pl = x.taps - 1 - x.base,
                              .oh = y.count,
                              .ow = x.count};
-    const tiled_call t = {.y = view_at(g->dx, (y.first * c->w + x.first) * c->ci),
+    const tiled_call t = {.y = clvi_view_at(g->dx, (y.first * c->w + x.first) * c->ci),
                           .x = g->dz,
-                          .f = view_at(g->weights, empty ? 0 : last * tap),
+                          .f = clvi_view_at(g->weights, empty ? 0 : last * tap),
                           .x_pixel = c->co,
                           .y_image = c->h * c->w * c->ci,
                           .y_row = c->sh * c->w * c->ci,

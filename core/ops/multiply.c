@@ -7,14 +7,6 @@
 
 enum { CHUNK_ELEMENTS = 8192 }; /* what one work-group sums: 3 streams of 32 KiB */
 
-static bool equal(const clv_shape *a, const clv_shape *b)
-{
-    bool same = a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->dims[i] == b->dims[i];
-    return same;
-}
-
 /* b is a factor per sample and channel of a. */
 static bool per_channel(const clv_shape *a, const clv_shape *b)
 {
@@ -28,7 +20,8 @@ static bool per_channel(const clv_shape *a, const clv_shape *b)
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
     const clv_shape *a = r->inputs[0], *b = r->inputs[1];
-    if (a->dtype != CLV_F32 || b->dtype != CLV_F32 || (!equal(a, b) && !per_channel(a, b))) {
+    if (a->dtype != CLV_F32 || b->dtype != CLV_F32 ||
+        (!clvi_shape_equal(a, b) && !per_channel(a, b))) {
         char left[64], right[64];
         CLVI_SHAPE_FAIL(
             error, "multiply", r,
@@ -49,7 +42,7 @@ typedef struct sizes {
 static sizes sizes_of(const clv_graph *graph, const clvi_node *node, int64_t n)
 {
     const clv_shape *a = clvi_in_shape(graph, node, 0);
-    if (equal(a, clvi_in_shape(graph, node, 1)))
+    if (clvi_shape_equal(a, clvi_in_shape(graph, node, 1)))
         return (sizes){.flat = true};
     sizes s = {.n = clvi_shape_batched(a) ? n : a->dims[0],
                .pixels = a->dims[1] * a->dims[2],

@@ -22,6 +22,14 @@ bool clvi_shape_batched(const clv_shape *shape)
     return shape->rank > 0 && shape->dims[0] == CLV_BATCH;
 }
 
+bool clvi_shape_equal(const clv_shape *a, const clv_shape *b)
+{
+    bool same = a->dtype == b->dtype && a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++)
+        same = a->dims[i] == b->dims[i];
+    return same;
+}
+
 const char *clvi_shape_text(const clv_shape *shape, char *out, size_t bytes)
 {
     size_t used = 0;

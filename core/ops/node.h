@@ -98,6 +98,8 @@ clv_tensor clvi_graph_root(const clv_graph *graph, clv_tensor tensor);
 /* Elements per sample of a shape led by CLV_BATCH, or all elements otherwise. */
 int64_t clvi_shape_elements(const clv_shape *shape);
 bool clvi_shape_batched(const clv_shape *shape);
+/* Whether type, rank and extents are the same. */
+bool clvi_shape_equal(const clv_shape *a, const clv_shape *b);
 /* "[N, 32, 32, 3]" into `out` (64 bytes are enough). Returns `out`. */
 const char *clvi_shape_text(const clv_shape *shape, char *out, size_t bytes);
 /* A shape from extents: CLVI_SHAPE(CLV_F32, CLV_BATCH, 8, 8, 3). */

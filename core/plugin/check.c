@@ -1,15 +1,13 @@
 /* What the host demands of a plugin's table. The 16 frozen bytes are read first and alone; nothing
  * behind them is touched before version and size agree. */
 #include "graph/weight_names.h"
+#include "base/structs.h"
 #include "plugin/loader.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
 enum { MAX_OPTIONS = 256, MAX_LINE_BYTES = 200, MAX_NAME_BYTES = 64 };
-
-/* Bytes of a struct up to and with a field. */
-#define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
 
 /* The part of clv_plugin that never changes. */
 typedef struct head {
@@ -48,7 +46,7 @@ static clv_status refuse(const subject *s, const char *field, clv_error *error, 
 static clv_status check_head(const subject *s, clv_error *error)
 {
     const head *h = &s->head;
-    const size_t need = BYTES_TO(clv_plugin, build);
+    const size_t need = CLVI_BYTES_TO(clv_plugin, build);
     if (h->magic != CLV_PLUGIN_MAGIC)
         return refuse(s, "magic", error, "is 0x%08x, wanted is 0x%08x", h->magic, CLV_PLUGIN_MAGIC);
     if (h->abi_major != CLV_ABI_MAJOR)
@@ -133,7 +131,7 @@ static clv_status check_option(const subject *s, const clv_plugin *table, uint32
                                clv_error *error)
 {
     const clv_option_spec spec = clvi_plugin_option(table, index);
-    const size_t need = BYTES_TO(clv_option_spec, text);
+    const size_t need = CLVI_BYTES_TO(clv_option_spec, text);
     char field[32];
     snprintf(field, sizeof(field), "options[%u]", index);
     if (spec.struct_size < need || spec.struct_size > table->option_stride)
@@ -161,7 +159,7 @@ static clv_status check_option(const subject *s, const clv_plugin *table, uint32
 
 static clv_status check_options(const subject *s, const clv_plugin *table, clv_error *error)
 {
-    const size_t need = BYTES_TO(clv_option_spec, text);
+    const size_t need = CLVI_BYTES_TO(clv_option_spec, text);
     if (table->option_count > MAX_OPTIONS)
         return refuse(s, "option_count", error, "is %u, allowed are at most %d",
                       table->option_count, MAX_OPTIONS);

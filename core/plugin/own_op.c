@@ -2,6 +2,7 @@
  * clvi_op over those of the plugin. Nothing is believed: what a plugin's function returns is
  * checked here, what it asks for in own_run.c. */
 #include "base/text.h"
+#include "base/structs.h"
 #include "plugin/loader.h"
 #include "plugin/own_run.h"
 
@@ -9,8 +10,6 @@
 #include <stdio.h>
 
 enum { MOST_ATTRS = 32, MOST_SOURCES = 16, MOST_NAME_BYTES = 64 };
-
-#define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
 
 /* ---- Registering: what is wrong with a description ---- */
 
@@ -36,18 +35,6 @@ static clv_status refuse(const entry *e, clv_error *error, const char *format, .
 static clv_status no_memory(clv_error *error)
 {
     return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: an operation of a plugin");
-}
-
-/* Copies a caller's struct over zeros. False when it is too short to be one. */
-static bool take_struct(void *to, size_t to_bytes, const void *from, size_t limit, size_t need)
-{
-    uint32_t given = 0;
-    memcpy(&given, from, sizeof(given));
-    if (given < need || given > limit)
-        return false;
-    memset(to, 0, to_bytes);
-    memcpy(to, from, given < to_bytes ? given : to_bytes);
-    return true;
 }
 
 static bool is_word(const char *text)
@@ -135,7 +122,8 @@ static clv_status take_attr(entry *e, uint32_t index, clvi_attr_spec *to, const 
     const clv_op_desc *d = e->desc;
     const char *from = (const char *)d->attrs + (size_t)index * d->attr_stride;
     clv_attr_spec spec;
-    if (!take_struct(&spec, sizeof(spec), from, d->attr_stride, BYTES_TO(clv_attr_spec, required)))
+    if (!clvi_struct_take(&spec, sizeof(spec), from, CLVI_BYTES_TO(clv_attr_spec, required),
+                          d->attr_stride))
         return refuse(e, error, "clv_attr_spec.struct_size of attribute %u does not fit", index);
     if (!is_word(spec.name))
         return refuse(e, error, "attribute %u is not named by letters a-z, digits and _", index);
@@ -165,7 +153,7 @@ static clv_status take_attrs(entry *e, clv_error *error)
     if (d->attr_count == 0)
         return CLV_OK;
     if (d->attr_count > MOST_ATTRS || d->attrs == NULL ||
-        d->attr_stride < BYTES_TO(clv_attr_spec, required) ||
+        d->attr_stride < CLVI_BYTES_TO(clv_attr_spec, required) ||
         d->attr_stride % _Alignof(clv_attr_spec) != 0)
         return refuse(e, error, "%u attributes at a stride of %u bytes cannot be", d->attr_count,
                       d->attr_stride);
@@ -189,7 +177,7 @@ static clv_status take_sources(entry *e, clv_error *error)
     if (d->source_count == 0)
         return CLV_OK;
     if (d->source_count > MOST_SOURCES || d->sources == NULL ||
-        d->source_stride < BYTES_TO(clv_source, text) ||
+        d->source_stride < CLVI_BYTES_TO(clv_source, text) ||
         d->source_stride % _Alignof(clv_source) != 0)
         return refuse(e, error, "%u sources at a stride of %u bytes cannot be", d->source_count,
                       d->source_stride);
@@ -200,8 +188,8 @@ static clv_status take_sources(entry *e, clv_error *error)
     for (uint32_t i = 0; i < d->source_count; i++) {
         const char *from = (const char *)d->sources + (size_t)i * d->source_stride;
         clv_source source;
-        if (!take_struct(&source, sizeof(source), from, d->source_stride,
-                         BYTES_TO(clv_source, text)))
+        if (!clvi_struct_take(&source, sizeof(source), from, CLVI_BYTES_TO(clv_source, text),
+                              d->source_stride))
             return refuse(e, error, "clv_source.struct_size of source %u does not fit", i);
         if (!is_word(source.name) || source.text == NULL)
             return refuse(e, error, "source %u has no text or no name of a-z, digits and _", i);
@@ -434,11 +422,11 @@ static clv_status register_op(const clv_host *host, const clv_op_desc *desc, clv
     if (own->set == NULL)
         status = clvi_fail(&cause, CLV_E_PLUGIN, CLV_HERE,
                            "register_op is called when init is over; it belongs into init");
-    else if (desc == NULL ||
-             !take_struct(&d, sizeof(d), desc, SIZE_MAX, BYTES_TO(clv_op_desc, reference)))
+    else if (desc == NULL || !clvi_struct_take(&d, sizeof(d), desc,
+                                               CLVI_BYTES_TO(clv_op_desc, reference), SIZE_MAX))
         status = clvi_fail(&cause, CLV_E_PLUGIN, CLV_HERE,
                            "clv_op_desc is NULL or its struct_size is below %zu bytes",
-                           BYTES_TO(clv_op_desc, reference));
+                           CLVI_BYTES_TO(clv_op_desc, reference));
     else
         status = add(own, &d, &cause);
     if (status != CLV_OK) {
@@ -453,7 +441,7 @@ clv_status clvi_own_init(clvi_own *own, const clv_plugin *table, const char *pat
 {
     const size_t before = set->count;
     clv_error cause = CLV_ERROR_INIT;
-    if (table->struct_size < BYTES_TO(clv_plugin, init) || table->init == NULL)
+    if (table->struct_size < CLVI_BYTES_TO(clv_plugin, init) || table->init == NULL)
         return CLV_OK;
     own->host = *clvi_host_table();
     own->host.register_op = register_op;

@@ -3,12 +3,11 @@
  * having named it in needs, or writes beyond a tensor's end, is refused here with a sentence. */
 #include "plugin/own_run.h"
 
+#include "base/structs.h"
 #include "plugin/plugin_host.h"
 #include "runtime/gemm.h"
 
 #include <math.h>
-
-#define BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
 
 static bool is_pass(const clv_run *run)
 {
@@ -63,8 +62,8 @@ static clv_status own_facts(const clv_run *run, clv_run_facts *out, clv_error *e
         f.max_group = info->max_group;
         f.local_bytes = info->local_bytes;
     }
-    return give_struct(out, BYTES_TO(clv_run_facts, local_bytes), &f, sizeof(f), "clv_run_facts",
-                       error);
+    return give_struct(out, CLVI_BYTES_TO(clv_run_facts, local_bytes), &f, sizeof(f),
+                       "clv_run_facts", error);
 }
 
 static clv_status own_attribute(const clv_run *run, const char *name, clv_attr *out,
@@ -90,7 +89,7 @@ static clv_status own_attribute(const clv_run *run, const char *name, clv_attr *
         a.i = value->i;
     if (spec->type == CLV_ATTR_TEXT)
         a.text = run->own->choices[index][a.i];
-    return give_struct(out, BYTES_TO(clv_attr, int_count), &a, sizeof(a), "clv_attr", error);
+    return give_struct(out, CLVI_BYTES_TO(clv_attr, int_count), &a, sizeof(a), "clv_attr", error);
 }
 
 static clv_status own_input_shape(const clv_run *run, uint32_t input, clv_shape *out,
@@ -98,7 +97,7 @@ static clv_status own_input_shape(const clv_run *run, uint32_t input, clv_shape 
 {
     if (input >= CLVI_MAX_INPUTS || run->inputs[input] == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN, "the shape of input %u is asked for, which is absent", input);
-    return give_struct(out, BYTES_TO(clv_shape, dims), run->inputs[input], sizeof(clv_shape),
+    return give_struct(out, CLVI_BYTES_TO(clv_shape, dims), run->inputs[input], sizeof(clv_shape),
                        "clv_shape", error);
 }
 
@@ -110,7 +109,7 @@ static clv_status own_output_shape(const clv_run *run, uint32_t output, clv_shap
     if (output >= CLVI_MAX_OUTPUTS || run->outputs[output] == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN, "the shape of output %u is asked for; there are %d", output,
                  run->own->op.output_count);
-    return give_struct(out, BYTES_TO(clv_shape, dims), run->outputs[output], sizeof(clv_shape),
+    return give_struct(out, CLVI_BYTES_TO(clv_shape, dims), run->outputs[output], sizeof(clv_shape),
                        "clv_shape", error);
 }
 
@@ -122,9 +121,9 @@ static clv_status own_set_output(clv_run *run, uint32_t output, const clv_shape 
     if (output >= (uint32_t)run->own->op.output_count)
         CLV_FAIL(error, CLV_E_PLUGIN, "the shape of output %u is set; there are %d", output,
                  run->own->op.output_count);
-    if (shape == NULL || shape->struct_size < BYTES_TO(clv_shape, dims))
+    if (shape == NULL || shape->struct_size < CLVI_BYTES_TO(clv_shape, dims))
         CLV_FAIL(error, CLV_E_PLUGIN, "clv_shape is NULL or its struct_size is below %zu bytes",
-                 BYTES_TO(clv_shape, dims));
+                 CLVI_BYTES_TO(clv_shape, dims));
     if (shape->rank < 0 || shape->rank > CLV_MAX_RANK)
         CLV_FAIL(error, CLV_E_SHAPE, "output %u has %d axes, at most %d are allowed", output,
                  shape->rank, CLV_MAX_RANK);
@@ -142,7 +141,7 @@ static clv_status own_rng(const clv_run *run, clv_rng *out, clv_error *error)
     const clv_rng rng = {.key = {random->key[0], random->key[1]},
                          .epoch = random->epoch,
                          .op = run->call->node_index};
-    return give_struct(out, BYTES_TO(clv_rng, op), &rng, sizeof(rng), "clv_rng", error);
+    return give_struct(out, CLVI_BYTES_TO(clv_rng, op), &rng, sizeof(rng), "clv_rng", error);
 }
 
 /* ---- Tags ---- */
@@ -367,7 +366,7 @@ static clv_status own_launch(clv_run *run, const clv_kernel *kernel, const clv_a
                  phase_text(run));
     if (arg_count > CLV_MAX_ARGS || (arg_count > 0 && args == NULL) || groups == NULL ||
         (arg_count > 0 &&
-         (arg_stride < BYTES_TO(clv_arg, real) || arg_stride % _Alignof(clv_arg) != 0)))
+         (arg_stride < CLVI_BYTES_TO(clv_arg, real) || arg_stride % _Alignof(clv_arg) != 0)))
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "%s: a launch with %u arguments (at most %d) at a stride of %u bytes",
                  phase_text(run), arg_count, CLV_MAX_ARGS, arg_stride);
@@ -378,7 +377,7 @@ static clv_status own_launch(clv_run *run, const clv_kernel *kernel, const clv_a
         clv_arg arg = {.kind = 0};
         const char *from = (const char *)args + (size_t)i * arg_stride;
         memcpy(&arg, from, arg_stride < sizeof(arg) ? arg_stride : sizeof(arg));
-        if (arg.struct_size < BYTES_TO(clv_arg, real) || arg.struct_size > arg_stride)
+        if (arg.struct_size < CLVI_BYTES_TO(clv_arg, real) || arg.struct_size > arg_stride)
             CLV_FAIL(error, CLV_E_PLUGIN, "clv_arg.struct_size of argument %u is %u", i,
                      arg.struct_size);
         CLV_TRY(add_arg(run, &launch, &arg, i, error));
@@ -392,9 +391,9 @@ static clv_status own_launch(clv_run *run, const clv_kernel *kernel, const clv_a
 static clv_status take_gemm(const clv_run *run, const clv_gemm *given, int64_t n, clvi_gemm *out,
                             clv_error *error)
 {
-    if (given == NULL || given->struct_size < BYTES_TO(clv_gemm, workspace))
+    if (given == NULL || given->struct_size < CLVI_BYTES_TO(clv_gemm, workspace))
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: clv_gemm is NULL or its struct_size is below %zu bytes",
-                 phase_text(run), BYTES_TO(clv_gemm, workspace));
+                 phase_text(run), CLVI_BYTES_TO(clv_gemm, workspace));
     const int64_t most = INT32_MAX;
     const int64_t times_m = given->batch == CLV_GEMM_BATCH_M ? n : 1;
     const int64_t times_k = given->batch == CLV_GEMM_BATCH_K ? n : 1;

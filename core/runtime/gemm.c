@@ -121,12 +121,6 @@ static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
     return c;
 }
 
-static clvi_view at(clvi_view view, int64_t elements)
-{
-    view.offset += (uint64_t)elements;
-    return view;
-}
-
 clv_status clvi_gemm_reduce(clvi_device *device, const clvi_gemm *g, clvi_view part, int64_t parts,
                             clv_error *error)
 {
@@ -210,7 +204,8 @@ static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error 
     const int64_t ldb = g->ldb > 0 ? g->ldb : g->n;
     const int64_t ldc = g->ldc > 0 ? g->ldc : g->n;
     const bool whole = c.parts == 1;
-    const clvi_view turned = at(g->workspace, c.packed), part = at(turned, c.transposed);
+    const clvi_view turned = clvi_view_at(g->workspace, c.packed),
+                    part = clvi_view_at(turned, c.transposed);
     if (c.pack)
         CLV_TRY(pack_b(device, g, error));
     if (g->transpose_a)

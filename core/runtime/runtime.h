@@ -115,6 +115,12 @@ typedef struct clvi_view {
     clvi_buf *buf;
     uint64_t offset; /* in elements of 4 bytes (of 1 byte for u8 data, see the kernel) */
 } clvi_view;
+/* The place `elements` behind it. */
+static inline clvi_view clvi_view_at(clvi_view view, int64_t elements)
+{
+    view.offset += (uint64_t)elements;
+    return view;
+}
 
 /* Copies host memory to the device without waiting: `data` is copied to staging memory first and
  * may change when the call returns. offset_bytes + bytes must lie in the buffer (CLV_E_INTERNAL).
