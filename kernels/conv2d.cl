@@ -3,7 +3,7 @@
  * core/ops/conv2d_kernels.c. NDRange of every kernel: groups of one work-item, 0 bytes of local
  * memory. All sums run in an order that depends on the shapes only. */
 #include "activation.clh"
-#include "wide.clh"
+#include "wide_param.clh"
 
 /* One int per row of accumulators. */
 #if CLV_MR <= 8
@@ -208,42 +208,6 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
 /* Output pixels of a pass of conv2d_bwd_param_wide: their CLV_NB columns of dz, 128 B each at 32
  * floats, stay in a level-1 cache together with what is read of x. */
 #define PARAM_PIECE 128
-
-/* part[c][k] = or += Σ x[from[e] + c] · panel[with[e]][k], e < count, for all c < run and the
- * `columns` columns; part's rows are `row` elements apart. Reads of x may begin up to `before`
- * elements earlier. */
-static void param_channels(__global float *part, __global const float *x, const floatV *panel,
-                           const int *from, const int *with, int count, int run, int row,
-                           int columns, int before, int add)
-{
-    for (int c0 = 0; c0 < run; c0 += CLV_PR) {
-        const int c = max(-before, min(c0, run - CLV_PR));
-        floatV acc[CLV_PR][CLV_NV], tile[CLV_PR * CLV_NV];
-        CLV_WIDE_ZERO(acc, CLV_PR);
-#define PARAM_SCALAR(r) in[r]
-#define PARAM_COLUMN(j) dz[j]
-#define PARAM_PRODUCTS(nv)                                                                         \
-    for (int e = 0; e < count; e++) {                                                              \
-        __global const float *in = x + from[e] + c;                                                \
-        const floatV *dz = panel + with[e] * CLV_NV;                                               \
-        CLV_WIDE_STEP_(acc, CLV_PR, nv, PARAM_COLUMN, PARAM_SCALAR);                               \
-    }
-        if (columns <= CLV_NARROW * CLV_V)
-            PARAM_PRODUCTS(CLV_NARROW)
-        else
-            PARAM_PRODUCTS(CLV_NV)
-        CLV_WIDE_SPILL(tile, acc, CLV_PR);
-        for (int r = c0 - c; r < min(run - c, CLV_PR); r++)
-            for (int j = 0; j * CLV_V < columns; j++) {
-                __global float *to = part + (size_t)(c + r) * row + j * CLV_V;
-                const int left = columns - j * CLV_V;
-                floatV v = tile[r * CLV_NV + j];
-                if (add)
-                    v += clv_load(to, left, 0);
-                clv_store(v, to, left);
-            }
-    }
-}
 
 /* Part of the gradient to the weights, from a chunk of the output's pixels:
  *     part[g][a][b][c][k] = Σ x[n, i·sh - pt + a, j·sw - pl + b, c] · dz[n, i, j, k]

@@ -3,7 +3,7 @@
  * and gemm_sum, which every form uses: groups of one work-item, 0 bytes of local memory. The order
  * of summation depends on the shapes only. */
 #include "group.clh"
-#include "wide.clh"
+#include "wide_product.clh"
 
 /* Copies a matrix into blocks of CLV_NB columns, zeros beyond column n:
  *     out[q][t][l][j] = scale[q·CLV_NB + j] · from[tap(t) + l·row + (q·CLV_NB + j)·column],
@@ -50,27 +50,6 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
     }
 }
 
-#define GEMM_BIAS       1 /* + bias[n] */
-#define GEMM_ACCUMULATE 2 /* + c */
-
-/* Columns [q·CLV_NB, …) of one row to memory: v = tile (+ bias) (+ what is there). */
-static void finish_row(__global float *c, const floatV *tile, __global const float *bias,
-                       int columns, int flags)
-{
-    CLV_UNROLL
-    for (int j = 0; j < CLV_NV; j++) {
-        const int left = columns - j * CLV_V;
-        if (left > 0) { /* no break: the loop would not be unrolled */
-            floatV v = tile[j];
-            if (flags & GEMM_BIAS)
-                v += clv_load(bias + j * CLV_V, left, 0);
-            if (flags & GEMM_ACCUMULATE)
-                v += clv_load(c + j * CLV_V, left, 0);
-            clv_store(v, c + j * CLV_V, left);
-        }
-    }
-}
-
 /* to[j·rows + i] = from[i·row + j], i < rows, j < columns: a transpose by squares of CLV_V.
  * NDRange: group (g, h): i in [h·share, …) and j in [g·share, …), share a multiple of CLV_V.
  * Overwrites. */
@@ -95,32 +74,6 @@ CLV_SINGLE __kernel void gemm_transpose(__global float *restrict to, ulong to_at
                 clv_store(vloadV(0, line), to + (size_t)(j0 + j) * rows + i0, i_end - i0);
             }
         }
-}
-
-/* A block of columns of a group's rows [begin, end), for `deep` terms of the sums: see gemm_wide.
- */
-static void wide_rows(__global float *c, __global const float *a, __global const float *b,
-                      __global const float *bias, int begin, int end, int deep, int ldc, int lda,
-                      int b_row, int columns, int flags)
-{
-    for (int i0 = begin; i0 < end; i0 += CLV_MR) {
-        floatV acc[CLV_MR][CLV_NV], tile[CLV_MR * CLV_NV];
-        __global const float *line[CLV_MR], *packed = b;
-        const int rows = min(CLV_MR, end - i0);
-        CLV_WIDE_ZERO(acc, CLV_MR);
-        CLV_UNROLL
-        for (int i = 0; i < CLV_MR; i++) /* rows beyond the last repeat it and are not stored */
-            line[i] = a + (size_t)min(i0 + i, end - 1) * lda;
-        for (int l = 0; l < deep; l++, packed += b_row) {
-#define GEMM_SCALAR(i) line[i][l]
-            CLV_PREFETCH(packed + 16 * b_row);
-            CLV_PREFETCH(packed + 16 * b_row + 16);
-            CLV_WIDE_STEP(acc, CLV_MR, CLV_NV, packed, GEMM_SCALAR);
-        }
-        CLV_WIDE_SPILL(tile, acc, CLV_MR);
-        for (int i = 0; i < rows; i++)
-            finish_row(c + (size_t)(i0 + i) * ldc, tile + i * CLV_NV, bias, columns, flags);
-    }
 }
 
 /* c[m, n] = Σ_l a[i·lda + l] · b[q·b_block + l·b_row + j] (+ bias) (+ c), c's rows ldc apart. b is

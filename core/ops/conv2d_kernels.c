@@ -1,5 +1,6 @@
 #include "ops/conv2d_kernels.h"
 
+#include "ops/conv2d_winograd.h"
 #include "ops/share.h"
 
 #include <stddef.h>
@@ -9,8 +10,7 @@ enum {
     PARAM_GROUPS = 64,     /* work-groups of a weight gradient, where the pictures give them */
     PARAM_SPLIT = 1 << 17, /* weights above which work-groups share their rows, too */
     PARAM_LEAST = 256,     /* output pixels of each at least */
-    FLAG_BIAS = 4,
-    FLAG_STATS = 8 /* kernels/conv2d.cl */
+    FLAG_STATS = 8         /* kernels/conv2d.cl */
 };
 
 #define MAX_EXTENT 1e6
@@ -288,6 +288,8 @@ int64_t clvi_conv_packed(const clvi_device *device, const clvi_conv *c, bool sca
 {
     if (is_tiled(device))
         return scaled ? clvi_conv_weights(c) : 0;
+    if (clvi_winograd_serves(device, c))
+        return clvi_winograd_packed(device, c);
     const clvi_wide wide = clvi_wide_of(device);
     const clvi_conv group = one_group(c);
     return c->groups * packed_group(&wide, &group);
@@ -299,6 +301,8 @@ clv_status clvi_conv_pack(clvi_device *device, const clvi_conv *conv, clvi_view 
     if (is_tiled(device))
         return scale.buf ? clvi_conv_tiled_scale(device, conv, weights, scale, packed, error)
                          : CLV_OK;
+    if (clvi_winograd_serves(device, conv))
+        return clvi_winograd_pack(device, conv, weights, scale, packed, error);
     const clvi_wide wide = clvi_wide_of(device);
     const clvi_conv c = one_group(conv);
     for (int64_t g = 0; g < conv->groups; g++) {
@@ -320,7 +324,7 @@ clv_status clvi_conv_pack(clvi_device *device, const clvi_conv *conv, clvi_view 
 
 clvi_conv_stats clvi_conv_stats_of(const clvi_device *device, const clvi_conv *conv)
 {
-    if (is_tiled(device))
+    if (is_tiled(device) || clvi_winograd_serves(device, conv))
         return (clvi_conv_stats){0, 0};
     const clvi_wide wide = clvi_wide_of(device);
     const clvi_conv c = straighten(conv), group = one_group(&c);
@@ -333,6 +337,8 @@ clvi_amount clvi_conv_forward_workspace(const clvi_device *device, const clvi_co
 {
     if (is_tiled(device))
         return clvi_conv_tiled_forward_workspace(device, c);
+    if (clvi_winograd_serves(device, c))
+        return clvi_winograd_forward_workspace(device, c);
     const clvi_wide wide = clvi_wide_of(device);
     return flat_amount(&wide, c);
 }
@@ -348,6 +354,8 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
 {
     if (is_tiled(device))
         return clvi_conv_tiled_forward(device, conv, call, error);
+    if (clvi_winograd_serves(device, conv))
+        return clvi_winograd_forward(device, conv, call, error);
     const clvi_wide wide = clvi_wide_of(device);
     const bool flat = is_flat(&wide, conv);
     if (flat)
@@ -363,7 +371,8 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
                              .y_image = c.oh * c.ow * c.co,
                              .y_row = c.ow * c.co,
                              .y_pixel = c.co,
-                             .flags = (int32_t)call->activation | (call->bias.buf ? FLAG_BIAS : 0) |
+                             .flags = (int32_t)call->activation |
+                                      (call->bias.buf ? CLVI_CONV_BIAS : 0) |
                                       (call->stats.buf ? FLAG_STATS : 0)};
         CLV_TRY(launch_wide(device, &wide, &group, &p, &w, error));
     }
@@ -540,6 +549,8 @@ clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_c
 {
     if (is_tiled(device))
         return clvi_conv_tiled_backward_workspace(device, c);
+    if (clvi_winograd_serves(device, c))
+        return clvi_winograd_backward_workspace(device, c);
     const clvi_wide wide = clvi_wide_of(device);
     const int64_t most = most_chunks(&wide, c), packed = backward_packed(&wide, c);
     clvi_amount a = flat_amount(&wide, c);
@@ -553,6 +564,8 @@ clv_status clvi_conv_backward(clvi_device *device, const clvi_conv *conv,
 {
     if (is_tiled(device))
         return clvi_conv_tiled_backward(device, conv, grads, error);
+    if (clvi_winograd_serves(device, conv))
+        return clvi_winograd_backward(device, conv, grads, error);
     const clvi_wide wide = clvi_wide_of(device);
     if (grads->dweights.buf)
         CLV_TRY(backward_param(device, &wide, conv, grads, error));

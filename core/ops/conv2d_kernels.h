@@ -48,6 +48,8 @@ typedef struct clvi_conv_stats {
 clvi_conv_stats clvi_conv_stats_of(const clvi_device *device, const clvi_conv *conv);
 /* Elements of workspace, for any n. */
 clvi_amount clvi_conv_forward_workspace(const clvi_device *device, const clvi_conv *conv);
+/* Flag of kernels that convolve: there is a bias; bits 0 … 1 are the activation. */
+enum { CLVI_CONV_BIAS = 4 };
 typedef struct clvi_conv_call {
     clvi_view x, packed, y, workspace;
     clvi_view weights; /* as they are; buf NULL: only what was scaled counts, `packed` */

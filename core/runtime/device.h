@@ -125,7 +125,7 @@ struct clvi_device {
     clvi_arena *arena; /* strings and records that live as long as the device */
     cl_context context;
     cl_command_queue queue;
-    bool fast_math, clblast, sync;
+    bool fast_math, clblast, sync, winograd;
     const char *banner;
     clv_error poison; /* status CLV_OK: healthy */
     bool hangs;       /* a wait took too long: nothing is waited for any more */

@@ -60,6 +60,7 @@ typedef struct clvi_device_options {
     const char *select; /* [device] select: auto | cpu | gpu | PLATFORM:DEVICE | part of a name */
     clvi_gemm_choice gemm; /* [device] gemm */
     bool fast_math;        /* [device] fast_math: products and sums may be rearranged */
+    bool no_winograd;      /* [device] winograd = off */
 } clvi_device_options;
 
 /* Opens context, in-order queue and kernel cache. Errors: CLV_E_DEVICE with the list of candidates.
@@ -95,6 +96,8 @@ void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *o
 int clvi_tuning_int(const clvi_device *device, const char *key);
 /* True when GEMM-shaped work goes to CLBlast (gemm = clblast, or auto on a GPU). */
 bool clvi_device_uses_clblast(const clvi_device *device);
+/* True where convolutions may go by Winograd's algorithm: in the wide form, unless turned off. */
+bool clvi_device_uses_winograd(const clvi_device *device);
 /* True where kernels run in their form for GPUs: `form = tiled` in the tuning record. */
 bool clvi_device_is_gpu_like(const clvi_device *device);
 

@@ -169,6 +169,15 @@ static void test_bench_at_another_pace(void **state)
     expect("profile cnn-custom-only --channels 2 2>&1", 2, "--channels 2: it is 1 or 3");
 }
 
+/* Sizes may be left out at the end. */
+static void test_bench_of_an_op(void **state)
+{
+    (void)state;
+    expect("bench -q --repeat 1 --op conv2d:1,8,8,4,4,3 2>&1", 0, "GFLOP/s");
+    expect("bench -q --repeat 1 --op depthwise_conv2d:1,8,8,4,3 2>&1", 0, "GB/s");
+    expect("bench -q --op conv2d:1,8,8,4 2>&1", 2, "conv2d takes N,H,W,CIN,COUT,KERNEL");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4 || realpath(argv[1], command) == NULL || realpath(argv[3], weights) == NULL ||
@@ -183,6 +192,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plugin_path),
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_bench_at_another_pace),
+        cmocka_unit_test(test_bench_of_an_op),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

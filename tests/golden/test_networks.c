@@ -1,6 +1,6 @@
 /* EfficientNet-B0 and VGG16 against torchvision and Keras, and what they must count: test_networks
- * FOLDER PLUGINS. Each file of FOLDER/MANIFEST holds the answers of one network whose values follow
- * from their names (networks/formula.py). Exit status 77: there is no device. */
+ * FOLDER PLUGINS [winograd]. Each file of FOLDER/MANIFEST holds the answers of one network whose
+ * values follow from their names (networks/formula.py). Exit status 77: there is no device. */
 #include "golden.h"
 #include "network_values.h"
 #include "training.h"
@@ -29,7 +29,7 @@
  * square. They are not compared with themselves: in one that is near zero only by chance, a sum of
  * larger numbers, f32 keeps the digits of these (one sample in 30 is then off by more than 1e-4 of
  * itself, whatever the program). */
-static const double LOGITS = 1e-4, ROWS = 1e-4, SAMPLES = 1e-4, LOSSES = 1e-3, FLOOR = 1e-6;
+static double LOGITS = 1e-4, ROWS = 1e-4, SAMPLES = 1e-4, LOSSES = 1e-3, FLOOR = 1e-6;
 
 static clvi_device *device;
 static clvi_plugins *plugins;
@@ -397,17 +397,24 @@ static int close_device(void **state)
 int main(int argc, char **argv)
 {
     int status = 0;
-    if (argc != 3) {
-        fprintf(stderr, "usage: test_networks FOLDER PLUGINS\n");
+    const bool winograd = argc == 4 && strcmp(argv[3], "winograd") == 0;
+    if (argc != 3 && !winograd) {
+        fprintf(stderr, "usage: test_networks FOLDER PLUGINS [winograd]\n");
         return 2;
     }
+    /* Errors of 1e-5 in the forward direction let relu and pooling take another branch here and
+     * there, which shows in gradients (with the algorithm in the backward direction alone they
+     * agree within 3e-4), and AdamW takes small gradients by their sign. What single convolutions
+     * lose is bounded by the operations' tests. */
+    if (winograd)
+        LOGITS = 1e-3, ROWS = 5e-2, SAMPLES = 0.2, LOSSES = 2e-2, FLOOR = 1e-4;
     folder = argv[1];
     entry_count = golden_manifest(folder, entries);
     if (entry_count == 0 || clvi_plugins_create(argv[2], NULL, &plugins, NULL) != CLV_OK) {
         fprintf(stderr, "%s/MANIFEST cannot be read or is empty\n", folder);
         return EXIT_FAILURE;
     }
-    device = test_device_open(&status);
+    device = test_device_open_with(&(clvi_device_options){.no_winograd = !winograd}, &status);
     if (device == NULL)
         return status;
     struct CMUnitTest tests[GOLDEN_MAX_ENTRIES + 2] = {cmocka_unit_test(test_manifest),

@@ -44,6 +44,7 @@ static const op_case cases[] = {
     CONV("3 by 3, stride 2, relu", 3, 7, 8, 5, 65, 3, 2, 1, "relu", OP_KINKS),
     CONV("5 by 5, stride 2", 4, 9, 8, 2, 18, 5, 2, 2, "none", 0),
     CONV("several groups of statistics", 4, 21, 20, 2, 5, 3, 1, 1, "silu", 0),
+    CONV("tiles, 64 to 70, silu", 3, 7, 8, 64, 70, 3, 1, 1, "silu", OP_WINOGRAD),
     CONV("one filter", 7, 5, 5, 3, 1, 3, 1, 0, "silu", 0),
     GROUPS("3 groups, silu", 3, 5, 6, 21, 51, 3, 3, 1, 1, "silu", 0),
     GROUPS("a group for every channel, stride 2", 4, 7, 8, 6, 6, 6, 3, 2, 1, "relu",

@@ -337,11 +337,12 @@ static void check_values(const rig *r, const char *what, int index, const float 
 {
     const op_bounds *b = op_bounds_find(r->suite->op);
     const double rms = op_rms(expected->data, expected->elements);
-    const double atol = (gradient ? b->grad_atol : b->atol) * rms;
+    const double times = r->data->test->flags & OP_WINOGRAD ? 16 : 1;
+    const double atol = (gradient ? b->grad_atol : b->atol) * rms * times;
     compare_result result;
     char text[256];
-    if (!compare(given, expected->data, expected->elements, atol, gradient ? b->grad_rtol : b->rtol,
-                 &result))
+    if (!compare(given, expected->data, expected->elements, atol,
+                 (gradient ? b->grad_rtol : b->rtol) * times, &result))
         fail_msg("%s, %s, %s, batch %lld of %lld: %s %d: %s", r->suite->op, r->data->test->name,
                  mode_text(r), (long long)expected->dims[0], (long long)r->data->test->n, what,
                  index, compare_text(&result, text));

@@ -46,9 +46,10 @@ typedef struct op_input {
 enum {
     OP_NO_DIFFERENCES = 1, /* the derivative does not exist there (ties): reference only */
     OP_KINKS = 2,          /* differences that straddle a kink are left out, at most 5 % of them */
-    OP_WHOLE = 4,   /* the reference is a record: of the whole batch, not half of it, and of no
-                       frozen statistics */
-    OP_AWKWARD = 8, /* for slow implementations: small, and nothing divides */
+    OP_WHOLE = 4,     /* the reference is a record: of the whole batch, not half of it, and of no
+                         frozen statistics */
+    OP_AWKWARD = 8,   /* for slow implementations: small, and nothing divides */
+    OP_WINOGRAD = 16, /* by Winograd's algorithm, where the device does that: 16 times the bounds */
 };
 
 enum { OP_MAX_ATTRS = 12 };

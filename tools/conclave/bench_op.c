@@ -23,9 +23,8 @@ static clv_status parse(const char *text, spec *out, clv_error *error)
     if (length == 0 || length >= sizeof out->op)
         CLV_FAIL(error, CLV_E_USAGE, "--op '%s': write OP:SIZE,SIZE,… such as gemm:1024,1024,1024",
                  text);
+    *out = (spec){0}; /* sizes that are not given are 0: each op's own default */
     memcpy(out->op, text, length);
-    out->op[length] = '\0';
-    out->count = 0;
     for (const char *p = colon + 1;; p++) {
         const size_t digits = strcspn(p, ",");
         char number[24];
