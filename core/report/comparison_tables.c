@@ -194,10 +194,38 @@ static double within(const clvi_contestant *c, double seconds, int64_t epochs)
     return count > 0 ? sum / (double)count : NAN;
 }
 
+/* A cell of a model's row: one of its figures, and how it is written. */
+typedef struct figure_cell {
+    const char *figure;
+    void (*put)(clvi_report_table *table, double value);
+} figure_cell;
+
+static void figure_row(const clvi_contestant *model, const figure_cell *cells, size_t count,
+                       clvi_report_table *t)
+{
+    clvi_report_cell(t, "%s", model->name);
+    for (size_t i = 0; i < count; i++)
+        cells[i].put(t, clvi_contestant_mean(model, cells[i].figure));
+}
+
+static void put_mean_epoch(clvi_report_table *t, double epoch)
+{
+    if (isfinite(epoch))
+        clvi_report_cell(t, "%.4g", epoch);
+    else
+        clvi_report_cell(t, "–");
+}
+
 static const clvi_report_column training_columns[] = {
     {"model", false, false},   {"train", true, false},  {"val", true, false},
     {"epochs", true, false},   {"time", true, false},   {"best epoch", true, true},
     {"train NLL", true, true}, {"val NLL", true, true}, {"temperature", true, true}};
+
+static const figure_cell training_cells[] = {
+    {"train_top1", clvi_report_percent}, {"val_top1", clvi_report_percent},
+    {"epochs", clvi_report_count},       {"seconds", clvi_report_seconds},
+    {"best_epoch", put_mean_epoch},      {"train_nll", clvi_report_figure},
+    {"val_nll", clvi_report_figure},     {"temperature", clvi_report_figure}};
 
 static clv_status training_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
 {
@@ -206,22 +234,9 @@ static clv_status training_table(const clvi_comparison *c, clvi_report_table *t,
     t->note = "train: the training images without augmentation, by the best epoch's weights. time: "
               "of training and validation, of the runs that experts start from as well; epochs: "
               "with those of the longest of these.";
-    for (size_t i = 0; i < c->count; i++) {
-        const clvi_contestant *model = &c->contestants[i];
-        const double best = clvi_contestant_mean(model, "best_epoch");
-        clvi_report_cell(t, "%s", model->name);
-        clvi_report_percent(t, clvi_contestant_mean(model, "train_top1"));
-        clvi_report_percent(t, clvi_contestant_mean(model, "val_top1"));
-        clvi_report_count(t, clvi_contestant_mean(model, "epochs"));
-        clvi_report_seconds(t, clvi_contestant_mean(model, "seconds"));
-        if (isfinite(best))
-            clvi_report_cell(t, "%.4g", best);
-        else
-            clvi_report_cell(t, "–");
-        clvi_report_figure(t, clvi_contestant_mean(model, "train_nll"));
-        clvi_report_figure(t, clvi_contestant_mean(model, "val_nll"));
-        clvi_report_figure(t, clvi_contestant_mean(model, "temperature"));
-    }
+    for (size_t i = 0; i < c->count; i++)
+        figure_row(&c->contestants[i], training_cells,
+                   sizeof training_cells / sizeof *training_cells, t);
     return CLV_OK;
 }
 
@@ -254,22 +269,19 @@ static const clvi_report_column cost_columns[] = {
     {"mult-adds", true, false},   {"img/s", true, false},  {"memory", true, false},
     {"all mult-adds", true, true}};
 
+static const figure_cell cost_cells[] = {
+    {"parameters", clvi_report_short},           {"trainable", clvi_report_short},
+    {"active_multiply_adds", clvi_report_short}, {"images_per_second", clvi_report_short},
+    {"peak_device_bytes", clvi_report_bytes},    {"multiply_adds", clvi_report_short}};
+
 static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
 {
     CLV_TRY(clvi_report_table_init(t, "Cost", cost_columns,
                                    sizeof cost_columns / sizeof *cost_columns, error));
     t->note = "mult-adds: of an image, forward, in the parts that run for it. img/s: of training. "
               "memory: the most that was in use on the device.";
-    for (size_t i = 0; i < c->count; i++) {
-        const clvi_contestant *model = &c->contestants[i];
-        clvi_report_cell(t, "%s", model->name);
-        clvi_report_short(t, clvi_contestant_mean(model, "parameters"));
-        clvi_report_short(t, clvi_contestant_mean(model, "trainable"));
-        clvi_report_short(t, clvi_contestant_mean(model, "active_multiply_adds"));
-        clvi_report_short(t, clvi_contestant_mean(model, "images_per_second"));
-        clvi_report_bytes(t, clvi_contestant_mean(model, "peak_device_bytes"));
-        clvi_report_short(t, clvi_contestant_mean(model, "multiply_adds"));
-    }
+    for (size_t i = 0; i < c->count; i++)
+        figure_row(&c->contestants[i], cost_cells, sizeof cost_cells / sizeof *cost_cells, t);
     return CLV_OK;
 }
 
@@ -340,6 +352,20 @@ static const clvi_report_column gate_columns[] = {
     {"of mean", true, false}, {"bits", true, false},     {"by chance", true, false},
     {"uniform", true, false}, {"shuffled", true, false}, {"oracle", true, false}};
 
+static void put_mean_count(clvi_report_table *t, double count)
+{
+    number(t, 1, count);
+}
+
+static const figure_cell gate_cells[] = {{"dead_experts", put_mean_count},
+                                         {"gate_mean_entropy", clvi_report_figure},
+                                         {"gate_entropy_of_mean", clvi_report_figure},
+                                         {"class_information_bits", clvi_report_figure},
+                                         {"class_information_bits_shuffled", clvi_report_figure},
+                                         {"uniform_gate_top1", clvi_report_percent},
+                                         {"shuffled_gate_top1", clvi_report_percent},
+                                         {"oracle_top1", clvi_report_percent}};
+
 static clv_status gates_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
 {
     CLV_TRY(clvi_report_table_init(t, "Gates", gate_columns,
@@ -350,20 +376,9 @@ static clv_status gates_table(const clvi_comparison *c, clvi_report_table *t, cl
               "bits: mutual information of the first expert and the class (Miller and Madow), and "
               "what shuffled labels give. uniform, shuffled: accuracy with all experts alike, with "
               "another image's gate, put in after training. oracle: some expert is right.";
-    for (size_t i = 0; i < c->count; i++) {
-        const clvi_contestant *model = &c->contestants[i];
-        if (!isfinite(clvi_contestant_mean(model, "gate_mean_entropy")))
-            continue;
-        clvi_report_cell(t, "%s", model->name);
-        number(t, 1, clvi_contestant_mean(model, "dead_experts"));
-        clvi_report_figure(t, clvi_contestant_mean(model, "gate_mean_entropy"));
-        clvi_report_figure(t, clvi_contestant_mean(model, "gate_entropy_of_mean"));
-        clvi_report_figure(t, clvi_contestant_mean(model, "class_information_bits"));
-        clvi_report_figure(t, clvi_contestant_mean(model, "class_information_bits_shuffled"));
-        clvi_report_percent(t, clvi_contestant_mean(model, "uniform_gate_top1"));
-        clvi_report_percent(t, clvi_contestant_mean(model, "shuffled_gate_top1"));
-        clvi_report_percent(t, clvi_contestant_mean(model, "oracle_top1"));
-    }
+    for (size_t i = 0; i < c->count; i++)
+        if (isfinite(clvi_contestant_mean(&c->contestants[i], "gate_mean_entropy")))
+            figure_row(&c->contestants[i], gate_cells, sizeof gate_cells / sizeof *gate_cells, t);
     return CLV_OK;
 }
 
