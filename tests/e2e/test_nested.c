@@ -245,6 +245,40 @@ static void test_all_chosen(void **state)
     }
 }
 
+static void expect_bias(rig *r, const char *name, float first, float second)
+{
+    float got[2];
+    clvi_store *store = clvi_mixture_store(r->mixture);
+    const int64_t index = clvi_store_find(store, name);
+    assert_true(index >= 0);
+    OK(clvi_store_read(store, (size_t)index, CLVI_STORE_VALUE, got, error));
+    if (got[0] < first || got[0] > first || got[1] < second || got[1] > second)
+        fail_msg("%s is %g, %g; wanted is %g, %g", name, (double)got[0], (double)got[1],
+                 (double)first, (double)second);
+}
+
+/* Gates start at 0, so that their balance biases alone choose: inside, it learns from what the
+ * outer one sends there. */
+static void test_biased(void **state)
+{
+    (void)state;
+    static const char config[] =
+        INNER "[mixture.a]\nscores = logits\n[gate.a]\nplugin = switch\nbalance_bias = 0.125\n" CNN(
+            "b", "3") OUTER "scores = logits\n[gate]\nplugin = switch\nbalance_bias = 0.25\n";
+    rig r;
+    rig_init(&r, config, true);
+    const clvi_mixture_batch batch = rig_batch(&r);
+    for (int s = 0; s < 3; s++) {
+        OK(clvi_mixture_begin_step(r.mixture, error));
+        OK(clvi_mixture_step(r.mixture, &batch, error));
+        OK(clvi_mixture_end_step(r.mixture, error));
+        /* To a, there to x; to b; to a, there to y. */
+        expect_bias(&r, "gate.balance_bias", s == 1 ? 0 : -0.25f, s == 1 ? 0 : 0.25f);
+        expect_bias(&r, "gate.a.balance_bias", s == 2 ? 0 : -0.125f, s == 2 ? 0 : 0.125f);
+    }
+    rig_fini(&r);
+}
+
 /* Sum of the absolute gradients of variables that begin so. */
 static double gradients_of(rig *r, const char *prefix)
 {
@@ -580,10 +614,11 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flat_average), cmocka_unit_test(test_alone),
         cmocka_unit_test(test_gradients),    cmocka_unit_test(test_all_chosen),
-        cmocka_unit_test(test_nobody_sent),  cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_run_alone),    cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_cost),         cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_many),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_biased),       cmocka_unit_test(test_nobody_sent),
+        cmocka_unit_test(test_resume),       cmocka_unit_test(test_run_alone),
+        cmocka_unit_test(test_frozen),       cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_seeds),        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
     if (status != 0)

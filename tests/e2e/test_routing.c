@@ -1,7 +1,7 @@
 /* What keeps the experts of a sparse route even: a bias that learns without a gradient, by hand and
  * in training, and a capacity, with what it drops; resumed bit for bit. Argument: the folder of
  * plugins. Exit 77 where there is no OpenCL device. */
-#include "trainings.h"
+#include "rigs.h"
 
 #include "../unit/test_device.h"
 #include "base/files.h"
@@ -13,50 +13,16 @@
 
 #include <cmocka.h>
 
-enum { EXPERTS = 3, BATCH = 8, PIXELS = TRAINING_SIDE * TRAINING_SIDE };
+enum { EXPERTS = 3, BATCH = RIG_BATCH };
 
 #define THREE                                                                                      \
     "[expert.a]\nplugin = cnn\nwidths = 4\n[expert.b]\nplugin = cnn\nwidths = 4\n"                 \
     "[expert.c]\nplugin = cnn\nwidths = 5\n[mixture]\nexperts = a, b, c\nscores = logits\n"
 
-/* A mixture, and a batch of noise that it is given. */
-typedef struct rig {
-    clvi_config *config;
-    clvi_mixture *mixture;
-    uint8_t pixels[BATCH * PIXELS];
-    int32_t labels[BATCH];
-} rig;
-
-static void rig_open(rig *r, const char *text)
-{
-    *r = (rig){.config = trainings_config(text)};
-    const clvi_mixture_desc desc = {.config = r->config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = true};
-    for (int i = 0; i < BATCH; i++) {
-        r->labels[i] = i % TRAINING_CLASSES;
-        for (int k = 0; k < PIXELS; k++)
-            r->pixels[i * PIXELS + k] = (uint8_t)((unsigned)(i * PIXELS + k) * 2654435761u >> 24);
-    }
-    OK(clvi_mixture_create(&desc, &r->mixture, error));
-    OK(clvi_mixture_warm(r->mixture, error));
-}
-
-static void rig_close(rig *r)
-{
-    clvi_mixture_destroy(r->mixture);
-    clvi_config_destroy(r->config);
-}
-
 static void step(rig *r, int64_t n)
 {
-    const clvi_mixture_batch batch = {.n = n, .pixels = r->pixels, .labels = r->labels};
+    clvi_mixture_batch batch = rig_batch(r);
+    batch.n = n;
     OK(clvi_mixture_step(r->mixture, &batch, error));
 }
 
@@ -87,11 +53,11 @@ static void test_bias(void **state)
         {0, 0.25f, 0.25f},         /* to a */
     };
     rig r;
-    rig_open(&r, THREE "[gate]\nplugin = switch\nbalance_bias = 0.125\n");
+    rig_init(&r, THREE "[gate]\nplugin = switch\nbalance_bias = 0.125\n", true);
     expect_variable(&r, "gate.balance_bias", (const float[EXPERTS]){0});
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
         float route[BATCH * EXPERTS];
-        const clvi_mixture_batch batch = {.n = BATCH, .pixels = r.pixels};
+        const clvi_mixture_batch batch = rig_batch(&r);
         OK(clvi_mixture_begin_step(r.mixture, error));
         step(&r, BATCH);
         if (i % 2 == 1)
@@ -108,7 +74,7 @@ static void test_bias(void **state)
         }
         expect_variable(&r, "gate.balance_bias", after[i]);
     }
-    rig_close(&r);
+    rig_fini(&r);
 }
 
 /* Two of three, chosen with noise, with a capacity; two batches to a step, averages of all values,
@@ -209,8 +175,8 @@ static int64_t gradients_of(rig *r, const char *prefix, float *out, int64_t most
     return count;
 }
 
-/* All eight samples want the first expert, which has room for ⌈8/3⌉: the first three of the batch,
- * as all weigh the same. What it learns is what these three teach, of a mean over eight. */
+/* All nine samples want the first expert, which has room for ⌈9/3⌉: the first three of the batch,
+ * as all weigh the same. What it learns is what these three teach, of a mean over nine. */
 static void test_capacity(void **state)
 {
     (void)state;
@@ -218,12 +184,13 @@ static void test_capacity(void **state)
     static float grads[2][MOST];
     float route[BATCH * EXPERTS];
     rig limited, free;
-    rig_open(&limited, THREE "[gate]\nplugin = switch\ncapacity_factor = 1\n");
-    rig_open(&free, THREE "[gate]\nplugin = switch\n");
+    rig_init(&limited, THREE "[gate]\nplugin = switch\ncapacity_factor = 1\n", true);
+    rig_init(&free, THREE "[gate]\nplugin = switch\n", true);
     step(&limited, BATCH);
-    expect_counts(&limited, 3, 5, 8, 5);
-    const clvi_mixture_batch three = {
-        .n = 3, .pixels = free.pixels, .labels = free.labels, .share = 1.0 / BATCH};
+    expect_counts(&limited, 3, 6, 9, 6);
+    clvi_mixture_batch three = rig_batch(&free);
+    three.n = 3;
+    three.share = 1.0 / BATCH;
     OK(clvi_mixture_step(free.mixture, &three, error));
     expect_counts(&free, 3, 0, 3, 0);
     const int64_t count = gradients_of(&limited, "expert.a.", grads[0], MOST);
@@ -235,34 +202,34 @@ static void test_capacity(void **state)
     }
     assert_true(any);
     /* Evaluation drops nothing, and counts nothing. */
-    const clvi_mixture_batch all = {.n = BATCH, .pixels = limited.pixels, .labels = limited.labels};
+    const clvi_mixture_batch all = rig_batch(&limited);
     OK(clvi_mixture_infer(limited.mixture, &all, error));
     OK(clvi_mixture_route(limited.mixture, route, error));
     for (int i = 0; i < BATCH; i++)
         assert_true(route[i * EXPERTS] > 0);
     expect_counts(&limited, BATCH, 0, 0, 0);
-    rig_close(&limited);
-    rig_close(&free);
+    rig_fini(&limited);
+    rig_fini(&free);
 }
 
-/* Two of three experts each, room for ⌈0.75·2·8/3⌉ = 4: the first half keeps both, the other has
- * none. With a step of two batches each has its own room. */
+/* Two of three experts each, room for ⌈0.75·2·9/3⌉ = 5: the first five samples keep both, the
+ * others have none. With a step of two batches each has its own room. */
 static void test_capacity_of_two(void **state)
 {
     (void)state;
     rig r;
-    rig_open(&r, THREE "[gate]\nplugin = noisy_topk\nnoise = no\ncapacity_factor = 0.75\n");
+    rig_init(&r, THREE "[gate]\nplugin = noisy_topk\nnoise = no\ncapacity_factor = 0.75\n", true);
     step(&r, BATCH);
-    expect_counts(&r, 4, 4, 16, 8);
+    expect_counts(&r, 5, 4, 18, 8);
     step(&r, BATCH);
     step(&r, 5); /* ⌈0.75·2·5/3⌉ = 3 */
-    expect_counts(&r, 4 + 3, 4 + 2, 16 + 10, 8 + 4);
-    rig_close(&r);
+    expect_counts(&r, 5 + 3, 4 + 2, 18 + 10, 8 + 4);
+    rig_fini(&r);
     /* K/k: there is room for all. */
-    rig_open(&r, THREE "[gate]\nplugin = noisy_topk\nnoise = no\ncapacity_factor = 1.5\n");
+    rig_init(&r, THREE "[gate]\nplugin = noisy_topk\nnoise = no\ncapacity_factor = 1.5\n", true);
     step(&r, BATCH);
-    expect_counts(&r, 8, 0, 16, 0);
-    rig_close(&r);
+    expect_counts(&r, 9, 0, 18, 0);
+    rig_fini(&r);
 }
 
 /* What a training says of it: in the result, metrics.csv and summary.json. Of one expert each, who
