@@ -2,7 +2,7 @@
  * [n, experts] ≥ 0; an expert whose weight is exactly 0 has no part in it, and its logits are not
  * used. s is x, or log softmax(x) of an expert (probabilities = 1). NDRange: groups of one
  * work-item, each a share of the samples; 0 bytes of local memory. Outputs are overwritten. */
-#include "vector.clh"
+#include "log_softmax.clh"
 
 /* The rules, in the order of the op's choices. */
 #define WEIGHTED 0
@@ -13,23 +13,6 @@
 #define VOTE     5
 
 #define MAX_EXPERTS 64
-
-/* Logs of ratios are cut here: what they are multiplied by is at least 2e-35 or exactly 0. */
-#define MAX_LOG 80.0f
-
-/* Shift m and log Σ exp(x - m) of a row, of which log softmax(x) = (x - m) - log Σ; not added up,
- * so that large logits lose no digits. */
-static void moments(__global const float *x, int columns, __global float *saved)
-{
-    floatV top = (floatV)(-FLT_MAX), sum = (floatV)(0);
-    for (int c = 0; c < columns; c += CLV_V)
-        top = fmax(top, clv_load(x + c, columns - c, -FLT_MAX));
-    const float m = clv_lanes_max(top);
-    for (int c = 0; c < columns; c += CLV_V)
-        sum += exp(clv_load(x + c, columns - c, -FLT_MAX) - m);
-    saved[0] = m;
-    saved[1] = log(clv_lanes_sum(sum));
-}
 
 static floatV log_probability(__global const float *x, int left, __global const float *saved)
 {
@@ -125,7 +108,7 @@ static floatV combine_at(__global const float *x, __global const float *g,
 
 /* y [n, classes]: scores as logits: weighted Σ g s, of probabilities log Σ g exp(s); product_rule
  * Σ s; max, median, min, vote over the experts with a weight. 0 where there is none. saved
- * [n, experts, 2]: see moments. */
+ * [n, experts, 2]: see clv_moments. */
 CLV_SINGLE __kernel void fuse_scores_fwd(__global float *y, ulong y_at, __global float *saved,
                                          ulong saved_at, __global const float *x, ulong x_at,
                                          __global const float *g, ulong g_at, int n, int experts,
@@ -139,7 +122,7 @@ CLV_SINGLE __kernel void fuse_scores_fwd(__global float *y, ulong y_at, __global
         for (int i = 0; i < experts; i++) {
             kept[2 * i] = kept[2 * i + 1] = 0;
             if (weight[i] != 0)
-                moments(in + (size_t)i * classes, classes, kept + 2 * i);
+                clv_moments(in + (size_t)i * classes, classes, kept + 2 * i);
         }
         if (rule == VOTE)
             vote(out, in, weight, kept, experts, classes);
@@ -235,7 +218,7 @@ fuse_scores_bwd_g(__global float *gg, ulong gg_at, __global const float *gy, ulo
                 const int left = classes - c;
                 const floatV s = score(in + c, left, kept + 2 * i, probabilities);
                 const floatV slope =
-                    probabilities ? exp(fmin(s - clv_load(fused + c, left, 0), MAX_LOG)) : s;
+                    probabilities ? exp(fmin(s - clv_load(fused + c, left, 0), CLV_MAX_LOG)) : s;
                 sum = fma(clv_load(up + c, left, 0), slope, sum);
             }
             gg[gg_at + (size_t)r * experts + i] = clv_lanes_sum(sum);

@@ -34,7 +34,7 @@ static float loss_of(const setting *s, __global const float *x, __global const f
         if (!takes_part(s, g[i]))
             continue;
         any = 1;
-        moments(s, row, kept + EACH * i);
+        clv_moments(row, s->classes, kept + EACH * i);
         kept[EACH * i + 2] = cost(s, row, label, kept + EACH * i);
         sum += (s->term == EXPERT_CE ? 1 / (float)s->experts : g[i]) * kept[EACH * i + 2];
     }
@@ -174,7 +174,8 @@ mixture_loss_bwd_g(__global float *gg, ulong gg_at, __global const float *gl, ul
                               answer(&s, row + c, classes - c, kept + EACH * i), dot);
                 slope = -2 * scale * clv_lanes_sum(dot);
             } else if (term == JACOBS_MSE || term == JACOBS_CE) {
-                slope = -exp(fmin((log_evidence(&s, own) - top) - kept[EACH * experts], MAX_LOG));
+                slope =
+                    -exp(fmin((log_evidence(&s, own) - top) - kept[EACH * experts], CLV_MAX_LOG));
             } else if (term == COMPETITIVE || term == COMPETITIVE_CE) {
                 slope = own;
             }

@@ -63,7 +63,7 @@ static float posterior(const setting *s, __global float *h, __global int *answer
         if (w[i] == 0)
             continue;
         const int best = best_class(row, s->classes);
-        moments(s, row, kept + EACH * i);
+        clv_moments(row, s->classes, kept + EACH * i);
         kept[EACH * i + 2] = cost(s, row, label, kept + EACH * i);
         answers[i] = 2 * best + (best == label);
     }

@@ -5,6 +5,7 @@
 #include "base/process.h"
 #include "graph/graph.h"
 #include "plugin/plugin_host.h"
+#include "unit/short_memory.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -486,30 +487,6 @@ static void test_environment_and_fallback(void **state)
 /* ---- Memory
  * ---------------------------------------------------------------------------------------- */
 
-static int blocks, allowed;
-
-static void *take(size_t bytes)
-{
-    if (allowed-- <= 0)
-        return NULL;
-    blocks++;
-    return malloc(bytes);
-}
-
-static void *take_again(void *block, size_t bytes)
-{
-    if (allowed-- <= 0)
-        return NULL;
-    blocks += block == NULL;
-    return realloc(block, bytes);
-}
-
-static void give_back(void *block)
-{
-    blocks -= block != NULL;
-    free(block);
-}
-
 static clv_status load_and_build(clv_error *error)
 {
     clvi_plugins *plugins = NULL;
@@ -531,10 +508,9 @@ static clv_status load_and_build(clv_error *error)
 
 static void test_out_of_memory(void **state)
 {
-    static const clvi_allocator table = {take, take_again, give_back};
     (void)state;
     clv_status status = CLV_E_MEMORY;
-    clvi_set_allocator(&table);
+    clvi_set_allocator(&short_memory);
     for (int n = 0; status != CLV_OK && n < 200; n++) {
         clv_error error = CLV_ERROR_INIT;
         allowed = n;

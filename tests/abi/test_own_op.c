@@ -4,6 +4,7 @@
 #include "graph/plan.h"
 #include "plugin/own_op.h"
 #include "plugin/plugin_host.h"
+#include "unit/short_memory.h"
 #include "unit/test_device.h"
 
 #include <dlfcn.h>
@@ -350,30 +351,6 @@ static void test_sources(void **state)
 
 /* ---- Memory ---- */
 
-static int blocks, allowed;
-
-static void *take(size_t bytes)
-{
-    if (allowed-- <= 0)
-        return NULL;
-    blocks++;
-    return malloc(bytes);
-}
-
-static void *take_again(void *block, size_t bytes)
-{
-    if (allowed-- <= 0)
-        return NULL;
-    blocks += block == NULL;
-    return realloc(block, bytes);
-}
-
-static void give_back(void *block)
-{
-    blocks -= block != NULL;
-    free(block);
-}
-
 static clv_status load_and_build(clv_error *error)
 {
     clvi_plugins *plugins = NULL;
@@ -387,10 +364,9 @@ static clv_status load_and_build(clv_error *error)
 
 static void test_out_of_memory(void **state)
 {
-    static const clvi_allocator table = {take, take_again, give_back};
     clv_status status = CLV_E_MEMORY;
     (void)state;
-    clvi_set_allocator(&table);
+    clvi_set_allocator(&short_memory);
     for (int n = 0; status != CLV_OK && n < 300; n++) {
         clv_error error = CLV_ERROR_INIT;
         allowed = n;

@@ -2,6 +2,7 @@
 #include "base/process.h"
 #include "graph/graph.h"
 #include "ops/op.h"
+#include "short_memory.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -504,30 +505,6 @@ static void test_shapes(void **state)
 /* ---- Memory
  * -------------------------------------------------------------------------------------- */
 
-static int blocks, allowed;
-
-static void *take(size_t bytes)
-{
-    if (allowed-- <= 0)
-        return NULL;
-    blocks++;
-    return malloc(bytes);
-}
-
-static void *take_again(void *block, size_t bytes)
-{
-    if (allowed-- <= 0)
-        return NULL;
-    blocks += block == NULL;
-    return realloc(block, bytes);
-}
-
-static void give_back(void *block)
-{
-    blocks -= block != NULL;
-    free(block);
-}
-
 static clv_status build_something(clv_error *error)
 {
     clv_graph *graph = NULL;
@@ -552,10 +529,9 @@ static clv_status build_something(clv_error *error)
 
 static void test_out_of_memory(void **state)
 {
-    static const clvi_allocator table = {take, take_again, give_back};
     (void)state;
     clv_status status = CLV_E_MEMORY;
-    clvi_set_allocator(&table);
+    clvi_set_allocator(&short_memory);
     for (int n = 0; status != CLV_OK && n < 100; n++) {
         clv_error error = CLV_ERROR_INIT;
         allowed = n;
