@@ -44,6 +44,31 @@ static void test_signals_of_alike(void **state)
     }
 }
 
+/* Stopped at any call of progress and resumed: the same rows. */
+static void test_stops(void **state)
+{
+    (void)state;
+    static const char config[] = THREE "[gate]\nplugin = noisy_topk\nk = 2\n"
+                                       "[train]\nepochs = 2\nbatch = 7\n";
+    training whole = {.run = "whole", .config = config};
+    assert_int_equal(training_run(&whole), CLV_OK);
+    assert_true(whole.calls > 8);
+    for (int64_t stop = 1; stop < whole.calls; stop++) {
+        char run[32], paths[2][64];
+        snprintf(run, sizeof run, "stop%d", (int)stop);
+        training t = {.run = run, .config = config, .stop_at = stop};
+        const clv_status status = training_run(&t);
+        assert_true(status == CLV_E_INTERRUPTED || status == CLV_OK);
+        t = (training){.run = run, .config = config, .resume = true};
+        if (status != CLV_OK)
+            assert_int_equal(training_run(&t), CLV_OK);
+        snprintf(paths[0], sizeof paths[0], "%s/signals.csv", run);
+        snprintf(paths[1], sizeof paths[1], "%s/signal_pairs.csv", run);
+        assert_true(same_file("whole/signals.csv", paths[0]));
+        assert_true(same_file("whole/signal_pairs.csv", paths[1]));
+    }
+}
+
 /* ---- Gradients of parameters ---- */
 
 /* Products of two lists of networks over the parameters that train, from the store. */
@@ -181,6 +206,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signals_of_alike),
+        cmocka_unit_test(test_stops),
         cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_nested),
     };
