@@ -106,6 +106,8 @@ static void take_line(void *user, const char *line)
 {
     static const char failure[] = "conclave: ", warning[] = "conclave: warning: ";
     listener *l = user;
+    if (l->brief && strstr(line, " is hardly used: ") != NULL)
+        return; /* it stands in the run's log, and in the table of experts */
     if (strncmp(line, warning, sizeof warning - 1) == 0)
         clvi_log(CLVI_LOG_WARN, "%s", line + sizeof warning - 1);
     else if (strncmp(line, failure, sizeof failure - 1) == 0)

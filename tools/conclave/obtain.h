@@ -36,8 +36,8 @@ typedef struct cli_trainings {
     const volatile sig_atomic_t *stop; /* not 0 as soon as it shall end */
     clvi_arena *arena;                 /* borrowed */
     bool step_times;                   /* each is to measure the parts of its steps */
-    bool brief;   /* of what a training says only warnings, and that features were computed; not
-                   * that a configuration was refused */
+    bool brief;   /* of what a training says only warnings but those about little used experts, and
+                   * that features were computed; not that a configuration was refused */
     bool refused; /* the fault that cli_obtain gave last was a refusal */
     cli_failure *failures;
     size_t failed, failure_capacity;
