@@ -25,10 +25,14 @@
 #define INNER   "[mixture.a]\nexperts = x, y\n" CNN("a/x", "4, 6") CNN("a/y", "5")
 #define OUTER   "[mixture]\nexperts = a, b\n"
 #define NETWORK INNER "[gate.a]\n" LINEAR CNN("b", "3") OUTER
+/* As people write them. */
+#define PLAIN(name, widths) "[expert." name "]\nplugin = cnn\nwidths = " widths "\ndropout = 0.2\n"
 /* a as before, c the mixture of u and v. */
 #define TWO_OF_TWO                                                                                 \
     INNER "[gate.a]\n" LINEAR "[mixture.c]\nexperts = u, v\n" CNN("c/u", "3")                      \
         CNN("c/v", "4") "[gate.c]\n" LINEAR "[mixture]\nexperts = a, c\n"
+
+enum { GATE_WEIGHTS = 4 * 4 * 2 }; /* of LINEAR on grey pictures */
 
 /* ---- The same as without ---- */
 
@@ -217,31 +221,35 @@ static void test_gradients(void **state)
 
 /* ---- Routed ---- */
 
-/* Every sample sent to all, outside, inside and both, is what dense gates give. */
+/* Every sample sent to all, outside, inside and both, is what dense gates give, dropout included.
+ */
 static void test_all_chosen(void **state)
 {
     (void)state;
-    static const char *const gates[][2] = {{LINEAR, TOP_2}, {TOP_2, LINEAR}, {TOP_2, TOP_2}};
+    static const char *const gates[][2][2] = {{{LINEAR, LINEAR}, {LINEAR, TOP_2}},
+                                              {{LINEAR, LINEAR}, {TOP_2, LINEAR}},
+                                              {{LINEAR, LINEAR}, {TOP_2, TOP_2}},
+                                              {{TOP_1, LINEAR}, {TOP_1, TOP_2}}};
     static const char *const renames[][2] = {{"", ""}};
-    for (int k = 0; k < 3; k++) {
-        char sparse[2048];
-        rig a, b;
-        snprintf(sparse, sizeof sparse,
-                 INNER "[gate.a]\n%s" CNN("b", "3") OUTER
-                 "[gate]\n%s"
-                 "[loss]\nterms = ce, importance:0.1\n[loss.a]\nterms = importance:0.2\n",
-                 gates[k][1], gates[k][0]);
-        rig_init(&a,
-                 NETWORK "[gate]\n" LINEAR "[loss]\nterms = ce, importance:0.1\n"
-                         "[loss.a]\nterms = importance:0.2\n",
-                 true);
-        rig_init(&b, sparse, true);
-        rig_stir(&a);
-        copy_values(&b, &a, renames, 1);
-        expect_answers(&a, &b, "all chosen");
-        expect_gradients(&a, &b, renames, 1, "all chosen");
-        rig_fini(&a);
-        rig_fini(&b);
+    for (int k = 0; k < 4; k++) {
+        char text[2][2048];
+        rig r[2];
+        for (int i = 0; i < 2; i++) {
+            const char *const *gate = gates[k][i];
+            snprintf(text[i], sizeof text[i],
+                     "[mixture.a]\nexperts = x, y\n" PLAIN("a/x", "4, 6") PLAIN("a/y", "5")
+                         PLAIN("b", "4") OUTER
+                     "scores = logits\n[gate.a]\n%s[gate]\n%s"
+                     "[loss]\nterms = ce, importance:0.1\n[loss.a]\nterms = importance:0.2\n",
+                     gate[1], gate[0]);
+            rig_init(&r[i], text[i], true);
+        }
+        rig_stir(&r[0]);
+        copy_values(&r[1], &r[0], renames, 1);
+        expect_answers(&r[0], &r[1], "all chosen");
+        expect_gradients(&r[0], &r[1], renames, 1, "all chosen");
+        rig_fini(&r[0]);
+        rig_fini(&r[1]);
     }
 }
 
@@ -276,6 +284,106 @@ static void test_biased(void **state)
         expect_bias(&r, "gate.balance_bias", s == 1 ? 0 : -0.25f, s == 1 ? 0 : 0.25f);
         expect_bias(&r, "gate.a.balance_bias", s == 2 ? 0 : -0.125f, s == 2 ? 0 : 0.125f);
     }
+    rig_fini(&r);
+}
+
+/* What a mixture gives as logits are logs of probabilities, whatever it fuses. */
+static void test_probabilities(void **state)
+{
+    (void)state;
+    static const char *const inner[] = {"", "scores = logits\n", "combine = concat\n",
+                                        "combine = max\n", "combine = product\n"};
+    for (int k = 0; k < 5; k++) {
+        char text[2048];
+        float logits[RIG_BATCH][2][TRAINING_CLASSES];
+        double answers[RIG_BATCH * TRAINING_CLASSES];
+        rig r;
+        snprintf(text, sizeof text, NETWORK "[gate]\n" LINEAR "[mixture.a]\n%s", inner[k]);
+        rig_init(&r, text, false);
+        rig_stir(&r);
+        rig_predict(&r, answers);
+        OK(clvi_mixture_expert_logits(r.mixture, &logits[0][0][0], error));
+        for (int i = 0; i < RIG_BATCH; i++) {
+            double sum = 0;
+            for (int c = 0; c < TRAINING_CLASSES; c++)
+                sum += exp((double)logits[i][0][c]);
+            if (!(fabs(sum - 1) < 1e-5))
+                fail_msg("%s: the probabilities of sample %d sum to %g", inner[k], i, sum);
+        }
+        rig_fini(&r);
+    }
+}
+
+/* ---- What balances an inner gate ---- */
+
+/* The gradient of a gate's layer in one step of a batch. */
+static void gate_gradient(const char *config, const char *gate, const rig *values,
+                          const clvi_mixture_batch *batch, double out[GATE_WEIGHTS])
+{
+    char name[64], own[64];
+    float read[GATE_WEIGHTS];
+    rig r;
+    rig_init(&r, config, true);
+    clvi_store *store = clvi_mixture_store(r.mixture), *from = clvi_mixture_store(values->mixture);
+    for (size_t i = 0; i < clvi_store_count(store); i++) { /* the gates; experts do not matter */
+        const clvi_segment *s = clvi_store_segment(store, i);
+        float kept[1024];
+        if (strncmp(s->name, "gate", 4) != 0)
+            continue;
+        snprintf(own, sizeof own, "%s%s", strcmp(gate, "gate") == 0 ? "gate.a" : "",
+                 strcmp(gate, "gate") == 0 ? s->name + 4 : s->name);
+        const int64_t segment = clvi_store_find(from, own);
+        assert_true(segment >= 0);
+        OK(clvi_store_read(from, (size_t)segment, CLVI_STORE_VALUE, kept, error));
+        OK(clvi_store_write(store, i, CLVI_STORE_VALUE, kept, error));
+    }
+    OK(clvi_mixture_begin_step(r.mixture, error));
+    OK(clvi_mixture_step(r.mixture, batch, error));
+    snprintf(name, sizeof name, "%s.gate.weight", gate);
+    const int64_t segment = clvi_store_find(store, name);
+    assert_true(segment >= 0);
+    assert_int_equal(clvi_store_segment(store, (size_t)segment)->elements, GATE_WEIGHTS);
+    OK(clvi_store_read(store, (size_t)segment, CLVI_STORE_GRADIENT, read, error));
+    for (int i = 0; i < GATE_WEIGHTS; i++)
+        out[i] = (double)read[i];
+    rig_fini(&r);
+}
+
+#define ROUTED INNER "[gate.a]\n" LINEAR CNN("b", "3") OUTER "scores = logits\n[gate]\n" TOP_1
+#define FLAT   CNN("x", "4, 6") CNN("y", "5") "[mixture]\nexperts = x, y\n[gate]\n" LINEAR "[loss]\n"
+
+/* It looks at the samples that reach the mixture, and counts as their share of the batch. */
+static void test_balance_of_some(void **state)
+{
+    (void)state;
+    double all[2][GATE_WEIGHTS], some[2][GATE_WEIGHTS], answers[RIG_BATCH * TRAINING_CLASSES];
+    float route[RIG_BATCH][2];
+    uint8_t pixels[RIG_BATCH * RIG_PIXELS];
+    int64_t n = 0;
+    rig r;
+    rig_init(&r, ROUTED, true);
+    rig_stir(&r);
+    rig_predict(&r, answers);
+    OK(clvi_mixture_route(r.mixture, &route[0][0], error));
+    for (int i = 0; i < RIG_BATCH; i++)
+        if (route[i][0] != 0)
+            memcpy(pixels + RIG_PIXELS * n++, r.pixels + RIG_PIXELS * i, RIG_PIXELS);
+    assert_true(n > 1 && n < RIG_BATCH);
+    const clvi_mixture_batch batch = rig_batch(&r);
+    const clvi_mixture_batch part = {.n = n, .pixels = pixels, .labels = r.labels, .ids = r.ids};
+    gate_gradient(ROUTED, "gate.a", &r, &batch, all[0]);
+    gate_gradient(ROUTED "[loss.a]\nterms = importance:5\n", "gate.a", &r, &batch, all[1]);
+    gate_gradient(FLAT "terms = ce\n", "gate", &r, &part, some[0]);
+    gate_gradient(FLAT "terms = ce, importance:5\n", "gate", &r, &part, some[1]);
+    double largest = 0;
+    for (int i = 0; i < GATE_WEIGHTS; i++) {
+        const double got = all[1][i] - all[0][i];
+        const double wanted = (some[1][i] - some[0][i]) * (double)n / RIG_BATCH;
+        largest = fmax(largest, fabs(wanted));
+        if (!(fabs(got - wanted) <= 1e-5))
+            fail_msg("weight %d: %g for %g", i, got, wanted);
+    }
+    assert_true(largest > 1e-3);
     rig_fini(&r);
 }
 
@@ -352,7 +460,6 @@ static void test_nobody_sent(void **state)
 
 /* ---- Trainings ---- */
 
-#define PLAIN(name, widths) "[expert." name "]\nplugin = cnn\nwidths = " widths "\ndropout = 0.2\n"
 #define TRAINED                                                                                    \
     "[mixture.a]\nexperts = x, y\n" PLAIN("a/x", "4, 6") PLAIN("a/y", "5") PLAIN("b", "4") OUTER
 
@@ -612,12 +719,13 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flat_average), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_gradients),    cmocka_unit_test(test_all_chosen),
-        cmocka_unit_test(test_biased),       cmocka_unit_test(test_nobody_sent),
-        cmocka_unit_test(test_resume),       cmocka_unit_test(test_run_alone),
-        cmocka_unit_test(test_frozen),       cmocka_unit_test(test_cost),
-        cmocka_unit_test(test_seeds),        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_flat_average),  cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_all_chosen),
+        cmocka_unit_test(test_biased),        cmocka_unit_test(test_nobody_sent),
+        cmocka_unit_test(test_probabilities), cmocka_unit_test(test_balance_of_some),
+        cmocka_unit_test(test_resume),        cmocka_unit_test(test_run_alone),
+        cmocka_unit_test(test_frozen),        cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_seeds),         cmocka_unit_test(test_many),
         cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
