@@ -2,7 +2,6 @@
 #include "mixture/usage.h"
 
 #include "base/philox.h"
-#include "base/process.h"
 
 #include <math.h>
 
@@ -41,22 +40,6 @@ bool clvi_usage_dead(const clvi_usage_expert *expert, int experts)
 {
     const double least = 1 / (10.0 * experts);
     return expert->share < least || expert->weight_share < least;
-}
-
-bool clvi_usage_warn(const clvi_usage_expert *expert, int experts, const char *name, bool routed,
-                     const char *images)
-{
-    if (!clvi_usage_dead(expert, experts))
-        return false;
-    if (routed)
-        clvi_log(CLVI_LOG_WARN,
-                 "expert %s is hardly used: %.2f %% of the assignments and %.2f %% of the weight "
-                 "on %s",
-                 name, 100 * expert->share, 100 * expert->weight_share, images);
-    else
-        clvi_log(CLVI_LOG_WARN, "expert %s is hardly used: it has %.2f %% of the weight on %s",
-                 name, 100 * expert->weight_share, images);
-    return true;
 }
 
 static void add_sample(const float *gate, int experts, clvi_usage *out, clvi_usage_expert *each)

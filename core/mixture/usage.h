@@ -41,12 +41,6 @@ void clvi_usage_count(const clvi_usage_input *input, const int32_t *group, int32
  */
 bool clvi_usage_dead(const clvi_usage_expert *expert, int experts);
 
-/* Warns in the log of the expert `name` if it is dead on `images` ("the test images"); routed: the
- * gate sends samples to some experts only (else each gets every sample, and its share says
- * nothing). Returns whether it is. */
-bool clvi_usage_warn(const clvi_usage_expert *expert, int experts, const char *name, bool routed,
-                     const char *images);
-
 /* Mutual information in bits between the expert of the largest weight and the class, with the
  * correction of Miller and Madow (it may fall below 0), and *shuffled: its mean over 20 fixed
  * shuffles of the labels, which is what chance gives. Samples that nobody took are left out.

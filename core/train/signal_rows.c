@@ -3,7 +3,7 @@
 
 #include "base/csv.h"
 #include "mixture/signals.h"
-#include "mixture/usage.h"
+#include "train/dead_experts.h"
 #include "train/row_file.h"
 #include "train/run_dir.h"
 
@@ -20,8 +20,9 @@ struct clvi_signal_rows {
     clvi_mixture *mixture;
     size_t experts;
     int classes;
-    uint32_t *words; /* [clvi_signals_words] */
-    bool *warned;    /* [experts] */
+    uint32_t *words;         /* [clvi_signals_words] */
+    bool *warned;            /* [experts] */
+    clvi_usage_expert *uses; /* [experts], of an epoch */
     clvi_row_file *file, *pairs;
 };
 
@@ -30,7 +31,7 @@ static clv_status open_files(clvi_signal_rows *r, const char *run_dir, clv_error
     char *path = clvi_path_join(run_dir, CLVI_RUN_SIGNALS);
     char *pairs_path = clvi_path_join(run_dir, CLVI_RUN_PAIRS);
     clv_status status = CLV_OK;
-    if (!path || !pairs_path || !r->words || !r->warned)
+    if (!path || !pairs_path || !r->words || !r->warned || !r->uses)
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE,
                            "no memory for the signals of %zu experts", r->experts);
     if (status == CLV_OK)
@@ -58,6 +59,7 @@ clv_status clvi_signal_rows_open(const char *run_dir, const clvi_config *config,
     r->classes = classes;
     r->words = clvi_calloc(clvi_signals_words(r->experts), sizeof *r->words);
     r->warned = clvi_calloc(r->experts, sizeof *r->warned);
+    r->uses = clvi_calloc(r->experts, sizeof *r->uses);
     const clv_status status = open_files(r, run_dir, error);
     if (status != CLV_OK) {
         clvi_signal_rows_close(r);
@@ -75,6 +77,7 @@ void clvi_signal_rows_close(clvi_signal_rows *r)
     clvi_row_file_close(r->pairs);
     clvi_free(r->words);
     clvi_free(r->warned);
+    clvi_free(r->uses);
     clvi_free(r);
 }
 
@@ -166,12 +169,10 @@ static void warn(clvi_signal_rows *r, int64_t epoch)
     for (size_t i = 0; i < r->experts; i++) {
         clvi_signals_expert e;
         clvi_signals_expert_of(r->words, r->experts, r->classes, i, &e);
-        const clvi_usage_expert use = {.share = e.share, .weight_share = e.weight};
-        if (!r->warned[i])
-            r->warned[i] =
-                clvi_usage_warn(&use, (int)r->experts, clvi_config_expert_name(r->config, i),
-                                clvi_mixture_is_sparse(r->mixture), images);
+        r->uses[i] = (clvi_usage_expert){.share = e.share, .weight_share = e.weight};
     }
+    clvi_dead_experts_warn(r->config, r->uses, r->warned, clvi_mixture_is_sparse(r->mixture),
+                           images);
 }
 
 clv_status clvi_signal_rows_write(clvi_signal_rows *r, int64_t epoch, clv_error *error)

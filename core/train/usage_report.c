@@ -3,6 +3,7 @@
 
 #include "base/csv.h"
 #include "mixture/usage.h"
+#include "train/dead_experts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -229,15 +230,17 @@ static clv_status try_other_gates(clvi_usage_report *r, record *k,
 
 /* ---- Finishing ---- */
 
-/* Two experts that never disagree, of which one would do. */
+/* Two experts that never disagree, of which one would do. Of many pairs the first are named. */
 static void warn_of_copies(const clvi_usage_report *r, const record *k, clvi_split split)
 {
+    enum { FEW = 3 };
     const clvi_usage_input in = input_of(r, k);
+    int found = 0;
     for (int i = 0; i < r->experts && k->answers; i++)
         for (int j = i + 1; j < r->experts; j++) {
             clvi_usage_pair pair;
             clvi_usage_compare(&in, k->answers, i, j, &pair);
-            if (pair.disagreement == 0)
+            if (pair.disagreement == 0 && found++ < FEW)
                 clvi_log(CLVI_LOG_WARN,
                          "experts %s and %s give the same answer to each of the %zu %s images: one "
                          "may be a copy of the other",
@@ -245,6 +248,8 @@ static void warn_of_copies(const clvi_usage_report *r, const record *k, clvi_spl
                          clvi_config_expert_name(r->config, (size_t)j), k->samples,
                          clvi_split_name(split));
         }
+    if (found > FEW)
+        clvi_log(CLVI_LOG_WARN, "so do %d more pairs of experts", found - FEW);
 }
 
 static clv_status warn_of_dead(const clvi_usage_report *r, const record *k, clvi_split split,
@@ -258,9 +263,7 @@ static clv_status warn_of_dead(const clvi_usage_report *r, const record *k, clvi
     char images[32];
     snprintf(images, sizeof images, "the %s images", clvi_split_name(split));
     clvi_usage_count(&in, NULL, 0, &sum, each);
-    for (int i = 0; i < r->experts; i++)
-        (void)clvi_usage_warn(&each[i], r->experts, clvi_config_expert_name(r->config, (size_t)i),
-                              !r->asks_all, images);
+    clvi_dead_experts_warn(r->config, each, NULL, !r->asks_all, images);
     clvi_free(each);
     return CLV_OK;
 }

@@ -649,8 +649,13 @@ static void test_many(void **state)
         "[gate]\nplugin = cnn\nwidths = 2\n[loss]\nterms = jacobs_ce, importance:0.1\n",
         "scores = logits\n[gate]\nplugin = noisy_topk\nk = 1\n"
         "[loss]\nterms = ce, importance:0.1, load:0.1\n",
-        "fusion = feature\n[gate]\nplugin = linear\n"};
-    for (int k = 0; k < 3; k++) {
+        "fusion = feature\n[gate]\nplugin = linear\n",
+        "scores = logits\n[gate]\nplugin = expert_choice\nk = 3\n",
+        "scores = logits\n[gate]\nplugin = switch\n[loss]\nterms = ce, switch:0.1\n",
+        "combine = max\n"};
+    enum { MANY = sizeof gates / sizeof *gates };
+    for (int k = 0; k < MANY; k++) {
+        char run[16];
         clvi_text text = {0};
         double answers[RIG_BATCH * TRAINING_CLASSES];
         rig r;
@@ -667,10 +672,8 @@ static void test_many(void **state)
         }
         rig_fini(&r);
         clvi_text_append(&text, "[train]\nepochs = 1\nbatch = 7\n");
-        training t = {.run = k == 0   ? "many"
-                             : k == 1 ? "many-routed"
-                                      : "many-features",
-                      .config = clvi_text_get(&text)};
+        snprintf(run, sizeof run, "many-%d", k);
+        training t = {.run = run, .config = clvi_text_get(&text)};
         if (training_run(&t) != CLV_OK)
             fail_msg("%s", t.error.message);
         clvi_text_fini(&text);

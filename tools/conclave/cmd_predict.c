@@ -162,12 +162,20 @@ static void print_text(const job *j, const char *path, int shown)
                clvi_model_class_name(j->model, (size_t)best));
 }
 
+/* Of many experts those that were asked. */
 static void print_gate(const job *j, const float *gate)
 {
+    enum { MANY = 9 };
     const clvi_config *config = clvi_model_config(j->model);
+    const size_t experts = clvi_config_expert_count(config);
+    const char *between = "";
     printf("  gate:");
-    for (size_t i = 0; i < clvi_config_expert_count(config); i++)
-        printf("%s %s %.3f", i > 0 ? "," : "", clvi_config_expert_name(config, i), (double)gate[i]);
+    for (size_t i = 0; i < experts; i++) {
+        if (experts >= MANY && gate[i] == 0)
+            continue;
+        printf("%s %s %.3f", between, clvi_config_expert_name(config, i), (double)gate[i]);
+        between = ",";
+    }
     puts("");
 }
 
