@@ -24,6 +24,17 @@
 
 #define WINO_POINTS 36
 
+/* Where a tile lies: its picture, and its first pixel there. */
+typedef struct place {
+    int image, top, left;
+} place;
+
+static place place_of(int tile, int ty_all, int tx_all)
+{
+    place p = {tile / (ty_all * tx_all), tile / tx_all % ty_all * 4, tile % tx_all * 4};
+    return p;
+}
+
 /* o[0], o[os], … (6) = Bᵀ · (d[0], d[ds], … (6)) */
 #define WINO_BT(o, os, d, ds)                                                                      \
     do {                                                                                           \
@@ -152,9 +163,9 @@ CLV_SINGLE __kernel void winograd_input(__global float *restrict v, ulong v_at,
     v += v_at;
     x += x_at;
     for (int t = CLV_BEGIN(share); t < CLV_END(tiles, share); t++) {
-        const int tile = first + t, image = tile / (ty_all * tx_all);
-        const int top = tile / tx_all % ty_all * 4 - pt, left = tile % tx_all * 4 - pl;
-        __global const float *picture = x + (size_t)image * h * w * c;
+        const place at = place_of(first + t, ty_all, tx_all);
+        const int top = at.top - pt, left = at.left - pl;
+        __global const float *picture = x + (size_t)at.image * h * w * c;
         for (int j = 0; j < c; j += CLV_V) {
             floatV d[WINO_POINTS], part[WINO_POINTS];
             for (int a = 0; a < 6; a++) {
@@ -210,9 +221,8 @@ CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
     m += m_at;
     bias += bias_at;
     for (int t = CLV_BEGIN(share); t < CLV_END(tiles, share); t++) {
-        const int tile = first + t, image = tile / (ty_all * tx_all);
-        const int top = tile / tx_all % ty_all * 4, left = tile % tx_all * 4;
-        __global float *to = y + y_at + ((size_t)image * oh * ow + (size_t)top * ow + left) * c;
+        const place at = place_of(first + t, ty_all, tx_all);
+        __global float *to = y + y_at + (((size_t)at.image * oh + at.top) * ow + at.left) * c;
         for (int j = 0; j < c; j += CLV_V) {
             floatV s[WINO_POINTS], part[24], o[16];
             for (int p = 0; p < WINO_POINTS; p++)
@@ -224,8 +234,8 @@ CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
             for (int a = 0; a < 4; a++)
                 WINO_AT(o + 4 * a, 1, part + 6 * a, 1);
             const floatV add = flags & 4 ? clv_load(bias + j, c - j, 0) : (floatV)(0);
-            for (int a = 0; a < min(4, oh - top); a++)
-                for (int b = 0; b < min(4, ow - left); b++)
+            for (int a = 0; a < min(4, oh - at.top); a++)
+                for (int b = 0; b < min(4, ow - at.left); b++)
                     clv_store(clv_act(o[4 * a + b] + add, flags & 3),
                               to + (size_t)(a * ow + b) * c + j, c - j);
         }
@@ -242,14 +252,13 @@ CLV_SINGLE __kernel void winograd_grad(__global float *restrict d, ulong d_at,
     const size_t apart = (size_t)tiles * c;
     d += d_at;
     for (int t = CLV_BEGIN(share); t < CLV_END(tiles, share); t++) {
-        const int tile = first + t, image = tile / (ty_all * tx_all);
-        const int top = tile / tx_all % ty_all * 4, left = tile % tx_all * 4;
+        const place at = place_of(first + t, ty_all, tx_all);
         __global const float *from =
-            dz + dz_at + ((size_t)image * oh * ow + (size_t)top * ow + left) * c;
+            dz + dz_at + (((size_t)at.image * oh + at.top) * ow + at.left) * c;
         for (int j = 0; j < c; j += CLV_V) {
             floatV s[16], part[24], o[WINO_POINTS];
             for (int p = 0; p < 16; p++)
-                s[p] = top + p / 4 < oh && left + p % 4 < ow
+                s[p] = at.top + p / 4 < oh && at.left + p % 4 < ow
                            ? clv_load(from + (size_t)(p / 4 * ow + p % 4) * c + j, c - j, 0)
                            : (floatV)(0);
             CLV_UNROLL
