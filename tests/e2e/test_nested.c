@@ -647,8 +647,7 @@ static void test_many(void **state)
     (void)state;
     static const char *const gates[] = {
         "[gate]\nplugin = cnn\nwidths = 2\n[loss]\nterms = jacobs_ce, importance:0.1\n",
-        "scores = logits\n[gate]\nplugin = noisy_topk\nk = 1\n"
-        "[loss]\nterms = ce, importance:0.1, load:0.1\n",
+        "scores = logits\n[gate]\nplugin = noisy_topk\nk = 1\n[loss]\nterms = ce, load:0.1\n",
         "fusion = feature\n[gate]\nplugin = linear\n",
         "scores = logits\n[gate]\nplugin = expert_choice\nk = 3\n",
         "scores = logits\n[gate]\nplugin = switch\n[loss]\nterms = ce, switch:0.1\n",
