@@ -65,6 +65,9 @@ const char *clvi_figure_name(size_t index);
 /* Mean over the runs of a model that ended; NAN without any. */
 double clvi_contestant_mean(const clvi_contestant *contestant, const char *figure);
 
+/* Whether there are test images; otherwise validation's are judged. */
+bool clvi_comparison_tested(const clvi_comparison *comparison);
+
 /* Whether it is known how long a model was trained: not where experts are fused as they are that
  * came from files (`weights`) and not from runs (`init`). */
 bool clvi_contestant_trains(const clvi_contestant *contestant);

@@ -1,6 +1,7 @@
 /* The tables of a comparison, as cells, CSV and Markdown; see comparison.h. */
 #include "base/csv.h"
 #include "report/comparison.h"
+#include "report/experts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,15 +128,6 @@ static void test_row(const clvi_comparison *c, size_t index, clvi_report_table *
     clvi_report_cell(t, "%s", r->counts);
 }
 
-/* Whether there are test images; otherwise validation's are judged. */
-static bool tested(const clvi_comparison *c)
-{
-    for (size_t i = 0; i < c->count; i++)
-        if (isfinite(clvi_contestant_mean(&c->contestants[i], "test_top1")))
-            return true;
-    return false;
-}
-
 /* Why models were not compared, behind what the columns mean. */
 static const char *test_note(const clvi_comparison *c, clvi_report_table *t)
 {
@@ -146,9 +138,10 @@ static const char *test_note(const clvi_comparison *c, clvi_report_table *t)
         t->arena,
         "%sPaired by seed and image. From three seeds on: interval and p by a bootstrap over seeds "
         "and images, p corrected by Holm over this table.%s",
-        tested(c) ? ""
-                  : "There are no test images: these are validation's, which also chose the "
-                    "epochs. ",
+        clvi_comparison_tested(c)
+            ? ""
+            : "There are no test images: these are validation's, which also chose the "
+              "epochs. ",
         few ? " Below three seeds p is that of the exact McNemar test between the two runs, "
               "corrected likewise, and there is no claim about the method."
             : "");
@@ -285,67 +278,7 @@ static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv
     return CLV_OK;
 }
 
-/* ---- Experts and gates ---- */
-
-static const clvi_report_column expert_columns[] = {
-    {"model", false, false},  {"expert", false, false},   {"share", true, false},
-    {"/ ideal", true, false}, {"weight", true, false},    {"first", true, false},
-    {"alone", true, false},   {"without it", true, false}};
-
-static double entry(const json_t *usage, const char *key, size_t index)
-{
-    const json_t *value = json_array_get(json_object_get(usage, key), index);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-/* In so many decimals, a whole number of one decimal without; "–" where it is not known. */
-static void number(clvi_report_table *t, int decimals, double value)
-{
-    if (isfinite(value))
-        clvi_report_cell(t, "%.*f", value == floor(value) && decimals < 2 ? 0 : decimals, value);
-    else
-        clvi_report_cell(t, "–");
-}
-
-/* Of the first run that ended. */
-static void expert_rows(const clvi_contestant *model, clvi_report_table *t)
-{
-    const clvi_run_record *r = NULL;
-    for (size_t i = 0; i < model->run_count && !r; i++)
-        r = model->runs[i].record.path ? &model->runs[i].record : NULL;
-    const json_t *usage = r ? clvi_usage_of(r) : NULL;
-    const json_t *names =
-        r ? json_object_get(json_object_get(r->summary, "usage"), "experts") : NULL;
-    const double images = json_number_value(json_object_get(usage, "images"));
-    for (size_t i = 0; usage && i < json_array_size(names); i++) {
-        const char *name = json_string_value(json_array_get(names, i));
-        clvi_report_cell(t, "%s", i == 0 ? model->name : "");
-        clvi_report_cell(t, "%s", name ? name : "?");
-        clvi_report_percent(t, entry(usage, "share", i));
-        number(t, 2, entry(usage, "share", i) * (double)json_array_size(names));
-        clvi_report_percent(t, entry(usage, "weight_share", i));
-        clvi_report_percent(t, entry(usage, "first_choice", i) / images);
-        clvi_report_percent(t, entry(usage, "alone", i));
-        clvi_report_percent(t, entry(usage, "without", i));
-    }
-}
-
-static clv_status experts_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
-{
-    CLV_TRY(clvi_report_table_init(t, "Experts", expert_columns,
-                                   sizeof expert_columns / sizeof *expert_columns, error));
-    for (size_t i = 0; i < c->count; i++)
-        expert_rows(&c->contestants[i], t);
-    t->note = clvi_arena_printf(t->arena,
-                                "Of the first run, on %s images. share: of all assignments of "
-                                "images to experts; / ideal: over "
-                                "that of equal ones. first: images of which its weight is the "
-                                "largest. alone: accuracy of its own answer. without it: "
-                                "accuracy of the mixture, its weight given to the others.",
-                                tested(c) ? "test" : "validation");
-    t->failed = t->failed || !t->note;
-    return CLV_OK;
-}
+/* ---- Gates ---- */
 
 static const clvi_report_column gate_columns[] = {
     {"model", false, false},  {"dead", true, false},     {"entropy", true, false},
@@ -354,7 +287,7 @@ static const clvi_report_column gate_columns[] = {
 
 static void put_mean_count(clvi_report_table *t, double count)
 {
-    number(t, 1, count);
+    clvi_report_decimal(t, 1, count);
 }
 
 static const figure_cell gate_cells[] = {{"dead_experts", put_mean_count},
@@ -452,8 +385,8 @@ clv_status clvi_comparison_tables(const clvi_comparison *c, clvi_report_table *t
 {
     static clv_status (*const make[CLVI_COMPARISON_TABLES])(
         const clvi_comparison *c, clvi_report_table *t,
-        clv_error *error) = {accuracy_table, test_table,    training_table, equal_table,
-                             cost_table,     experts_table, gates_table,    step_table};
+        clv_error *error) = {accuracy_table, test_table,         training_table, equal_table,
+                             cost_table,     clvi_experts_table, gates_table,    step_table};
     memset(tables, 0, CLVI_COMPARISON_TABLES * sizeof *tables);
     clv_status status = CLV_OK;
     for (size_t i = 0; i < CLVI_COMPARISON_TABLES && status == CLV_OK; i++) {

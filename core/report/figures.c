@@ -177,3 +177,11 @@ double clvi_contestant_mean(const clvi_contestant *c, const char *figure)
             sum += clvi_figure(&c->runs[i].record, figure), count++;
     return count > 0 ? sum / (double)count : NAN;
 }
+
+bool clvi_comparison_tested(const clvi_comparison *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (isfinite(clvi_contestant_mean(&c->contestants[i], "test_top1")))
+            return true;
+    return false;
+}

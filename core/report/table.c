@@ -58,6 +58,15 @@ void clvi_report_figure(clvi_report_table *table, double value)
         clvi_report_cell(table, "%s", unknown);
 }
 
+void clvi_report_decimal(clvi_report_table *table, int decimals, double value)
+{
+    if (isfinite(value))
+        clvi_report_cell(table, "%.*f", value == floor(value) && decimals < 2 ? 0 : decimals,
+                         value);
+    else
+        clvi_report_cell(table, "%s", unknown);
+}
+
 void clvi_report_count(clvi_report_table *table, double count)
 {
     char digits[32], out[48], *to = out;

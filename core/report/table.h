@@ -35,6 +35,9 @@ void clvi_report_short(clvi_report_table *table, double count);
 void clvi_report_seconds(clvi_report_table *table, double seconds);
 void clvi_report_bytes(clvi_report_table *table, double bytes);
 
+/* In so many decimals, a whole number of one decimal without. */
+void clvi_report_decimal(clvi_report_table *table, int decimals, double value);
+
 /* Appends it with its title; Markdown as GitHub has it. Without rows nothing is appended. */
 void clvi_report_markdown(const clvi_report_table *table, clvi_text *out);
 void clvi_report_html(const clvi_report_table *table, clvi_text *out);

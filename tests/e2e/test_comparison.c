@@ -183,6 +183,10 @@ static void test_mixture(void **state)
     contains(text, "\ntest,all,,b,24,24,");
     contains(text, "\ntrain,class,rows,a,14,14,");
     assert_false(exists("runs/tiny/usage.csv"));
+    read_whole("runs/comparison-experts.csv", text, sizeof text);
+    contains(text, "\npair,1,runs/pair,train,a,56,");
+    contains(text, "\npair,1,runs/pair,test,b,24,");
+    assert_null(strstr(text, "tiny"));
 }
 
 static void test_seeds(void **state)

@@ -1,7 +1,7 @@
 /* Models beside each other: what is compared with what. Runs are made up here; what tests compute
  * is checked in test_statistics.c, files and tables in e2e/test_comparison.c. */
 #include "base/process.h"
-#include "report/comparison.h"
+#include "report/experts.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -111,8 +111,49 @@ static void test_images(void **state)
     clvi_comparison_fini(&c);
 }
 
+/* Experts of every seed in the CSV, means over the seeds in the table. */
+static void test_experts(void **state)
+{
+    (void)state;
+    clv_error error = CLV_ERROR_INIT;
+    const facts runs[2] = {{.trainable = 1, .epochs = 1}, {.trainable = 1, .epochs = 1}};
+    static const double shares[2] = {0.25, 0.35};
+    clvi_comparison c = compare(contestant("single", 1, runs, 1), contestant("pair", 2, runs, 2));
+    for (int k = 0; k < 2; k++) {
+        const double s = shares[k];
+        c.contestants[1].runs[k].record.summary = json_pack(
+            "{s:{s:[s,s], s:{s:i, s:[f,f], s:[f,f], s:[i,i], s:[f,f], s:[f,f]}, s:{s:i, s:[f,f]}}}",
+            "usage", "experts", "a", "b", "test", "images", 40, "share", s, 1 - s, "weight_share",
+            0.5, 0.5, "first_choice", 10, 30, "alone", 0.5, 0.25, "without", 0.125, 0.75, "train",
+            "images", 80, "share", 0.5, 0.5);
+        assert_non_null(c.contestants[1].runs[k].record.summary);
+    }
+    clvi_text csv = {0};
+    clvi_experts_csv(&c, &csv);
+    assert_string_equal(clvi_text_get(&csv),
+                        "model,seed,run,split,expert,images,share,share_over_ideal,weight_share,"
+                        "first_choice_share,alone,without\n"
+                        "pair,1,run,train,a,80,0.5,1,,,,\npair,1,run,train,b,80,0.5,1,,,,\n"
+                        "pair,1,run,test,a,40,0.25,0.5,0.5,0.25,0.5,0.125\n"
+                        "pair,1,run,test,b,40,0.75,1.5,0.5,0.75,0.25,0.75\n"
+                        "pair,2,run,train,a,80,0.5,1,,,,\npair,2,run,train,b,80,0.5,1,,,,\n"
+                        "pair,2,run,test,a,40,0.35,0.7,0.5,0.25,0.5,0.125\n"
+                        "pair,2,run,test,b,40,0.65,1.3,0.5,0.75,0.25,0.75\n");
+    clvi_text_fini(&csv);
+    clvi_report_table table;
+    assert_int_equal(clvi_experts_table(&c, &table, &error), CLV_OK);
+    assert_int_equal(table.count, 2 * table.column_count);
+    assert_string_equal(table.cells[0], "pair");
+    assert_string_equal(table.cells[2], "30.00 %");
+    assert_string_equal(table.cells[3], "0.60");
+    assert_string_equal(table.cells[table.column_count + 2], "70.00 %");
+    clvi_report_table_fini(&table);
+    clvi_comparison_fini(&c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equal), cmocka_unit_test(test_images)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equal), cmocka_unit_test(test_images),
+                                       cmocka_unit_test(test_experts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
