@@ -208,19 +208,36 @@ bool clvi_contestant_trains(const clvi_contestant *c)
            clvi_contestant_mean(c, "start_epochs") > 0;
 }
 
+/* The time of the longest run that ended; NAN where one is not known. */
+static double longest(const clvi_contestant *c)
+{
+    double most = 0;
+    for (size_t i = 0; i < c->run_count; i++)
+        if (c->runs[i].record.path) {
+            const double seconds = clvi_figure(&c->runs[i].record, "seconds");
+            if (!(seconds <= most))
+                most = seconds;
+            if (isnan(most))
+                break;
+        }
+    return most;
+}
+
 static void find_equal(clvi_comparison *c)
 {
-    c->equal_seconds = NAN;
+    c->equal_seconds = c->most_seconds = NAN;
     c->equal_epochs = 0;
     for (size_t i = 0; i < c->count; i++) {
         if (!has_ended(&c->contestants[i]) || !clvi_contestant_trains(&c->contestants[i]))
             continue;
-        const double seconds = clvi_contestant_mean(&c->contestants[i], "seconds");
+        const double seconds = longest(&c->contestants[i]);
         const double epochs = clvi_contestant_mean(&c->contestants[i], "epochs");
         if (!isfinite(seconds) || !isfinite(epochs))
             continue;
         if (!(c->equal_seconds <= seconds))
             c->equal_seconds = seconds;
+        if (!(c->most_seconds >= seconds))
+            c->most_seconds = seconds;
         if (c->equal_epochs == 0 || epochs < (double)c->equal_epochs)
             c->equal_epochs = (int64_t)epochs;
     }

@@ -43,8 +43,10 @@ typedef struct clvi_comparison {
     /* Set by clvi_comparison_judge: */
     size_t reference;         /* index; count: no model has ended */
     clvi_contest_test *tests; /* [count] */
-    double equal_seconds;     /* of the fastest model that trains; NAN: none has ended */
-    int64_t equal_epochs;     /* fewest epochs of such a model; 0: none */
+    /* Of the models that train, by their longest run: of the fastest and of the slowest one; NAN:
+     * none has ended. */
+    double equal_seconds, most_seconds;
+    int64_t equal_epochs; /* fewest epochs of such a model; 0: none */
 } clvi_comparison;
 
 /* Computes what is not about one model alone. reference: a contestant's name, or NULL for the best

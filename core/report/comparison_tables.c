@@ -210,13 +210,15 @@ static void put_mean_epoch(clvi_report_table *t, double epoch)
 }
 
 static const clvi_report_column training_columns[] = {
-    {"model", false, false},   {"train", true, false},  {"val", true, false},
-    {"epochs", true, false},   {"time", true, false},   {"best epoch", true, true},
-    {"train NLL", true, true}, {"val NLL", true, true}, {"temperature", true, true}};
+    {"model", false, false}, {"train", true, false},     {"val", true, false},
+    {"epochs", true, false}, {"time", true, false},      {"½ after", true, false},
+    {"½ time", true, false}, {"best epoch", true, true}, {"train NLL", true, true},
+    {"val NLL", true, true}, {"temperature", true, true}};
 
 static const figure_cell training_cells[] = {
     {"train_top1", clvi_report_percent}, {"val_top1", clvi_report_percent},
     {"epochs", clvi_report_count},       {"seconds", clvi_report_seconds},
+    {"half_way_epochs", put_mean_epoch}, {"half_way_seconds", clvi_report_seconds},
     {"best_epoch", put_mean_epoch},      {"train_nll", clvi_report_figure},
     {"val_nll", clvi_report_figure},     {"temperature", clvi_report_figure}};
 
@@ -224,17 +226,32 @@ static clv_status training_table(const clvi_comparison *c, clvi_report_table *t,
 {
     CLV_TRY(clvi_report_table_init(t, "Training", training_columns,
                                    sizeof training_columns / sizeof *training_columns, error));
-    t->note = "train: the training images without augmentation, by the best epoch's weights. time: "
-              "of training and validation, of the runs that experts start from as well; epochs: "
-              "with those of the longest of these.";
+    t->note =
+        "train: the training images without augmentation, by the best epoch's weights. time: "
+        "of training and validation, of the runs that experts start from as well; epochs: "
+        "with those of the longest of these. ½: the epochs, and the time, after which the NLL "
+        "of training, as the steps ran, was below half of ln(classes), which guessing has; "
+        "–: not every run got there.";
     for (size_t i = 0; i < c->count; i++)
         figure_row(&c->contestants[i], training_cells,
                    sizeof training_cells / sizeof *training_cells, t);
     return CLV_OK;
 }
 
+/* Times at which models are compared: that of the fastest one, and parts of that of the slowest.
+ * The headings of the terminal and the names of the columns of CSV. */
+enum { EQUAL_TIMES = 4 };
+static const char *const equal_names[EQUAL_TIMES] = {
+    "val_top1_equal_seconds", "val_top1_quarter_time", "val_top1_half_time", "val_top1_all_time"};
 static const clvi_report_column equal_columns[] = {
-    {"model", false, false}, {"val, equal time", true, false}, {"val, equal epochs", true, false}};
+    {"model", false, false}, {"fastest", true, false}, {"1/4", true, false},
+    {"1/2", true, false},    {"slowest", true, false}, {"equal epochs", true, false}};
+
+static double equal_time(const clvi_comparison *c, size_t index)
+{
+    static const double parts[EQUAL_TIMES] = {0, 0.25, 0.5, 1};
+    return index == 0 ? c->equal_seconds : parts[index] * c->most_seconds;
+}
 
 static clv_status equal_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
 {
@@ -242,14 +259,18 @@ static clv_status equal_table(const clvi_comparison *c, clvi_report_table *t, cl
                                    sizeof equal_columns / sizeof *equal_columns, error));
     if (!isfinite(c->equal_seconds) || c->count < 2)
         return CLV_OK;
-    t->note = clvi_arena_printf(t->arena,
-                                "The best validation accuracy of the epochs that had ended after "
-                                "%.1f s, the time of the fastest model, and of the first %lld.",
-                                c->equal_seconds, (long long)c->equal_epochs);
+    t->note = clvi_arena_printf(
+        t->arena,
+        "The best validation accuracy of the epochs that had ended after %.1f s, the time of the "
+        "fastest model, after a quarter, half and all of %.1f s, that of the slowest (a model that "
+        "was done earlier keeps its best; –: not every run had ended an epoch), and of the first "
+        "%lld epochs.",
+        c->equal_seconds, c->most_seconds, (long long)c->equal_epochs);
     t->failed = t->failed || !t->note;
     for (size_t i = 0; i < c->count; i++) {
         clvi_report_cell(t, "%s", c->contestants[i].name);
-        clvi_report_percent(t, within(&c->contestants[i], c->equal_seconds, 0));
+        for (size_t k = 0; k < EQUAL_TIMES; k++)
+            clvi_report_percent(t, within(&c->contestants[i], equal_time(c, k), 0));
         clvi_report_percent(t, within(&c->contestants[i], 0, c->equal_epochs));
     }
     return CLV_OK;
@@ -406,7 +427,10 @@ void clvi_comparison_csv(const clvi_comparison *c, clvi_text *out)
     clvi_text_append(out, "model,runs,ended");
     for (size_t f = 0; clvi_figure_name(f); f++)
         clvi_csv_append(out, clvi_figure_name(f));
-    clvi_text_append(out, ",test_top1_deviation,val_top1_equal_seconds,val_top1_equal_epochs,"
+    clvi_csv_append(out, "test_top1_deviation");
+    for (size_t k = 0; k < EQUAL_TIMES; k++)
+        clvi_csv_append(out, equal_names[k]);
+    clvi_text_append(out, ",val_top1_equal_epochs,equal_seconds,slowest_seconds,equal_epochs,"
                           "reference,pairs,difference,difference_low,difference_high,p,verdict\n");
     for (size_t i = 0; i < c->count; i++) {
         const clvi_contestant *model = &c->contestants[i];
@@ -417,8 +441,12 @@ void clvi_comparison_csv(const clvi_comparison *c, clvi_text *out)
         for (size_t f = 0; clvi_figure_name(f); f++)
             clvi_csv_append_real(out, clvi_contestant_mean(model, clvi_figure_name(f)), 9);
         clvi_csv_append_real(out, deviation(model, "test_top1", &out->failed), 9);
-        clvi_csv_append_real(out, within(model, c->equal_seconds, 0), 9);
+        for (size_t k = 0; k < EQUAL_TIMES; k++)
+            clvi_csv_append_real(out, within(model, equal_time(c, k), 0), 9);
         clvi_csv_append_real(out, within(model, 0, c->equal_epochs), 9);
+        clvi_csv_append_real(out, c->equal_seconds, 9);
+        clvi_csv_append_real(out, c->most_seconds, 9);
+        clvi_csv_append_int(out, c->equal_epochs);
         clvi_csv_append(out, c->reference < c->count ? c->contestants[c->reference].name : "");
         clvi_csv_append_int(out, (int64_t)test->pairs);
         clvi_csv_append_real(out, test->difference, 9);

@@ -11,7 +11,15 @@
         return r->scores[split].count > 0 ? r->scores[split].field : NAN;                          \
     }
 SCORE(CLVI_TRAIN, train_top1, top1)
+SCORE(CLVI_TRAIN, train_low, top1_low)
+SCORE(CLVI_TRAIN, train_high, top1_high)
+SCORE(CLVI_TRAIN, train_top5, top5)
 SCORE(CLVI_TRAIN, train_nll, nll)
+SCORE(CLVI_TRAIN, train_brier, brier)
+SCORE(CLVI_TRAIN, train_ece, ece)
+SCORE(CLVI_TRAIN, train_precision, precision)
+SCORE(CLVI_TRAIN, train_recall, recall)
+SCORE(CLVI_TRAIN, train_f1, f1)
 SCORE(CLVI_VAL, val_top1, top1)
 SCORE(CLVI_VAL, val_nll, nll)
 SCORE(CLVI_TEST, test_top1, top1)
@@ -65,6 +73,18 @@ static double start_seconds(const clvi_run_record *r)
 static double images_per_second(const clvi_run_record *r)
 {
     return r->images_per_second;
+}
+
+static double half_way_epochs(const clvi_run_record *r)
+{
+    const clvi_epoch_record *e = clvi_run_record_half_way(r);
+    return e && r->start_epochs >= 0 ? (double)e->epoch : NAN;
+}
+
+static double half_way_seconds(const clvi_run_record *r)
+{
+    const clvi_epoch_record *e = clvi_run_record_half_way(r);
+    return e ? e->seconds : NAN;
 }
 
 static double temperature(const clvi_run_record *r)
@@ -125,10 +145,20 @@ static const struct {
     {"seconds", seconds},
     {"start_epochs", start_epochs},
     {"start_seconds", start_seconds},
+    {"half_way_epochs", half_way_epochs},
+    {"half_way_seconds", half_way_seconds},
     {"images_per_second", images_per_second},
     {"peak_device_bytes", peak_bytes},
     {"train_top1", train_top1},
+    {"train_top1_low", train_low},
+    {"train_top1_high", train_high},
+    {"train_top5", train_top5},
     {"train_nll", train_nll},
+    {"train_brier", train_brier},
+    {"train_ece", train_ece},
+    {"train_precision", train_precision},
+    {"train_recall", train_recall},
+    {"train_f1", train_f1},
     {"val_top1", val_top1},
     {"val_nll", val_nll},
     {"test_top1", test_top1},

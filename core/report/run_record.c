@@ -99,13 +99,15 @@ static clv_status take_rows(char *text, clvi_run_record *r, clv_error *error)
     enum { EPOCH, STEP, SPLIT, LOSS, TOP1, TOP5, LR, SECONDS, SPEED, FIELDS };
     char *fields[FIELDS], *cursor = text;
     size_t capacity = 0;
-    double images = 0, training = 0;
+    double images = 0, training = 0, train_loss = NAN;
     for (size_t count; (count = clvi_csv_next(&cursor, fields, FIELDS)) > 0;) {
         int64_t epoch;
         if (count < FIELDS || !clvi_parse_int(fields[EPOCH], &epoch))
             continue; /* the header, or a row that was cut */
         const double seconds = number(fields[SECONDS]), speed = number(fields[SPEED]);
         r->seconds += isfinite(seconds) ? seconds : 0;
+        if (strcmp(fields[SPLIT], "train") == 0)
+            train_loss = number(fields[LOSS]);
         if (strcmp(fields[SPLIT], "train") == 0 && isfinite(seconds * speed)) {
             images += seconds * speed;
             training += seconds;
@@ -114,6 +116,7 @@ static clv_status take_rows(char *text, clvi_run_record *r, clv_error *error)
             CLV_TRY(add_epoch(r, &capacity,
                               (clvi_epoch_record){.epoch = epoch,
                                                   .seconds = r->seconds,
+                                                  .train_loss = train_loss,
                                                   .val_loss = number(fields[LOSS]),
                                                   .val_top1 = number(fields[TOP1])},
                               error));
@@ -130,6 +133,22 @@ static clv_status read_metrics(const char *path, clvi_run_record *r, clv_error *
     const clv_status status = take_rows(text, r, error);
     clvi_free(text);
     return status;
+}
+
+/* ---- per_class.csv ---- */
+
+/* A row per split and class; every split has all classes. */
+static clv_status read_classes(const char *path, clvi_run_record *r, clv_error *error)
+{
+    char *text = NULL, *field;
+    size_t bytes;
+    if (!clvi_is_file(path))
+        return CLV_OK;
+    CLV_TRY(clvi_file_read(path, METRICS_BYTES, &text, &bytes, error));
+    for (char *cursor = text; clvi_csv_next(&cursor, &field, 1) > 0;)
+        r->classes += strcmp(field, clvi_split_name(CLVI_VAL)) == 0;
+    clvi_free(text);
+    return CLV_OK;
 }
 
 /* ---- What its experts start from ---- */
@@ -246,6 +265,7 @@ clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error
         clv_status (*read)(const char *path, clvi_run_record *r, clv_error *error);
     } files[] = {{CLVI_RUN_SUMMARY, read_summary},
                  {CLVI_RUN_METRICS, read_metrics},
+                 {CLVI_RUN_CLASSES, read_classes},
                  {CLVI_RUN_PREDICTIONS, read_predictions}};
     clvi_run_record r = {.path = clvi_strdup(run)};
     clv_status status = CLV_OK;
@@ -283,4 +303,13 @@ double clvi_run_record_within_epochs(const clvi_run_record *r, int64_t epochs)
         if (!(best >= r->history[i].val_top1))
             best = r->history[i].val_top1;
     return best;
+}
+
+const clvi_epoch_record *clvi_run_record_half_way(const clvi_run_record *r)
+{
+    const double enough = r->classes > 1 ? log((double)r->classes) / 2 : NAN;
+    for (size_t i = 0; r->trainable != 0 && i < r->history_count; i++)
+        if (r->history[i].train_loss < enough)
+            return &r->history[i];
+    return NULL;
 }

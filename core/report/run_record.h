@@ -11,7 +11,8 @@
  * as trained before: its time is added, and the longest one's epochs. */
 typedef struct clvi_epoch_record {
     int64_t epoch;
-    double seconds; /* of training and validation since the begin, start_seconds included */
+    double seconds;    /* of training and validation since the begin, start_seconds included */
+    double train_loss; /* NLL of the steps as they ran; NAN: not known */
     double val_loss, val_top1;
 } clvi_epoch_record;
 
@@ -19,6 +20,7 @@ typedef struct clvi_run_record {
     char *path;      /* of the folder */
     json_t *summary; /* the whole of summary.json */
     int64_t epochs, best_epoch;
+    int64_t classes; /* 0: not known */
     int64_t parameters, trainable;
     int64_t multiply_adds, active; /* of an image, forward; -1: not known */
     int64_t peak_bytes;
@@ -35,10 +37,10 @@ typedef struct clvi_run_record {
     clvi_predictions predictions; /* of these */
 } clvi_run_record;
 
-/* Reads summary.json, metrics.csv and predictions.csv in the folder `run`, and what those that its
- * experts start from took. Errors: CLV_E_DATA when
- * the run has not ended, CLV_E_FORMAT, CLV_E_IO, CLV_E_MEMORY. The caller frees with
- * clvi_run_record_fini. */
+/* Reads summary.json, metrics.csv, predictions.csv and (where it is there, for the classes)
+ * per_class.csv in the folder `run`, and what those that its experts start from took. Errors:
+ * CLV_E_DATA when the run has not ended, CLV_E_FORMAT, CLV_E_IO, CLV_E_MEMORY. The caller frees
+ * with clvi_run_record_fini. */
 clv_status clvi_run_record_read(const char *run, clvi_run_record *out,
                                 clv_error *error) CLV_MUST_CHECK;
 void clvi_run_record_fini(clvi_run_record *record);
@@ -51,5 +53,9 @@ int64_t clvi_run_record_epochs(const clvi_run_record *record);
  * `epochs`; NAN where there is none. */
 double clvi_run_record_within_seconds(const clvi_run_record *record, double seconds);
 double clvi_run_record_within_epochs(const clvi_run_record *record, int64_t epochs);
+
+/* The first epoch with a training NLL below half of ln(classes), which is what guessing has, with
+ * the epochs and seconds until its end; NULL where there is none, or nothing was trained. */
+const clvi_epoch_record *clvi_run_record_half_way(const clvi_run_record *record);
 
 #endif

@@ -89,7 +89,8 @@ static void test_suite(void **state)
     contains(call_out, "\nwide ");
     contains(call_out, "\nAgainst ");
     contains(call_out, "reference\n");
-    contains(call_out, "Equal time, equal epochs\n");
+    contains(call_out, "Equal time, equal epochs\n\nmodel  fastest ");
+    contains(call_out, "  ½ time\n");
     contains(call_out, "Parts of a training step\n");
     contains(call_out, "expert.small backward ");
     contains(call_out, "page   runs/both.html\n");
@@ -135,6 +136,12 @@ static void test_figures(void **state)
     char line[256];
     snprintf(line, sizeof line, ",%.9g,%.9g,%.9g,,%.9g,", number(test, "top1"),
              number(test, "top1_low"), number(test, "top1_high"), number(test, "nll"));
+    contains(strstr(text, "\ntiny,"), line);
+    const json_t *train = json_object_get(summary, "train");
+    snprintf(line, sizeof line, ",%.9g,%.9g,%.9g,,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,",
+             number(train, "top1"), number(train, "top1_low"), number(train, "top1_high"),
+             number(train, "nll"), number(train, "brier"), number(train, "ece"),
+             number(train, "precision"), number(train, "recall"), number(train, "f1"));
     contains(strstr(text, "\ntiny,"), line);
     json_decref(summary);
     contains(strstr(text, "\nwide,"), ",reference\n");

@@ -79,15 +79,86 @@ static void test_equal(void **state)
     clvi_text csv = {0};
     clvi_comparison_csv(&c, &csv);
     const char *late = strstr(clvi_text_get(&csv), "\nlate,");
-    assert_non_null(strstr(clvi_text_get(&csv), ",0.75,0.75,single,")); /* its own */
+    /* its own, at no part of its time, as it has one epoch */
+    assert_non_null(strstr(clvi_text_get(&csv), ",0.75,,,0.75,0.75,60,60,8,single,"));
     assert_non_null(late);
-    assert_non_null(strstr(late, ",,,single,"));
+    assert_non_null(strstr(late, ",,,,,,60,60,8,single,"));
     clvi_text_fini(&csv);
     clvi_comparison_fini(&c);
 
     c = compare(contestant("one", 2, &fused, 1), contestant("other", 2, &fused, 1));
     assert_true(isnan(c.equal_seconds) && c.equal_epochs == 0);
     clvi_comparison_fini(&c);
+}
+
+/* Replaces the history of a contestant's only run: epochs of `length` seconds each. */
+static void set_history(clvi_contestant *c, double length, const clvi_epoch_record *epochs,
+                        size_t count)
+{
+    clvi_run_record *r = &c->runs[0].record;
+    clvi_free(r->history);
+    r->history = clvi_calloc(count, sizeof *r->history);
+    assert_non_null(r->history);
+    r->history_count = count;
+    for (size_t i = 0; i < count; i++) {
+        r->history[i] = epochs[i];
+        r->history[i].epoch = (int64_t)i + 1;
+        r->history[i].seconds = length * (double)(i + 1);
+    }
+    r->epochs = (int64_t)count;
+    r->seconds = length * (double)count;
+}
+
+/* The fastest model is done before the slow one's first epoch: later times compare them. */
+static void test_times(void **state)
+{
+    (void)state;
+    static const facts plain = {.trainable = 1, .epochs = 1};
+    static const clvi_epoch_record quick[] = {{.val_top1 = 0.5}, {.val_top1 = 0.25}},
+                                   slow[] = {{.val_top1 = 0.125},
+                                             {.val_top1 = 0.75},
+                                             {.val_top1 = 0.625},
+                                             {.val_top1 = 0.875}};
+    clv_error error = CLV_ERROR_INIT;
+    clvi_comparison c =
+        compare(contestant("quick", 1, &plain, 1), contestant("slow", 1, &plain, 1));
+    set_history(&c.contestants[0], 1, quick, 2);
+    set_history(&c.contestants[1], 10, slow, 4);
+    assert_int_equal(clvi_comparison_judge(&c, "quick", &error), CLV_OK);
+    assert_true(c.equal_seconds == 2 && c.most_seconds == 40 && c.equal_epochs == 2);
+    clvi_text csv = {0};
+    clvi_comparison_csv(&c, &csv);
+    assert_non_null(strstr(clvi_text_get(&csv), ",val_top1_equal_seconds,val_top1_quarter_time,"
+                                                "val_top1_half_time,val_top1_all_time,"
+                                                "val_top1_equal_epochs,equal_seconds,"
+                                                "slowest_seconds,equal_epochs,reference,"));
+    assert_non_null(strstr(clvi_text_get(&csv), ",0.5,0.5,0.5,0.5,0.5,2,40,2,quick,"));
+    assert_non_null(strstr(clvi_text_get(&csv), ",,0.125,0.75,0.875,0.75,2,40,2,quick,"));
+    clvi_text_fini(&csv);
+    clvi_comparison_fini(&c);
+}
+
+/* The first epoch with a training NLL below half of ln(classes). */
+static void test_half_way(void **state)
+{
+    (void)state;
+    const facts plain = {.trainable = 1, .epochs = 1};
+    const clvi_epoch_record epochs[] = {
+        {.train_loss = NAN}, {.train_loss = 1.2}, {.train_loss = 1.1}, {.train_loss = 1.2}};
+    clvi_contestant one = contestant("one", 1, &plain, 1);
+    set_history(&one, 10, epochs, 4);
+    clvi_run_record *r = &one.runs[0].record;
+    assert_true(isnan(clvi_figure(r, "half_way_epochs"))); /* of how many classes? */
+    r->classes = 10;                                       /* ln 10 / 2 = 1.151 */
+    assert_true(clvi_figure(r, "half_way_epochs") == 3);
+    assert_true(clvi_figure(r, "half_way_seconds") == 30);
+    r->classes = 9; /* 1.0986 */
+    assert_true(isnan(clvi_figure(r, "half_way_seconds")));
+    r->classes = 12; /* 1.242 */
+    assert_true(clvi_figure(r, "half_way_epochs") == 2);
+    r->trainable = 0;
+    assert_true(isnan(clvi_figure(r, "half_way_epochs")));
+    clvi_contestant_fini(&one);
 }
 
 /* An image must be the same one for every seed: the bootstrap draws it for all. */
@@ -153,7 +224,8 @@ static void test_experts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equal), cmocka_unit_test(test_images),
-                                       cmocka_unit_test(test_experts)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal), cmocka_unit_test(test_images), cmocka_unit_test(test_times),
+        cmocka_unit_test(test_half_way), cmocka_unit_test(test_experts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
