@@ -264,6 +264,10 @@ clv_status clvi_resume_cut(const char *run, const clvi_train_state *state, clv_e
     CLV_TRY(cut_file(run, CLVI_RUN_METRICS, state, error));
     CLV_TRY(cut_file(run, CLVI_RUN_SIGNALS, state, error));
     CLV_TRY(cut_file(run, CLVI_RUN_PAIRS, state, error));
-    CLV_TRY(cut_file(run, CLVI_RUN_LOG, state, error));
     return remove_leftovers(run, error);
+}
+
+clv_status clvi_resume_cut_log(const char *run, const clvi_train_state *state, clv_error *error)
+{
+    return cut_file(run, CLVI_RUN_LOG, state, error);
 }

@@ -21,10 +21,14 @@ clv_status clvi_resume_open(const char *run, const char *const *overrides, size_
                             clvi_text *report, clvi_resume *out, clv_error *error) CLV_MUST_CHECK;
 void clvi_resume_close(clvi_resume *resume);
 
-/* Brings the files of the run to where its checkpoint stands: rows of metrics.csv and lines of
- * log.txt that were written after it go, and with them summary.json and what a killed process left
- * half written. Errors: CLV_E_IO. */
+/* Brings the tables of the run to where its checkpoint stands: rows of metrics.csv, signals.csv and
+ * signal_pairs.csv that were written after it go, and with them the results and what a killed
+ * process left half written. clvi_train does so when everything else of the start has gone well, so
+ * that a run which cannot go on keeps what it has. Errors: CLV_E_IO. */
 clv_status clvi_resume_cut(const char *run, const clvi_train_state *state,
                            clv_error *error) CLV_MUST_CHECK;
+/* The same for lines of log.txt; whoever opens the log does so before. */
+clv_status clvi_resume_cut_log(const char *run, const clvi_train_state *state,
+                               clv_error *error) CLV_MUST_CHECK;
 
 #endif

@@ -1,6 +1,8 @@
 /* See row_file.h. */
 #include "train/row_file.h"
 
+#include "base/files.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -9,29 +11,59 @@ struct clvi_row_file {
     char *path;
 };
 
-/* Whether the file at `path`, which may not exist, is empty or has our header. */
+/* How many columns our header has behind those of the first line of `text`; -1: they are others. */
+static int columns_behind(const char *text, const char *header)
+{
+    const char *end = strchr(text, '\n');
+    const size_t length = end != NULL ? (size_t)(end - text) : 0;
+    if (end == NULL || strncmp(text, header, length) != 0)
+        return -1;
+    int columns = 0;
+    for (const char *c = header + length; *c != '\0'; c++)
+        columns += *c == ',';
+    return header[length] == '\n' || header[length] == ',' ? columns : -1;
+}
+
+/* Writes the file of a build that knew `missing` columns less anew: they are empty in its rows. */
+static clv_status widen(const char *path, const char *text, const char *header, int missing,
+                        clv_error *error)
+{
+    clvi_text wide = {0};
+    clvi_text_append(&wide, header);
+    const char *line = strchr(text, '\n') + 1;
+    for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        clvi_text_append_n(&wide, line, (size_t)(end - line));
+        for (int i = 0; i < missing; i++)
+            clvi_text_append(&wide, ",");
+        clvi_text_append(&wide, "\n");
+    }
+    clvi_text_append(&wide, line); /* of a row that was cut, what there is */
+    const clv_status status =
+        wide.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", path)
+                    : clvi_file_write(path, clvi_text_get(&wide), wide.length, error);
+    clvi_text_fini(&wide);
+    return status;
+}
+
+/* Whether the file at `path`, which may not exist, is empty; otherwise it has our header then. */
 static clv_status check_header(const char *path, const char *header, bool *empty, clv_error *error)
 {
-    const size_t length = strlen(header);
-    FILE *stream = fopen(path, "rbe");
-    if (stream == NULL && errno == ENOENT) {
-        *empty = true;
-        return CLV_OK;
-    }
-    if (stream == NULL)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
-    char *start = clvi_malloc(length);
-    const size_t got = start ? fread(start, 1, length, stream) : 0;
-    const bool same = got == length && memcmp(start, header, length) == 0;
-    fclose(stream);
-    const bool memory = start != NULL;
-    clvi_free(start);
-    if (!memory)
-        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
-    if (got > 0 && !same)
-        CLV_FAIL(error, CLV_E_FORMAT, "%s: its columns are not %.*s; move it away", path,
-                 (int)length - 1, header);
-    *empty = got == 0;
+    enum { MOST_BYTES = 1 << 30 };
+    char *text = NULL;
+    size_t bytes = 0;
+    if (clvi_is_file(path))
+        CLV_TRY(clvi_file_read(path, MOST_BYTES, &text, &bytes, error));
+    clv_status status = CLV_OK;
+    const int missing = bytes > 0 ? columns_behind(text, header) : 0;
+    if (missing < 0)
+        status =
+            clvi_fail(error, CLV_E_FORMAT, CLV_HERE, "%s: its columns are not %.*s; move it away",
+                      path, (int)strlen(header) - 1, header);
+    else if (missing > 0)
+        status = widen(path, text, header, missing, error);
+    clvi_free(text);
+    CLV_TRY(status);
+    *empty = bytes == 0;
     return CLV_OK;
 }
 

@@ -7,7 +7,8 @@
 
 typedef struct clvi_row_file clvi_row_file;
 
-/* Opens `path` for appending; a new or empty file gets the header, which ends with a line break.
+/* Opens `path` for appending; a new or empty file gets the header, which ends with a line break. A
+ * file that has only the first of its columns, as older builds wrote them, gets the others, empty.
  * The caller closes. Errors: CLV_E_IO, CLV_E_FORMAT when the file's header is another,
  * CLV_E_MEMORY. */
 clv_status clvi_row_file_open(const char *path, const char *header, clvi_row_file **out,

@@ -223,6 +223,8 @@ static clv_status set_up(clvi_trainer *t, clv_error *error)
             clvi_features_compute(t->features, t->mixture, t->desc->data, t->desc->stop, error));
         clvi_device_save_programs(t->desc->device); /* some kernels run there for the first time */
     }
+    if (t->desc->resume)
+        CLV_TRY(clvi_trainer_take_over(t, error));
     t->began = clvi_now();
     t->deadline = limit > 0 ? begin + limit - (t->desc->whole_limit ? t->earlier : 0) : 0;
     if (t->desc->resume)

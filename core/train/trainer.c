@@ -8,6 +8,7 @@
 #include "mixture/input_form.h"
 #include "train/average.h"
 #include "train/initial_run.h"
+#include "train/resume.h"
 #include "train/run_dir.h"
 
 #include <stdio.h>
@@ -213,6 +214,31 @@ clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error)
     return CLV_OK;
 }
 
+/* Writes what the run is trained by, with the defaults. */
+static clv_status write_config(clvi_trainer *t, clv_error *error)
+{
+    char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_CONFIG);
+    clv_status status;
+    if (!path)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the name of the run");
+    else
+        status = clvi_file_write(path, t->dump.data, t->dump.length, error);
+    clvi_free(path);
+    return status;
+}
+
+static clv_status open_metrics(clvi_trainer *t, clv_error *error)
+{
+    char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_METRICS);
+    clv_status status;
+    if (!path)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the name of the run");
+    else
+        status = clvi_metrics_csv_open(path, &t->csv, error);
+    clvi_free(path);
+    return status;
+}
+
 clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error)
 {
     for (size_t i = 0; i < clvi_config_leaf_count(t->config); i++)
@@ -221,18 +247,17 @@ clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error)
     clvi_config_dump(t->config, &t->dump);
     t->best_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_BEST);
     t->last_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_LAST);
-    char *config_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_CONFIG);
-    char *csv_path = clvi_path_join(t->desc->run_dir, CLVI_RUN_METRICS);
-    clv_status status = CLV_OK;
-    if (t->dump.failed || !t->best_path || !t->last_path || !config_path || !csv_path)
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the names of the run");
-    if (status == CLV_OK)
-        status = clvi_file_write(config_path, t->dump.data, t->dump.length, error);
-    if (status == CLV_OK)
-        status = clvi_metrics_csv_open(csv_path, &t->csv, error);
-    clvi_free(config_path);
-    clvi_free(csv_path);
-    return status;
+    if (t->dump.failed || !t->best_path || !t->last_path)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the names of the run");
+    if (!t->desc->resume)
+        CLV_TRY(write_config(t, error));
+    return open_metrics(t, error);
+}
+
+clv_status clvi_trainer_take_over(clvi_trainer *t, clv_error *error)
+{
+    CLV_TRY(clvi_resume_cut(t->desc->run_dir, &t->state, error));
+    return write_config(t, error);
 }
 
 void clvi_trainer_fini(clvi_trainer *t)

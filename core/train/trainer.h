@@ -57,8 +57,11 @@ typedef struct clvi_trainer {
 /* Makes everything that needs the device: networks, optimiser, loaders; compiles all kernels and
  * starts the variables afresh. desc and config are set. Errors: those of data, plugins, device. */
 clv_status clvi_trainer_create(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
-/* Writes config.ini and opens metrics.csv. */
+/* Opens metrics.csv; of a new run, writes config.ini. */
 clv_status clvi_trainer_open_files(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
+/* Of a run that goes on, when nothing of the start can fail any more: cuts its files back to where
+ * it stands and writes config.ini anew. */
+clv_status clvi_trainer_take_over(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
 /* Variables and state as they are before the first step. */
 clv_status clvi_trainer_start(clvi_trainer *t, clv_error *error) CLV_MUST_CHECK;
 /* Variables and state of the run's last checkpoint, or clvi_trainer_start where it has none.

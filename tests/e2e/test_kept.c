@@ -7,7 +7,6 @@
 #include "../unit/image_files.h"
 #include "../unit/test_device.h"
 #include "base/process.h"
-#include "train/resume.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -142,10 +141,6 @@ static void test_resumed(void **state)
         training t = {.config = fused(mixture, FOLDER "ema = 0.9\n"), .run = run, .stop_at = at};
         if (training_run(&t) == CLV_OK)
             continue;
-        clvi_resume resume = {0};
-        OK(clvi_resume_open(run, NULL, 0, NULL, &resume, error));
-        OK(clvi_resume_cut(run, &resume.state, error));
-        clvi_resume_close(&resume);
         training rest = {.config = t.config, .run = run, .resume = true};
         if (training_run(&rest) != CLV_OK)
             fail_msg("%s", rest.error.message);

@@ -5,7 +5,6 @@
 #include "../unit/image_files.h"
 #include "../unit/test_device.h"
 #include "base/process.h"
-#include "train/resume.h"
 #include "weights/safetensors.h"
 
 #include <math.h>
@@ -340,13 +339,9 @@ static void test_unfreeze(void **state)
         fail_msg("%d of %d numbers moved by the rate", (int)whole, (int)elements);
 }
 
-/* Cuts the files and goes on to the end. */
+/* Goes on to the end. */
 static void go_on(training *t)
 {
-    clvi_resume r;
-    OK(clvi_resume_open(t->run, NULL, 0, NULL, &r, error));
-    OK(clvi_resume_cut(t->run, &r.state, error));
-    clvi_resume_close(&r);
     t->resume = true;
     t->stop_at = 0;
     if (training_run(t) != CLV_OK)

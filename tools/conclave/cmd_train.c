@@ -219,7 +219,10 @@ static clv_status try_out(job *j, clv_error *error)
 /* The folder of the run, then the training in it. */
 static clv_status train_in_folder(job *j, clvi_resume *resume, clv_error *error)
 {
-    CLV_TRY(resume == NULL ? make_run(j, error) : clvi_resume_cut(j->run, &resume->state, error));
+    if (resume == NULL)
+        CLV_TRY(make_run(j, error));
+    else
+        CLV_TRY(clvi_resume_cut_log(j->run, &resume->state, error));
     if (resume != NULL)
         CLV_TRY(open_log(j, error));
     return train(j, error);
