@@ -7,12 +7,14 @@
 
 #include "base/files.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -206,6 +208,31 @@ static void test_seeds(void **state)
     assert_int_equal(count_files("seeds/.features"), 4);
 }
 
+/* Another process trains in a run: that is no refusal of its configuration, so its model stays. */
+static void test_held(void **state)
+{
+    (void)state;
+    static const char call[] = "compare --on-cached runs/one,runs/wide --seeds 2 --epochs 1 --grid "
+                               "gate.plugin=linear,average --grid loss.terms=ce,jacobs_mse "
+                               "mixture.combine=concat -o held";
+    static const char *const runs[] = {"held/fused-linear-ce-seed2", "held/fused-linear-ce-seed1"};
+    expect(call, 0);
+    for (int i = 0; i < 2; i++) {
+        char summary[128];
+        snprintf(summary, sizeof summary, "%s/summary.json", runs[i]);
+        assert_int_equal(unlink(summary), 0);
+        const int lock = open(runs[i], O_RDONLY | O_CLOEXEC);
+        assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+        expect(call, 1);
+        close(lock);
+        contains(call_err, " is being trained by another process");
+        contains(call_err, "1 of 6 runs failed"); /* without those that cannot be */
+        contains(call_out, "\nlinear ce ");
+    }
+    expect(call, 0);
+    contains(call_out, "\nlinear ce ");
+}
+
 static void test_suite(void **state)
 {
     (void)state;
@@ -272,8 +299,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grid),    cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_seeds),   cmocka_unit_test(test_suite),
-        cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_seeds),   cmocka_unit_test(test_held),
+        cmocka_unit_test(test_suite),   cmocka_unit_test(test_mixture),
+        cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

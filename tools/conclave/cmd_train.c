@@ -309,6 +309,26 @@ static clv_status run(const cli_args *args, clv_error *error)
     return status;
 }
 
+/* For who starts trainings: other wrong use ends with the same status as a refusal. */
+static clv_status run_child(const cli_args *args, clv_error *error)
+{
+    const clv_status status = run(args, error);
+    if (status == CLV_E_CONFIG && !cli_flag(args, "resume"))
+        fprintf(stderr, "%s\n", CLI_TRAIN_REFUSED);
+    return status;
+}
+
+const cli_command cmd_train_child = {
+    .name = "train-child",
+    .summary = "Train for another subcommand, which listens",
+    .usage = "CONFIG|--resume RUN [SECTION.KEY=VALUE]... [options]",
+    .example = "conclave train-child --resume runs/first",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .hidden = true,
+    .run = run_child,
+};
+
 const cli_command cmd_train = {
     .name = "train",
     .summary = "Train a configuration on a folder or archive of images",

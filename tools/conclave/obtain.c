@@ -81,7 +81,7 @@ static clv_status add_failure(cli_trainings *t, const clvi_config *config, const
 
 /* A child, as it is listened to. */
 typedef struct listener {
-    bool brief;
+    bool brief, refused;
     char reason[512]; /* the last sentence about a failure */
 } listener;
 
@@ -106,9 +106,11 @@ static void take_line(void *user, const char *line)
 {
     static const char failure[] = "conclave: ", warning[] = "conclave: warning: ";
     listener *l = user;
-    if (l->brief && strstr(line, " is hardly used: ") != NULL)
+    if (l->brief && strstr(line, " hardly used") != NULL)
         return; /* it stands in the run's log, and in the table of experts */
-    if (strncmp(line, warning, sizeof warning - 1) == 0)
+    if (strcmp(line, CLI_TRAIN_REFUSED) == 0)
+        l->refused = true;
+    else if (strncmp(line, warning, sizeof warning - 1) == 0)
         clvi_log(CLVI_LOG_WARN, "%s", line + sizeof warning - 1);
     else if (strncmp(line, failure, sizeof failure - 1) == 0)
         snprintf(l->reason, sizeof l->reason, "%s", line + sizeof failure - 1);
@@ -124,7 +126,7 @@ static const char *const *child_words(const cli_trainings *t, const cli_recipe *
     size_t n = 0;
     if (words == NULL)
         return NULL;
-    words[n++] = "train";
+    words[n++] = cmd_train_child.name;
     if (t->step_times)
         words[n++] = "--step-times";
     if (begun != NULL) {
@@ -167,7 +169,7 @@ static clv_status train(cli_trainings *t, const cli_recipe *recipe, const char *
         return CLV_OK;
     else if (l.reason[0] == '\0')
         snprintf(l.reason, sizeof l.reason, "it ended with status %d", end.status);
-    t->refused = end.signal == 0 && end.status == clv_status_exit_code(CLV_E_CONFIG);
+    t->refused = l.refused;
     *fault = clvi_arena_strdup(t->arena, l.reason);
     return *fault != NULL ? add_failure(t, recipe->config, *fault, error) : no_memory(error);
 }
@@ -221,6 +223,7 @@ clv_status cli_obtain(cli_trainings *t, const cli_recipe *recipe, const char *he
 {
     char *begun = NULL;
     *fault = NULL;
+    t->refused = false;
     CLV_TRY(find_run(recipe, record, &begun, error));
     if (record->path != NULL) {
         clvi_log(CLVI_LOG_INFO, "%s%s, seed %lld: %s", head, recipe->name,

@@ -20,9 +20,9 @@ static clv_status take_given(const plan_run *run, clvi_contest_run *to, clv_erro
     return status == CLV_OK ? CLV_OK : set_fault(to, fault.message, error);
 }
 
-/* *refused: the configuration was, before the training. */
-static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings, bool *refused,
-                           clv_error *error)
+/* *refused: why the configuration was, before the training (in the arena); NULL: it was not. */
+static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings,
+                           const char **refused, clv_error *error)
 {
     const plan_run *run = &p->runs[index];
     clvi_contest_run *to = &p->comparison->contestants[run->contestant].runs[run->run];
@@ -37,21 +37,22 @@ static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings
     else
         clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", run->recipe.name, (long long)to->seed,
                  fault);
-    *refused = fault != NULL && trainings->refused;
+    *refused = trainings->refused ? fault : NULL;
     return fault == NULL ? CLV_OK : set_fault(to, fault, error);
 }
 
 /* ---- Cached experts ---- */
 
-/* Takes the models whose configuration was refused out, and says how many do not go together. */
-static clv_status leave_out(plan *p, const bool *refused, clv_error *error)
+/* Takes the models whose configuration was refused out, and says how many do not go together.
+ * refused: [models], why; NULL: it stays. */
+static clv_status leave_out(plan *p, const char *const *refused, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     size_t kept = 0, others = 0;
     for (size_t i = 0; i < c->count; i++) {
         clvi_contestant *model = &c->contestants[i];
-        if (refused[i]) {
-            CLV_TRY(plan_leave_out(p, model->name, model->runs[0].fault, error));
+        if (refused[i] != NULL) {
+            CLV_TRY(plan_leave_out(p, model->name, refused[i], error));
             clvi_contestant_fini(model);
             continue;
         }
@@ -92,15 +93,32 @@ static int by_validation(const void *a, const void *b)
 
 /* ---- All ---- */
 
-static clv_status take_all(plan *p, cli_trainings *trainings, bool *refused, clv_error *error)
+static bool has_ended(const clvi_contestant *model)
+{
+    bool ended = false;
+    for (size_t i = 0; i < model->run_count && !ended; i++)
+        ended = model->runs[i].record.path != NULL;
+    return ended;
+}
+
+/* Of --on-cached only: refused[model] is set where none of its runs has ended. */
+static clv_status take_all(plan *p, cli_trainings *trainings, const char **refused,
+                           clv_error *error)
 {
     for (size_t i = 0; i < p->count; i++) {
         const plan_run *run = &p->runs[i];
-        bool now = false;
-        if (p->cached && refused[run->contestant])
+        const clvi_contestant *model = &p->comparison->contestants[run->contestant];
+        const char *reason = NULL;
+        if (refused[run->contestant] != NULL)
             continue; /* as from another seed */
-        CLV_TRY(take_run(p, i, trainings, &now, error));
-        refused[run->contestant] |= now && p->cached;
+        CLV_TRY(take_run(p, i, trainings, &reason, error));
+        if (!p->cached || reason == NULL)
+            continue;
+        if (has_ended(model))
+            clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", model->name,
+                     (long long)model->runs[run->run].seed, reason);
+        else
+            refused[run->contestant] = reason;
     }
     return CLV_OK;
 }
@@ -114,7 +132,7 @@ clv_status contest_run(plan *p, const cli_args *args, const volatile sig_atomic_
                                .arena = p->arena,
                                .step_times = !p->cached,
                                .brief = p->cached};
-    bool *refused = clvi_arena_alloc(p->arena, c->count + 1);
+    const char **refused = clvi_arena_alloc(p->arena, (c->count + 1) * sizeof *refused);
     if (refused == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the runs that are compared");
     clv_status status = take_all(p, &trainings, refused, error);
