@@ -1,4 +1,5 @@
-/* fuse_scores: from one expert to many, every rule, weights that are exactly 0. */
+/* fuse_scores: from one expert to many, every rule, weights that are exactly 0, logits of ten
+ * thousand. */
 #include "op_test.h"
 
 ref_function fuse_scores_ref, fuse_scores_ref_backward;
@@ -18,6 +19,23 @@ static const float holes[] = {0, 1, 0, 0.25f, 0, 0.75f, 0, 0, 0, 1, 0, 0};
         .inputs = {{OP_INPUT, OP_NORMAL, 2, {3, 5}, 0}, {OP_INPUT, OP_NORMAL, 1, {3}, 0}},         \
         .attrs = {OP_TEXT("combine", rule), OP_TEXT("scores", what)}, .values = {NULL, holes},     \
         .flags = (flag)                                                                            \
+    }
+
+/* Opposite, one-hot gates, sure beside doubtful. Where two are weighed, one of them finds a class
+ * likely: f32 rounds the log of a sum to 10⁻³ at -10⁴. */
+static const float extremes[] = {
+    1e4f, -1e4f, 1e4f,  -1e4f, -1e4f, 1e4f, -1e4f, 1e4f, /* each sure of two */
+    1e4f, 0,     1,     2,     3,     1e4f, -1e4f, 0,    /* only the first is asked */
+    3,    0,     1,     2,     1e4f,  0,    -1e4f, 1,    /* only the second */
+    1e4f, 0,     -1e4f, 2e3f,  1,     0.5f, 3,     2};   /* sure, doubtful */
+static const float asked[] = {0.25f, 0.75f, 1, 0, 0, 1, 0.5f, 0.5f};
+static const float sole[] = {1, 1, 1, 1};
+#define EXTREME(title, k, weights, rule, what)                                                     \
+    {                                                                                              \
+        .name = (title), .n = 4,                                                                   \
+        .inputs = {{OP_INPUT, OP_NORMAL, 2, {k, 4}, 0}, {OP_INPUT, OP_NORMAL, 1, {k}, 0}},         \
+        .attrs = {OP_TEXT("combine", rule), OP_TEXT("scores", what)},                              \
+        .values = {extremes, weights}, .flags = OP_NO_DIFFERENCES                                  \
     }
 
 static const op_case cases[] = {
@@ -43,6 +61,15 @@ static const op_case cases[] = {
     HOLES("holes, logits", "weighted", "logits", OP_NO_DIFFERENCES),
     HOLES("holes, product", "product_rule", "probabilities", OP_NO_DIFFERENCES),
     HOLES("holes, max", "max", "probabilities", OP_NO_DIFFERENCES),
+    EXTREME("extreme", 2, asked, "weighted", "probabilities"),
+    EXTREME("extreme, logits", 2, asked, "weighted", "logits"),
+    EXTREME("extreme, product", 2, asked, "product_rule", "probabilities"),
+    EXTREME("extreme, max", 2, asked, "max", "probabilities"),
+    EXTREME("extreme, min", 2, asked, "min", "logits"),
+    EXTREME("extreme, median", 2, asked, "median", "probabilities"),
+    EXTREME("extreme, vote", 2, asked, "vote", "probabilities"),
+    EXTREME("extreme, 1 expert", 1, sole, "weighted", "probabilities"),
+    EXTREME("extreme, 1 expert, logits", 1, sole, "weighted", "logits"),
 };
 
 OP_SUITE(fuse_scores, fuse_scores_ref_backward, cases);

@@ -70,7 +70,7 @@ static int sorted(const row *r, int64_t k, double *out)
 static double median(const row *r, const double *values, int count)
 {
     const double low = values[(count - 1) / 2], high = values[count / 2];
-    return r->probabilities ? log((exp(low) + exp(high)) / 2) : (low + high) / 2;
+    return r->probabilities ? high + log((exp(low - high) + 1) / 2) : (low + high) / 2;
 }
 
 static double votes(const row *r, int64_t k, int count)
