@@ -20,7 +20,11 @@ static char *readme;
 /* What a loss makes of one sample. */
 typedef struct answer {
     float loss, logits[MOST], gate[MOST];
+    float fused[MOST]; /* with FUSED: the fused logits */
 } answer;
+
+/* Not a term: the cross entropy of fused scores, of these. */
+#define FUSED "fused "
 
 static clvi_buf *upload(const void *data, size_t bytes)
 {
@@ -39,6 +43,35 @@ static clv_tensor add(clv_graph *g, const char *op, const clv_tensor *inputs, ui
     return out;
 }
 
+static clv_attr text_attr(const char *name, const char *text)
+{
+    return (clv_attr){
+        .struct_size = sizeof(clv_attr), .type = CLV_ATTR_TEXT, .name = name, .text = text};
+}
+
+/* Appends what makes the loss of logits, gate and labels; out[1] is the fused scores, where they
+ * are. Returns how many of out there are. */
+static uint32_t add_loss(clv_graph *g, const char *term, const clv_tensor *inputs,
+                         clv_tensor out[2])
+{
+    if (strncmp(term, FUSED, strlen(FUSED)) == 0) {
+        const clv_attr attrs[] = {text_attr("combine", "weighted"),
+                                  text_attr("scores", term + strlen(FUSED))};
+        out[1] = add(g, "fuse_scores", inputs, 2, attrs, 2);
+        const clv_tensor both[] = {out[1], inputs[2]};
+        out[0] = add(g, "cross_entropy", both, 2, NULL, 0);
+        return 2;
+    }
+    const bool likelihood = strcmp(term, "mixture_nll") == 0;
+    const clv_attr attrs[] = {text_attr("term", likelihood ? "jacobs_ce" : term),
+                              {.struct_size = sizeof(clv_attr),
+                               .type = CLV_ATTR_REAL,
+                               .name = "beta",
+                               .real = likelihood ? 1 : 0.5}};
+    out[0] = add(g, "mixture_loss", inputs, 3, attrs, 2);
+    return 1;
+}
+
 /* Softmax of the gate's logits, then the loss; gradients to both inputs. */
 static void compute(int experts, int classes, const char *term, const float *logits,
                     const float *gate, int32_t label, answer *out)
@@ -52,20 +85,11 @@ static void compute(int experts, int classes, const char *term, const float *log
                                 CLVI_SHAPE(CLV_F32, CLV_BATCH, experts),
                                 CLVI_SHAPE(CLV_I32, CLV_BATCH)};
     static const char *const roles[] = {"logits", "gate_logits", "labels"};
-    const bool likelihood = strcmp(term, "mixture_nll") == 0;
-    const clv_attr attrs[] = {{.struct_size = sizeof(clv_attr),
-                               .type = CLV_ATTR_TEXT,
-                               .name = "term",
-                               .text = likelihood ? "jacobs_ce" : term},
-                              {.struct_size = sizeof(clv_attr),
-                               .type = CLV_ATTR_REAL,
-                               .name = "beta",
-                               .real = likelihood ? 1 : 0.5}};
-    clv_tensor inputs[3];
+    clv_tensor inputs[3], out_of[2];
     for (int i = 0; i < 3; i++)
         OK(clvi_graph_input_tensor(g, roles[i], &shapes[i], &inputs[i], error));
     inputs[1] = add(g, "softmax", &inputs[1], 1, NULL, 0);
-    const clv_tensor loss = add(g, "mixture_loss", inputs, 3, attrs, 2);
+    const uint32_t outputs = add_loss(g, term, inputs, out_of);
     OK(clvi_store_create(device, &store, error));
     OK(clvi_store_add(store, g, "", NULL, NULL, &base, error));
     OK(clvi_store_commit(store, true, error));
@@ -73,8 +97,8 @@ static void compute(int experts, int classes, const char *term, const float *log
                                  .store = store,
                                  .mode = CLV_MODE_TRAIN,
                                  .max_batch = 1,
-                                 .outputs = &loss,
-                                 .output_count = 1,
+                                 .outputs = out_of,
+                                 .output_count = outputs,
                                  .outputs_with_grad = 1,
                                  .inputs_with_grad = 3};
     OK(clvi_plan_create(&desc, &plan, error));
@@ -88,6 +112,11 @@ static void compute(int experts, int classes, const char *term, const float *log
     const clvi_view seed = clvi_plan_grad(plan, 0, 1), result = clvi_plan_output(plan, 0, 1);
     OK(clvi_upload(device, seed.buf, seed.offset * 4, &one, 4, error));
     OK(clvi_download(device, result.buf, result.offset * 4, &out->loss, 4, error));
+    if (outputs == 2) {
+        const clvi_view fused = clvi_plan_output(plan, 1, 1);
+        OK(clvi_download(device, fused.buf, fused.offset * 4, out->fused, (size_t)classes * 4,
+                         error));
+    }
     OK(clvi_plan_backward(plan, error));
     OK(clvi_download(device, grads[0], 0, out->logits, all, error));
     OK(clvi_download(device, grads[1], 0, out->gate, each, error));
@@ -144,6 +173,13 @@ static const char *const terms[] = {"cooperative", "competitive", "competitive_c
                                     "jacobs_ce",   "mixture_nll", "expert_ce"};
 enum { TERMS = sizeof terms / sizeof *terms };
 
+/* The terms, and what is fused before. */
+enum { CHECKED = TERMS + 2 };
+static const char *checked_at(int i)
+{
+    return i < TERMS ? terms[i] : i == TERMS ? FUSED "probabilities" : FUSED "logits";
+}
+
 /* The inputs of the example: the experts' logits and the gate's. */
 static void read_inputs(float logits[EXPERTS * CLASSES], float gate[EXPERTS])
 {
@@ -197,39 +233,73 @@ static void test_posterior(void **state)
     }
 }
 
+/* The rows between inputs and losses: of each expert alone, with the gate's whole weight, the
+ * squared distance and the cross entropy, whose gradient is p - e_y; of both, the fused answer. */
+static void test_forward(void **state)
+{
+    (void)state;
+    static const char *const keys[EXPERTS] = {"p_1", "p_2"};
+    float logits[EXPERTS * CLASSES], gate[EXPERTS], distance[EXPERTS], entropy[EXPERTS], p[CLASSES];
+    answer a;
+    read_inputs(logits, gate);
+    for (int i = 0; i < EXPERTS; i++) {
+        compute(1, CLASSES, "competitive", logits + i * CLASSES, gate, 0, &a);
+        distance[i] = a.loss;
+        compute(1, CLASSES, "competitive_ce", logits + i * CLASSES, gate, 0, &a);
+        entropy[i] = a.loss;
+        for (int c = 0; c < CLASSES; c++)
+            p[c] = a.logits[c] + (c == 0 ? 1.0f : 0.0f);
+        expect("forward", keys[i], p, CLASSES);
+    }
+    expect("forward", "d", distance, EXPERTS);
+    expect("forward", "CE", entropy, EXPERTS);
+    compute(EXPERTS, CLASSES, FUSED "probabilities", logits, gate, 0, &a);
+    for (int c = 0; c < CLASSES; c++)
+        p[c] = expf(a.fused[c]);
+    expect("forward", "prediction", p, CLASSES);
+    /* Its cross entropy is mixture_nll, gradients too. */
+    expect("mixture_nll", "L", &a.loss, 1);
+    expect("mixture_nll", "∂L/∂o_1", a.logits, CLASSES);
+    expect("mixture_nll", "∂L/∂o_2", a.logits + CLASSES, CLASSES);
+    expect("mixture_nll", "∂L/∂z", a.gate, EXPERTS);
+}
+
 /* A gate that is sure, experts that are sure, right or wrong, and a single expert. */
 static void test_finite(void **state)
 {
     (void)state;
     static const float big[] = {1e4f, -1e4f, 0, -1e4f, 1e4f, 0};
     static const float gates[][EXPERTS] = {{0, 0}, {1e4f, -1e4f}, {-1e4f, 1e4f}, {50, 0}};
-    for (int t = 0; t < TERMS; t++)
+    for (int t = 0; t < CHECKED; t++)
         for (int k = 0; k < 4; k++)
             for (int32_t label = 0; label < CLASSES; label++) {
                 answer a;
                 double sum = 0, gate = 0;
-                compute(EXPERTS, CLASSES, terms[t], big, gates[k], label, &a);
+                compute(EXPERTS, CLASSES, checked_at(t), big, gates[k], label, &a);
                 for (int i = 0; i < EXPERTS * CLASSES; i++)
                     sum += fabs((double)a.logits[i]);
                 for (int i = 0; i < EXPERTS; i++)
                     gate += (double)a.gate[i];
                 if (!isfinite(a.loss) || !isfinite(sum) || !(fabs(gate) <= 1e-2))
-                    fail_msg("%s, gate %d, label %d: loss %g, gradients %g and %g", terms[t], k,
-                             (int)label, (double)a.loss, sum, gate);
+                    fail_msg("%s, gate %d, label %d: loss %g, gradients %g and %g", checked_at(t),
+                             k, (int)label, (double)a.loss, sum, gate);
             }
-    for (int t = 0; t < TERMS; t++) {
-        answer a;
-        const float gate = 3;
-        compute(1, CLASSES, terms[t], big, &gate, 0, &a);
-        assert_true(isfinite(a.loss) && a.gate[0] == 0);
-    }
+    for (int t = 0; t < CHECKED; t++)
+        for (int32_t label = 0; label < CLASSES; label++) {
+            answer a;
+            const float gate = 3;
+            compute(1, CLASSES, checked_at(t), big, &gate, label, &a);
+            assert_true(isfinite(a.loss) && a.gate[0] == 0);
+            for (int c = 0; c < CLASSES; c++)
+                assert_true(isfinite(a.logits[c]));
+        }
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_example),
-                                       cmocka_unit_test(test_posterior),
-                                       cmocka_unit_test(test_finite)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_example), cmocka_unit_test(test_posterior),
+        cmocka_unit_test(test_forward), cmocka_unit_test(test_finite)};
     char path[4096];
     size_t bytes;
     int status = 0;
