@@ -75,7 +75,7 @@ bool clvi_comparison_tested(const clvi_comparison *comparison);
 bool clvi_contestant_trains(const clvi_contestant *contestant);
 
 /* The tables, in this order. */
-enum { CLVI_COMPARISON_TABLES = 8 };
+enum { CLVI_COMPARISON_TABLES = 9 };
 /* tables: [CLVI_COMPARISON_TABLES], each to be freed with clvi_report_table_fini. */
 clv_status clvi_comparison_tables(const clvi_comparison *comparison, clvi_report_table *tables,
                                   clv_error *error) CLV_MUST_CHECK;

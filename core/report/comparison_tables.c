@@ -2,6 +2,7 @@
 #include "base/csv.h"
 #include "report/comparison.h"
 #include "report/experts.h"
+#include "report/sources.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -302,9 +303,10 @@ static clv_status cost_table(const clvi_comparison *c, clvi_report_table *t, clv
 /* ---- Gates ---- */
 
 static const clvi_report_column gate_columns[] = {
-    {"model", false, false},  {"dead", true, false},     {"entropy", true, false},
-    {"of mean", true, false}, {"bits", true, false},     {"by chance", true, false},
-    {"uniform", true, false}, {"shuffled", true, false}, {"oracle", true, false}};
+    {"model", false, false},        {"dead", true, false},     {"entropy", true, false},
+    {"of mean", true, false},       {"bits", true, false},     {"by chance", true, false},
+    {"uniform", true, false},       {"shuffled", true, false}, {"oracle", true, false},
+    {"bits of source", true, true}, {"by chance", true, true}};
 
 static void put_mean_count(clvi_report_table *t, double count)
 {
@@ -318,7 +320,9 @@ static const figure_cell gate_cells[] = {{"dead_experts", put_mean_count},
                                          {"class_information_bits_shuffled", clvi_report_figure},
                                          {"uniform_gate_top1", clvi_report_percent},
                                          {"shuffled_gate_top1", clvi_report_percent},
-                                         {"oracle_top1", clvi_report_percent}};
+                                         {"oracle_top1", clvi_report_percent},
+                                         {"source_information_bits", clvi_report_figure},
+                                         {"source_information_bits_shuffled", clvi_report_figure}};
 
 static clv_status gates_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
 {
@@ -328,7 +332,8 @@ static clv_status gates_table(const clvi_comparison *c, clvi_report_table *t, cl
               "training images. entropy: of the gate, mean over the images; of mean: of the mean "
               "gate; both over ln K. "
               "bits: mutual information of the first expert and the class (Miller and Madow), and "
-              "what shuffled labels give. uniform, shuffled: accuracy with all experts alike, with "
+              "what shuffled labels give; of source: of that and the source of the image. uniform, "
+              "shuffled: accuracy with all experts alike, with "
               "another image's gate, put in after training. oracle: some expert is right.";
     for (size_t i = 0; i < c->count; i++)
         if (isfinite(clvi_contestant_mean(&c->contestants[i], "gate_mean_entropy")))
@@ -405,9 +410,9 @@ clv_status clvi_comparison_tables(const clvi_comparison *c, clvi_report_table *t
                                   clv_error *error)
 {
     static clv_status (*const make[CLVI_COMPARISON_TABLES])(
-        const clvi_comparison *c, clvi_report_table *t,
-        clv_error *error) = {accuracy_table, test_table,         training_table, equal_table,
-                             cost_table,     clvi_experts_table, gates_table,    step_table};
+        const clvi_comparison *c, clvi_report_table *t, clv_error *error) = {
+        accuracy_table,     test_table,         training_table, equal_table, cost_table,
+        clvi_sources_table, clvi_experts_table, gates_table,    step_table};
     memset(tables, 0, CLVI_COMPARISON_TABLES * sizeof *tables);
     clv_status status = CLV_OK;
     for (size_t i = 0; i < CLVI_COMPARISON_TABLES && status == CLV_OK; i++) {

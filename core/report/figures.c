@@ -109,6 +109,8 @@ USAGE(entropy_of_mean, "entropy_of_mean")
 USAGE(mean_entropy, "mean_entropy")
 USAGE(information, "class_information_bits")
 USAGE(information_shuffled, "class_information_bits_shuffled")
+USAGE(source_information, "source_information_bits")
+USAGE(source_information_shuffled, "source_information_bits_shuffled")
 USAGE(uniform, "uniform")
 USAGE(shuffled, "shuffled")
 USAGE(oracle, "oracle")
@@ -178,6 +180,8 @@ static const struct {
     {"gate_mean_entropy", mean_entropy},
     {"class_information_bits", information},
     {"class_information_bits_shuffled", information_shuffled},
+    {"source_information_bits", source_information},
+    {"source_information_bits_shuffled", source_information_shuffled},
     {"uniform_gate_top1", uniform},
     {"shuffled_gate_top1", shuffled},
     {"oracle_top1", oracle},

@@ -4,6 +4,7 @@
 #include "base/csv.h"
 #include "train/predictions.h"
 #include "train/run_dir.h"
+#include "train/source_scores.h"
 #include "train/temperature.h"
 #include "train/usage_report.h"
 
@@ -19,7 +20,8 @@ typedef struct final {
     float *logits;                                  /* [taken, classes] of validation */
     int32_t *labels;                                /* [taken] */
     size_t taken;
-    clvi_usage_report *usage; /* NULL: one expert */
+    clvi_usage_report *usage;    /* NULL: one expert */
+    clvi_source_scores *sources; /* NULL: one source */
 } final;
 
 static void final_fini(final *f)
@@ -31,6 +33,7 @@ static void final_fini(final *f)
     clvi_free(f->logits);
     clvi_free(f->labels);
     clvi_usage_report_destroy(f->usage);
+    clvi_source_scores_destroy(f->sources);
 }
 
 /* ---- Scoring ---- */
@@ -41,6 +44,7 @@ static clv_status take(void *taker, const clvi_batch *batch, const float *logits
     final *f = taker;
     const size_t row = (size_t)f->classes;
     CLV_TRY(clvi_usage_report_take(f->usage, f->split, batch, error));
+    clvi_source_scores_add(f->sources, f->split, batch, logits);
     if (f->split == CLVI_TRAIN)
         return CLV_OK;
     if (f->split == CLVI_VAL) {
@@ -69,7 +73,7 @@ static clvi_evaluate_desc evaluation(const clvi_trainer *t, clvi_split split)
 static clv_status score(final *f, clvi_split split, double temperature, clv_error *error)
 {
     clvi_evaluate_desc desc = evaluation(f->trainer, split);
-    desc.take = split == CLVI_TRAIN && !f->usage ? NULL : take;
+    desc.take = split == CLVI_TRAIN && !f->usage && !f->sources ? NULL : take;
     desc.taker = f;
     f->split = split;
     CLV_TRY(clvi_scores_create(f->classes, &f->scores[split], error));
@@ -84,6 +88,7 @@ static clv_status score_all(final *f, clvi_train_result *out, clv_error *error)
     const size_t most = clvi_dataset_count(data, CLVI_VAL);
     CLV_TRY(clvi_usage_report_create(f->trainer->mixture, f->trainer->config,
                                      f->trainer->desc->data, &f->usage, error));
+    CLV_TRY(clvi_source_scores_create(data, &f->sources, error));
     f->logits = clvi_malloc(most * (size_t)f->classes * sizeof *f->logits);
     f->labels = clvi_malloc(most * sizeof *f->labels);
     if (!f->logits || !f->labels)
@@ -225,6 +230,14 @@ static clv_status add_usage(const final *f, const clvi_train_result *r, json_t *
     return CLV_OK;
 }
 
+static clv_status add_sources(const final *f, json_t *summary, clv_error *error)
+{
+    json_t *sources = f->sources ? clvi_source_scores_json(f->sources) : NULL;
+    if (f->sources && (!sources || json_object_set_new(summary, "sources", sources) != 0))
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the summary");
+    return CLV_OK;
+}
+
 /* Measured last: it changes the variables. */
 static clv_status add_step_times(clvi_trainer *t, json_t *summary, clv_error *error)
 {
@@ -270,6 +283,8 @@ static clv_status write_summary(const final *f, const clvi_train_result *r, clv_
         json_object_set_new(json, "test", clvi_score_json(&r->test));
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);
     clv_status status = add_usage(f, r, json, error);
+    if (status == CLV_OK)
+        status = add_sources(f, json, error);
     if (status == CLV_OK)
         status = add_routed(r, json, error);
     if (status == CLV_OK)

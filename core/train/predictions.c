@@ -56,15 +56,12 @@ clv_status clvi_predictions_add(clvi_predictions *to, const clvi_dataset *data, 
             image_name(to, data, clvi_dataset_sample(data, split, batch->indices[i]));
         if (!name)
             return no_memory(error);
-        double sum = 0;
-        for (int c = 0; c < classes && best >= 0; c++)
-            sum += exp((double)row[c] - row[best]);
         const int32_t label = batch->labels[i];
-        to->items[to->count++] = (clvi_prediction){
-            .image = name,
-            .label = label,
-            .predicted = best,
-            .log_probability = best < 0 ? NAN : (double)row[label] - row[best] - log(sum)};
+        to->items[to->count++] =
+            (clvi_prediction){.image = name,
+                              .label = label,
+                              .predicted = best,
+                              .log_probability = clvi_log_probability(row, classes, label)};
     }
     return CLV_OK;
 }

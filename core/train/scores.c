@@ -76,6 +76,15 @@ int clvi_best_class(const float *logits, int classes)
     return best;
 }
 
+double clvi_log_probability(const float *logits, int classes, int label)
+{
+    const int best = clvi_best_class(logits, classes);
+    double sum = 0;
+    for (int c = 0; c < classes && best >= 0; c++)
+        sum += exp((double)logits[c] - logits[best]);
+    return best < 0 ? NAN : (double)logits[label] - logits[best] - log(sum);
+}
+
 /* Adds a sample of `classes` logits whose class with the largest is `best`. */
 static void add_calibration(calibration *to, const float *logits, int classes, double temperature,
                             int best, int label)
@@ -119,8 +128,7 @@ void clvi_scores_add(clvi_scores *s, const float *logits, const int32_t *labels,
     }
 }
 
-/* Wilson's score interval of `correct` of `count`, z = 1.96. */
-static void wilson(int64_t correct, int64_t count, double *low, double *high)
+void clvi_wilson(int64_t correct, int64_t count, double *low, double *high)
 {
     const double z = 1.959963984540054, n = (double)count, p = (double)correct / n;
     const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
@@ -163,7 +171,7 @@ void clvi_scores_summary(const clvi_scores *s, clvi_score_summary *out)
     const double n = s->count ? (double)s->count : 1, finite = n - (double)s->not_finite;
     r.top1 = (double)s->correct / n;
     if (s->count)
-        wilson(s->correct, s->count, &r.top1_low, &r.top1_high);
+        clvi_wilson(s->correct, s->count, &r.top1_low, &r.top1_high);
     r.top5 = s->classes > 5 ? (double)s->in_five / n : NAN;
     r.nll = s->not_finite ? NAN : s->plain.nll / n;
     r.nll_calibrated = s->not_finite ? NAN : s->calibrated.nll / n;

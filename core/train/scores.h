@@ -42,6 +42,11 @@ int64_t clvi_scores_confusion(const clvi_scores *scores, int label, int predicte
 /* The class with the largest logit, the lowest of equal ones; -1 where one of them is not finite.
  */
 int clvi_best_class(const float *logits, int classes);
+/* Log-probability, in nats, of class `label` by one row of logits, [classes]; NAN where one of them
+ * is not finite. */
+double clvi_log_probability(const float *logits, int classes, int label);
+/* Wilson's score interval, of 95 %, of `correct` of `count` > 0. */
+void clvi_wilson(int64_t correct, int64_t count, double *low, double *high);
 /* Probabilities of one row of logits, [classes], divided by `temperature`, by a stable softmax. */
 void clvi_softmax_row(const float *logits, int classes, double temperature, double *out);
 

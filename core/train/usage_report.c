@@ -391,6 +391,22 @@ static json_t *pairs_json(const clvi_usage_report *r, const record *k, bool yule
     return rows;
 }
 
+/* What the choice of the expert says of the source; nothing where there is one source. False: no
+ * memory. */
+static bool add_source_information(const clvi_usage_report *r, const record *k, json_t *json)
+{
+    clvi_usage_input in = input_of(r, k);
+    double bits, chance;
+    in.classes = (int)clvi_dataset_source_count(r->data);
+    in.labels = k->sources;
+    if (in.classes < 2)
+        return true;
+    return clvi_usage_information(&in, &bits, &chance, NULL) == CLV_OK &&
+           json_object_set_new(json, "source_information_bits", clvi_json_real(bits)) == 0 &&
+           json_object_set_new(json, "source_information_bits_shuffled", clvi_json_real(chance)) ==
+               0;
+}
+
 static json_t *split_json(const clvi_usage_report *r, const record *k, clvi_usage_expert *each)
 {
     const clvi_usage_input in = input_of(r, k);
@@ -409,6 +425,10 @@ static json_t *split_json(const clvi_usage_report *r, const record *k, clvi_usag
         json_array_append_new(share, clvi_json_real(each[i].share));
         json_array_append_new(weight, clvi_json_real(each[i].weight_share));
         json_array_append_new(first, json_integer(each[i].first));
+    }
+    if (!add_source_information(r, k, json)) {
+        json_decref(json);
+        json = NULL; /* what is added to NULL is freed, and NULL stays the result */
     }
     json_object_set_new(json, "share", share);
     json_object_set_new(json, "weight_share", weight);

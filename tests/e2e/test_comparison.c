@@ -196,6 +196,73 @@ static void test_mixture(void **state)
     assert_null(strstr(text, "tiny"));
 }
 
+/* Images of a source in a split of predictions.csv, those that were right, and the sum of their
+ * negative log-probabilities. */
+static int add_up(const char *predictions, const char *head, int *right, double *nll)
+{
+    int images = 0;
+    *right = 0, *nll = 0;
+    for (const char *at = predictions; (at = strstr(at, head)) != NULL; images++) {
+        int label, predicted;
+        double log_probability;
+        at = strchr(at + strlen(head), ',');
+        assert_non_null(at);
+        assert_int_equal(sscanf(at, ",%d,%d,%lf", &label, &predicted, &log_probability), 3);
+        *right += label == predicted;
+        *nll -= log_probability;
+    }
+    return images;
+}
+
+/* What a mixture makes of each of two sources, by its predictions. */
+static void test_sources(void **state)
+{
+    (void)state;
+    static char text[1 << 17], line[256];
+    json_error_t problem;
+    draw_set("more/train", 10);
+    draw_set("more/test", 3);
+    put("two.ini", "[run]\nbase = tiny.ini\n[data.first]\npath = data\n[data.second]\npath = more\n"
+                   "[mixture]\nexperts = a, b\ncombine = weighted\n"
+                   "[expert.a]\nplugin = cnn\nwidths = 8, 16\n"
+                   "[expert.b]\nplugin = cnn\nwidths = 8, 12\n[gate]\nplugin = cnn\n");
+    expect("compare two.ini -o sources", 0);
+    contains(call_out, "\nSources of the images\n\nmodel  source ");
+    assert_true(widest(call_out) <= 100);
+    json_t *summary = json_load_file("sources/two/summary.json", 0, &problem);
+    assert_non_null(summary);
+    read_whole("sources/two/predictions.csv", text, sizeof text);
+    const json_t *sources = json_object_get(summary, "sources");
+    static const char *const names[] = {"first", "second"}, *const splits[] = {"val", "test"};
+    static char csv[1 << 14];
+    read_whole("sources/comparison-sources.csv", csv, sizeof csv);
+    for (int i = 0; i < 4; i++) {
+        const json_t *scores =
+            json_object_get(json_object_get(sources, names[i / 2]), splits[i % 2]);
+        int right;
+        double nll;
+        snprintf(line, sizeof line, "\n%s,%s:", splits[i % 2], names[i / 2]);
+        const int images = add_up(text, line, &right, &nll);
+        assert_true(images > 0 && number(scores, "count") == images);
+        assert_true(fabs(number(scores, "top1") - (double)right / images) < 1e-6);
+        assert_true(fabs(number(scores, "nll") - nll / images) < 1e-5);
+        snprintf(line, sizeof line, "\ntwo,1,sources/two,%s,%s,%d,", splits[i % 2], names[i / 2],
+                 images);
+        contains(csv, line);
+    }
+    const double learned =
+        number(json_object_get(json_object_get(sources, "first"), "train"), "count");
+    assert_true(learned > 0);
+    const json_t *usage = json_object_get(json_object_get(summary, "usage"), "test");
+    assert_true(fabs(number(usage, "source_information_bits")) <= 1);
+    assert_true(fabs(number(usage, "source_information_bits_shuffled")) <= 1);
+    json_decref(summary);
+    expect("compare runs/tiny -o sources", 0); /* one source: the table is empty again */
+    assert_null(strstr(call_out, "Sources of"));
+    read_whole("sources/comparison-sources.csv", csv, sizeof csv);
+    assert_string_equal(csv, "model,seed,run,split,source,images,top1,top1_low,top1_high,nll\n");
+}
+
 static void test_seeds(void **state)
 {
     (void)state;
@@ -301,10 +368,11 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_suite),   cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_mixture), cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_failure), cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_signal),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_suite),       cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_mixture),     cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_seeds),       cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

@@ -3,6 +3,7 @@
 #include "show.h"
 
 #include "report/experts.h"
+#include "report/sources.h"
 #include "train/run_dir.h"
 
 #include <stdlib.h>
@@ -154,6 +155,8 @@ static clv_status write_files(const plan *p, char **page, clv_error *error)
     CLV_TRY(write_file(p, "-runs.csv", &text, NULL, error));
     clvi_experts_csv(c, &text);
     CLV_TRY(write_file(p, "-experts.csv", &text, NULL, error));
+    clvi_sources_csv(c, &text);
+    CLV_TRY(write_file(p, "-sources.csv", &text, NULL, error));
     clv_status status = clvi_comparison_markdown(c, &text, error);
     if (status == CLV_OK)
         status = write_file(p, ".md", &text, NULL, error);
@@ -194,8 +197,8 @@ static clv_status compare(const cli_args *args, plan *p, clv_error *error)
     CLV_TRY(write_files(p, &page, error));
     const clv_status status = print_tables(c, error);
     if (status == CLV_OK)
-        printf("page   %s\ntables %s/%s.csv, %s-runs.csv, %s-experts.csv, %s.md\n", page, p->output,
-               p->label, p->label, p->label, p->label);
+        printf("page   %s\ntables %s/%s.csv, with -runs.csv, -experts.csv, -sources.csv, .md\n",
+               page, p->output, p->label);
     clvi_free(page);
     CLV_TRY(status);
     size_t all;
