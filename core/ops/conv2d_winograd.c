@@ -3,14 +3,14 @@
 #include "ops/share.h"
 
 enum {
-    POINTS = 36,          /* products of a tile */
-    TILE = 4,             /* pixels along its side */
-    LEAST_CHANNELS = 64,  /* below: moving the 36 costs more than the products save */
-    CHUNK_MOST = 3 << 17, /* elements of v and m together: 6 MiB, near the last cache */
-    CHUNK_TILES = 96,     /* at least, so that reading the filter pays */
-    PARAM_MOST = 1 << 23, /* the same of a weight gradient: its 36 sums pass through memory */
-    GROUP_WORK = 1 << 20, /* multiply-adds of a work-group */
-    DEPTH = 512           /* of a sum per pass: a block of the filter stays in a cache */
+    POINTS = 36,           /* products of a tile */
+    TILE = 4,              /* pixels along its side */
+    LEAST_CHANNELS = 64,   /* below: moving the 36 costs more than the products save */
+    CHUNK_TILES = 96,      /* a chunk's v and m stay near the processor, reading the filter pays */
+    PARAM_LEAST = 1 << 19, /* elements of v and d of a chunk of a weight gradient: 2 MiB … */
+    PARAM_MOST = 1 << 23,  /* … to 32 MiB */
+    GROUP_WORK = 1 << 20,  /* multiply-adds of a work-group */
+    DEPTH = 512            /* of a sum per pass: a block of the filter stays in a cache */
 };
 
 static clvi_view view_at(clvi_view view, int64_t elements)
@@ -46,12 +46,21 @@ typedef struct pass {
     int64_t activation;
 } pass;
 
-/* Tiles of a chunk: v [36, tiles, ci] and m or d [36, tiles, co] lie in the workspace. */
-static int64_t chunk_of(const clvi_wide *wide, int64_t channels, int64_t most)
+/* Tiles of a chunk, a multiple of the block's rows: v [36, tiles, ci] and m [36, tiles, co] lie in
+ * the workspace. */
+static int64_t pass_chunk(const clvi_wide *wide)
 {
-    const int64_t tiles = most / (POINTS * channels) / wide->rows * wide->rows;
-    const int64_t least = clvi_div_up(CHUNK_TILES, wide->rows) * wide->rows;
-    return tiles > least ? tiles : least;
+    return clvi_div_up(CHUNK_TILES, wide->rows) * wide->rows;
+}
+
+/* The same of a weight gradient's v and d. Its 36 sums pass through memory once for each chunk, so
+ * that a chunk is twice their size. */
+static int64_t param_chunk(const clvi_wide *wide, const clvi_conv *c)
+{
+    int64_t elements = 2 * POINTS * c->ci * c->co;
+    elements = elements < PARAM_LEAST ? PARAM_LEAST : elements > PARAM_MOST ? PARAM_MOST : elements;
+    const int64_t tiles = elements / (POINTS * (c->ci + c->co)) / wide->rows * wide->rows;
+    return tiles > pass_chunk(wide) ? tiles : pass_chunk(wide);
 }
 
 static int64_t filter_elements(const clvi_wide *wide, int64_t k, int64_t n)
@@ -127,7 +136,7 @@ static clv_status convolve(clvi_device *device, const clvi_wide *wide, const pas
                            clv_error *error)
 {
     const int64_t all = p->n * rows_of_tiles(p->oh) * rows_of_tiles(p->ow);
-    const int64_t chunk = chunk_of(wide, p->ci + p->co, CHUNK_MOST);
+    const int64_t chunk = pass_chunk(wide);
     for (int64_t first = 0; first < all; first += chunk) {
         const int64_t tiles = all - first < chunk ? all - first : chunk;
         CLV_TRY(ready_input(device, wide, p, first, tiles, error));
@@ -187,7 +196,7 @@ clv_status clvi_winograd_pack(clvi_device *device, const clvi_conv *c, clvi_view
 
 static int64_t pass_workspace(const clvi_wide *wide, const clvi_conv *c)
 {
-    return chunk_of(wide, c->ci + c->co, CHUNK_MOST) * POINTS * (c->ci + c->co);
+    return pass_chunk(wide) * POINTS * (c->ci + c->co);
 }
 
 clvi_amount clvi_winograd_forward_workspace(const clvi_device *device, const clvi_conv *c)
@@ -289,7 +298,7 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
                                  const clvi_conv_grads *g, clv_error *error)
 {
     const int64_t all = c->n * rows_of_tiles(c->oh) * rows_of_tiles(c->ow);
-    const int64_t chunk = chunk_of(wide, c->ci + c->co, PARAM_MOST);
+    const int64_t chunk = param_chunk(wide, c);
     const clvi_view v = view_at(g->workspace, POINTS * c->ci * c->co);
     const pass p = {.n = c->n,
                     .h = c->h,
@@ -322,10 +331,9 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
 clvi_amount clvi_winograd_backward_workspace(const clvi_device *device, const clvi_conv *c)
 {
     const clvi_wide wide = clvi_wide_of(device);
-    const int64_t channels = c->ci + c->co;
+    const int64_t chunk = param_chunk(&wide, c);
     const int64_t data = filter_elements(&wide, c->co, c->ci) + pass_workspace(&wide, c);
-    const int64_t param =
-        POINTS * c->ci * c->co + chunk_of(&wide, channels, PARAM_MOST) * POINTS * channels;
+    const int64_t param = POINTS * (c->ci * c->co + chunk * (c->ci + c->co));
     return (clvi_amount){0, data > param ? data : param};
 }
 

@@ -4,6 +4,7 @@
 #include "compare.h"
 #include "graph/plan.h"
 #include "op_data.h"
+#include "ops/conv2d_winograd.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -107,6 +108,20 @@ static clvi_buf *guarded(const rig *r, int64_t elements)
     return buf;
 }
 
+/* A case says whether it goes by Winograd's algorithm, where the device has that. */
+static void check_way(const rig *r)
+{
+    const bool convolves =
+        strcmp(r->suite->op, "conv2d") == 0 || strcmp(r->suite->op, "conv2d_bn") == 0;
+    if (!convolves || !clvi_device_uses_winograd(r->device))
+        return;
+    const clvi_conv conv = clvi_conv_of(r->graph, &r->graph->nodes[r->graph->node_count - 1], 1);
+    const bool said = (r->data->test->flags & OP_WINOGRAD) != 0;
+    if (clvi_winograd_serves(r->device, &conv) != said)
+        fail_msg("%s, %s: goes %s Winograd's algorithm", r->suite->op, r->data->test->name,
+                 said ? "not by" : "by");
+}
+
 static void build(rig *r)
 {
     const op_case *test = r->data->test;
@@ -120,6 +135,7 @@ static void build(rig *r)
     OK(clvi_graph_add_op(r->graph, r->suite->op, "node", inputs, (uint32_t)r->data->input_count,
                          test->attrs, r->data->attr_count, sizeof(clv_attr), r->outputs,
                          (uint32_t)r->output_count, &error));
+    check_way(r);
     for (int o = 0; o < r->output_count; o++) {
         char role[16];
         snprintf(role, sizeof role, "out%d", o);
