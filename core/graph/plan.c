@@ -288,6 +288,8 @@ static clv_status add_memory(analysis *a, clv_error *error)
             !(a->desc->outputs_with_grad >> i & 1))
             continue;
         written[out] = true;
+        if (a->graph->tensors[out].kind != CLVI_TENSOR_ACTIVATION)
+            continue; /* the store's, or bound from outside */
         int32_t producer = 0;
         for (int32_t s = 0; s < a->steps; s++)
             if ((int32_t)plan->steps[s].node == a->graph->tensors[out].producer)

@@ -323,6 +323,8 @@ static clv_status warm_expert(clvi_council *c, size_t index, const clvi_part_run
         const clvi_view grad =
             clvi_plan_grad(p->ran[CLVI_TRAIN], clvi_council_place_of(c->used, role), run->n);
         const int64_t width = clvi_council_bank_part(c, role, index).width;
+        if (!grad.buf)
+            continue;
         CLV_TRY(clvi_fill(c->site.device, grad.buf, grad.offset * 4, (size_t)(width * run->n) * 4,
                           0, error));
     }
@@ -406,6 +408,8 @@ static clv_status backward_expert(clvi_council *c, size_t index, const clvi_coun
         if (!c->used[role])
             continue;
         const clvi_view to = clvi_plan_grad(plan, clvi_council_place_of(c->used, role), rows.n);
+        if (!to.buf)
+            continue; /* a mixture hands on what frozen experts gave */
         /* Features and logits may be one tensor. */
         const bool same = before.buf == to.buf && before.offset == to.offset;
         CLV_TRY(clvi_bank_take(&c->banks[role], clvi_council_bank_part(c, role, index), to, rows,

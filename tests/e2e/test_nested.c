@@ -219,6 +219,27 @@ static void test_gradients(void **state)
         expect_slopes(cases[i].config, cases[i].name);
 }
 
+/* A mixture without a gate offers what its experts gave, which has no gradient where they are
+ * frozen; its own layer trains, or would if anybody read it. */
+static void test_handed_on(void **state)
+{
+    (void)state;
+#define FROZEN_INSIDE                                                                              \
+    INNER "[expert.a/x]\ntrainable = none\n[expert.a/y]\ntrainable = none\n" CNN("b", "3") OUTER   \
+        "[mixture.a]\nfusion = feature\n[mixture]\n"
+    static const char *const outer[] = {
+        "fusion = feature\n",
+        "fusion = feature\n[gate]\n" LINEAR,
+        "fusion = feature\n[gate]\n" TOP_1,
+        "[gate]\nplugin = linear\ninput = features\n",
+    };
+    for (size_t i = 0; i < sizeof outer / sizeof *outer; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, FROZEN_INSIDE "%s", outer[i]);
+        expect_slopes(text, outer[i]);
+    }
+}
+
 /* ---- Routed ---- */
 
 /* Every sample sent to all, outside, inside and both, is what dense gates give, dropout included.
@@ -721,13 +742,21 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flat_average),  cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_all_chosen),
-        cmocka_unit_test(test_biased),        cmocka_unit_test(test_nobody_sent),
-        cmocka_unit_test(test_probabilities), cmocka_unit_test(test_balance_of_some),
-        cmocka_unit_test(test_resume),        cmocka_unit_test(test_run_alone),
-        cmocka_unit_test(test_frozen),        cmocka_unit_test(test_cost),
-        cmocka_unit_test(test_seeds),         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_flat_average),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_handed_on),
+        cmocka_unit_test(test_all_chosen),
+        cmocka_unit_test(test_biased),
+        cmocka_unit_test(test_nobody_sent),
+        cmocka_unit_test(test_probabilities),
+        cmocka_unit_test(test_balance_of_some),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_run_alone),
+        cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_many),
         cmocka_unit_test(test_refused),
     };
     const int status = trainings_begin(argc > 1 ? argv[1] : "");
