@@ -300,6 +300,32 @@ static int64_t expert_elements(const clvi_mixture *mixture, size_t index)
     return sum;
 }
 
+/* NAME_blocks is NAME, but of each EfficientNet-B0 only the head and the last blocks train. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    enum { WHOLE = 4066474, BLOCKS = 3214666 }; /* with 46 classes */
+    static const struct {
+        const char *name;
+        int64_t efficientnets;
+        size_t experts;
+    } rows[] = {{"one_efficientnet", 1, 1},
+                {"three_efficientnet_average", 3, 3},
+                {"three_efficientnet_cnn_gate", 3, 3},
+                {"two_efficientnet_one_cnn_average", 2, 3},
+                {"two_efficientnet_one_cnn_cnn_gate", 2, 3}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char name[MOST_NAME];
+        size_t whole_experts = 0, experts = 0;
+        snprintf(name, sizeof name, "%s_blocks", rows[i].name);
+        const int64_t others =
+            parameters(rows[i].name, &whole_experts) - rows[i].efficientnets * WHOLE;
+        assert_int_equal(parameters(name, &experts) - others, rows[i].efficientnets * BLOCKS);
+        assert_int_equal(experts, rows[i].experts);
+        assert_int_equal(whole_experts, rows[i].experts);
+    }
+}
+
 /* experts_K has K experts, all as large as that of experts_1. */
 static void test_equal_experts(void **state)
 {
@@ -370,7 +396,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_grids),          cmocka_unit_test(test_readme),
         cmocka_unit_test(test_names),          cmocka_unit_test(test_equal_totals),
         cmocka_unit_test(test_equal_experts),  cmocka_unit_test(test_starts),
-        cmocka_unit_test(test_two_domains),
+        cmocka_unit_test(test_two_domains),    cmocka_unit_test(test_blocks),
     };
     int status = 0;
     if (argc < 3)
