@@ -233,6 +233,50 @@ static void test_held(void **state)
     contains(call_out, "\nlinear ce ");
 }
 
+/* Configurations that would train their experts themselves, and for how long. */
+static void test_apart(void **state)
+{
+    (void)state;
+    put("apart.ini", "[run]\nbase = fuse.ini\n[mixture]\ninit_epochs = 7\n[expert.a]\ninit = tiny\n"
+                     "[expert.b]\ninit = tiny\n");
+    expect("compare --on-cached runs/one,runs/wide apart.ini --epochs 1 -o apart", 0);
+    assert_int_equal(count(call_err, ": training\n"), 1);
+    contains(call_out, "\napart ");
+    assert_null(strstr(call_err, "left out"));
+}
+
+/* What was fused of a run that was trained further is made anew. */
+static void test_newer(void **state)
+{
+    (void)state;
+    static const char call[] =
+        "compare --on-cached runs/more,runs/wide fuse.ini --epochs 1 -o newer";
+    assert_int_equal(system("cp -r runs/one runs/more"), 0);
+    expect(call, 0);
+    expect(call, 0);
+    assert_int_equal(count(call_err, ": training\n"), 0);
+    expect("train --resume runs/more --epochs 8 -q", 0);
+    assert_int_not_equal(system("cmp -s runs/one/best.safetensors runs/more/best.safetensors"), 0);
+    expect(call, 0);
+    assert_int_equal(count(call_err, ": training\n"), 1);
+    assert_true(exists("newer/fuse-2/summary.json"));
+    expect(call, 0);
+    contains(call_err, "newer/fuse-2\n");
+    assert_int_equal(count(call_err, ": training\n"), 0);
+}
+
+/* Names of runs of a grid can stand in the list. */
+static void test_names(void **state)
+{
+    (void)state;
+    expect("compare tiny.ini --data data --epochs 1 --grid \"expert.small.widths=4,4;4, 6\" "
+           "-o names",
+           0);
+    expect("compare --on-cached tiny-widths=4_4,tiny-widths=4__6 --epochs 1 "
+           "--grid gate.plugin=average -o names",
+           0);
+}
+
 static void test_suite(void **state)
 {
     (void)state;
@@ -300,8 +344,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grid),    cmocka_unit_test(test_experts),
         cmocka_unit_test(test_seeds),   cmocka_unit_test(test_held),
-        cmocka_unit_test(test_suite),   cmocka_unit_test(test_mixture),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_apart),   cmocka_unit_test(test_newer),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_suite),
+        cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

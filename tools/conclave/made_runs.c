@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* ---- Equal configurations ---- */
 
@@ -126,6 +127,27 @@ clv_status cli_made_runs_list(const char *output, cli_made_runs *out, clv_error 
     return CLV_OK;
 }
 
+/* Whether a checkpoint that its experts start from was written again after the run had begun. */
+static bool is_outdated(const cli_made_run *run)
+{
+    char *path = clvi_path_join(run->path, CLVI_RUN_CONFIG);
+    struct stat begun, start;
+    bool outdated = path == NULL || stat(path, &begun) != 0;
+    clvi_free(path);
+    for (size_t i = 0; i < clvi_config_leaf_count(run->config) && !outdated; i++) {
+        const char *init =
+            clvi_config_text(run->config, clvi_config_leaf_section(run->config, i), "init");
+        char file[PATH_MAX];
+        if (!clvi_init_is_settled(init))
+            continue;
+        snprintf(file, sizeof file, "%.*s", (int)(clvi_init_colon(init) - init), init);
+        outdated = stat(file, &start) != 0 || start.st_mtim.tv_sec > begun.st_mtim.tv_sec ||
+                   (start.st_mtim.tv_sec == begun.st_mtim.tv_sec &&
+                    start.st_mtim.tv_nsec > begun.st_mtim.tv_nsec);
+    }
+    return outdated;
+}
+
 /* A limit changes nothing for a training that ended by itself before it. */
 static bool within_limit(const clvi_run_record *record, const clvi_config *wanted)
 {
@@ -144,7 +166,7 @@ clv_status cli_made_runs_find(const cli_made_runs *c, const clvi_config *wanted,
         if (c->items[i].config == NULL)
             continue;
         CLV_TRY(cli_same_training(c->items[i].config, wanted, true, &same, &seconds, error));
-        if (!same && !seconds)
+        if ((!same && !seconds) || is_outdated(&c->items[i]))
             continue;
         if (clvi_has_file(c->items[i].path, CLVI_RUN_SUMMARY)) {
             if (clvi_run_record_read(c->items[i].path, record, &fault) != CLV_OK) {

@@ -26,7 +26,8 @@ clv_status cli_made_runs_list(const char *output, cli_made_runs *out,
                               clv_error *error) CLV_MUST_CHECK;
 void cli_made_runs_fini(cli_made_runs *runs);
 
-/* Fills `record`, which the caller frees, from a finished run of this configuration; *begun is
+/* Fills `record`, which the caller frees, from a finished run of this configuration whose experts
+ * start from what is in their checkpoints now (not written again since it began); *begun is
  * then, or of an unfinished one, its folder (borrowed), otherwise NULL. A finished run that cannot
  * be read is warned of. Errors: CLV_E_MEMORY. */
 clv_status cli_made_runs_find(const cli_made_runs *runs, const clvi_config *wanted,

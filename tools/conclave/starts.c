@@ -390,6 +390,21 @@ static clv_status plan_expert(const planner *p, clvi_config *config, const char 
     return status;
 }
 
+/* init_epochs where nothing has to be trained: of a file it is of no use to experts whose `init`
+ * were changed to runs, and goes; otherwise it was meant. */
+static clv_status check_epochs(clvi_config *config, clv_error *error)
+{
+    bool any = false;
+    if (clvi_config_int(config, "mixture", "init_epochs") == 0)
+        return CLV_OK;
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++)
+        any = any || *clvi_config_text(config, clvi_config_leaf_section(config, i), "init") != '\0';
+    if (any && !is_said(config, "mixture", "init_epochs"))
+        return clvi_config_replace(config, "mixture", "init_epochs", "0", error);
+    return clvi_config_fail(config, "mixture", "init_epochs", error,
+                            "no expert has an `init` that names a configuration");
+}
+
 static clv_status plan_config(const planner *p, clvi_config *config, const chain *from,
                               cli_starts *out, clv_error *error)
 {
@@ -398,10 +413,8 @@ static clv_status plan_config(const planner *p, clvi_config *config, const chain
     clv_status status = starts.items != NULL ? CLV_OK : no_memory(error);
     for (size_t i = 0; i < experts && status == CLV_OK; i++)
         status = plan_expert(p, config, clvi_config_leaf_section(config, i), from, &starts, error);
-    if (status == CLV_OK && starts.count == 0 &&
-        clvi_config_int(config, "mixture", "init_epochs") > 0)
-        status = clvi_config_fail(config, "mixture", "init_epochs", error,
-                                  "no expert has an `init` that names a configuration");
+    if (status == CLV_OK && starts.count == 0)
+        status = check_epochs(config, error);
     if (status != CLV_OK) {
         cli_starts_fini(&starts);
         return status;

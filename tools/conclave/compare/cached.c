@@ -304,6 +304,7 @@ static clv_status put_all(reading *r, const char *output, clv_error *error)
                                   : put(r, "mixture", "experts", clvi_text_get(&list), error);
     clvi_text_fini(&list);
     CLV_TRY(status);
+    CLV_TRY(put(r, "mixture", "init_epochs", "0", error)); /* they are trained */
     CLV_TRY(put(r, "train", "cache_features", "yes", error));
     CLV_TRY(put(r, "train", "feature_folder", folder, error));
     /* All experts stand in a checkpoint, and an epoch takes less than writing it. */

@@ -193,7 +193,8 @@ static const char *show_coordinate(const variant *v, size_t index)
     return v->terse && word && !clvi_parse_bool(value, &flag) ? value : without_section(point);
 }
 
-/* ", " and '/' of values have no place in a folder's name. */
+/* Of values, '/', '\\' and spaces have no place in a folder's name, nor ',' and ':' in that of a
+ * run, which stands in lists (--on-cached) and before an expert (init = RUN:EXPERT). */
 static const char *run_name(plan *p, const char *name, const variant *v, const int64_t *seed)
 {
     clvi_text text = {0};
@@ -203,7 +204,7 @@ static const char *run_name(plan *p, const char *name, const variant *v, const i
     if (v->seeds > 1)
         clvi_text_printf(&text, "-seed%lld", (long long)*seed);
     for (char *c = text.data; c != NULL && *c != '\0'; c++)
-        if (*c == '/' || *c == ' ' || *c == '\\')
+        if (strchr("/\\ ,:", *c) != NULL)
             *c = '_';
     const char *kept = text.failed ? NULL : clvi_arena_strdup(p->arena, text.data);
     clvi_text_fini(&text);
