@@ -84,18 +84,21 @@ static const clvi_contest_run *run_of_seed(const clvi_contestant *c, int64_t see
     return NULL;
 }
 
-/* Pairs the runs of equal seeds. pairings: [model->run_count], of which test->pairs are filled. */
+/* Pairs the runs of equal seeds, and a fixed one with every run of the other. pairings: [run_count
+ * of the model that has more], of which test->pairs are filled. */
 static clv_status make_pairs(const clvi_contestant *model, const clvi_contestant *reference,
                              clvi_pairing *pairings, clvi_contest_test *test, clv_error *error)
 {
     size_t length = 0;
-    const bool any = model->fixed || reference->fixed;
-    for (size_t i = 0; i < model->run_count; i++) {
-        const clvi_contest_run *own = &model->runs[i];
-        const clvi_contest_run *other = run_of_seed(reference, own->seed, any);
+    const bool any = model->fixed || reference->fixed, turned = model->fixed;
+    const clvi_contestant *each = turned ? reference : model, *one = turned ? model : reference;
+    for (size_t i = 0; i < each->run_count; i++) {
+        const clvi_contest_run *found = run_of_seed(one, each->runs[i].seed, any);
+        const clvi_contest_run *own = turned ? found : &each->runs[i];
+        const clvi_contest_run *other = turned ? &each->runs[i] : found;
         clv_error fault = CLV_ERROR_INIT;
         clvi_pairing *p = &pairings[test->pairs];
-        if (!own->record.path || !other)
+        if (!found || !each->runs[i].record.path)
             continue;
         const clv_status status =
             clvi_pairing_make(&own->record.predictions, &other->record.predictions, p, &fault);
@@ -145,7 +148,9 @@ static clv_status test_pairs(const clvi_pairing *pairings, clvi_contest_test *te
 static clv_status test_one(const clvi_contestant *model, const clvi_contestant *reference,
                            clvi_contest_test *test, clv_error *error)
 {
-    clvi_pairing *pairings = clvi_calloc(model->run_count + 1, sizeof *pairings);
+    const size_t most =
+        model->run_count > reference->run_count ? model->run_count : reference->run_count;
+    clvi_pairing *pairings = clvi_calloc(most + 1, sizeof *pairings);
     if (!pairings)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to compare runs");
     clv_status status = make_pairs(model, reference, pairings, test, error);

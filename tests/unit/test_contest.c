@@ -222,10 +222,40 @@ static void test_experts(void **state)
     clvi_comparison_fini(&c);
 }
 
+/* A fixed model's one run stands beside every seed of the other, whichever is the reference. */
+static void test_fixed(void **state)
+{
+    (void)state;
+    facts runs[MOST_RUNS] = {{.trainable = 1, .epochs = 1}};
+    for (int i = 1; i < MOST_RUNS; i++)
+        runs[i] = runs[0];
+    for (int turned = 0; turned < 2; turned++) {
+        clvi_contestant fixed = contestant("given", 1, runs, 1),
+                        other = contestant("fused", 2, runs, MOST_RUNS);
+        fixed.fixed = true;
+        fixed.runs[0].seed = 7;
+        /* Right about the first image too. */
+        fixed.runs[0].record.predictions.items[0].predicted = 0;
+        clvi_comparison c = turned ? compare(other, fixed) : compare(fixed, other);
+        assert_int_equal(c.tests[1].pairs, MOST_RUNS);
+        assert_true(fabs(c.tests[1].difference - (turned ? 0.25 : -0.25)) < 1e-9);
+        assert_non_null(strstr(c.tests[1].counts, turned ? "1/0 " : "0/1 "));
+        clvi_comparison_fini(&c);
+    }
+    clvi_contestant fixed = contestant("given", 1, runs, 1),
+                    lost = contestant("fused", 2, runs, MOST_RUNS);
+    fixed.fixed = true;
+    clvi_run_record_fini(&lost.runs[1].record); /* one of them failed */
+    clvi_comparison c = compare(lost, fixed);
+    assert_int_equal(c.tests[1].pairs, MOST_RUNS - 1);
+    clvi_comparison_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal), cmocka_unit_test(test_images), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_half_way), cmocka_unit_test(test_experts)};
+        cmocka_unit_test(test_equal),   cmocka_unit_test(test_images),
+        cmocka_unit_test(test_times),   cmocka_unit_test(test_half_way),
+        cmocka_unit_test(test_experts), cmocka_unit_test(test_fixed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
