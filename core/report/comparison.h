@@ -37,7 +37,8 @@ typedef struct clvi_contest_test {
 } clvi_contest_test;
 
 typedef struct clvi_comparison {
-    const char *title; /* borrowed */
+    const char *title;   /* borrowed */
+    const char *command; /* that makes it again; borrowed; NULL: not told */
     clvi_contestant *contestants;
     size_t count;
     /* Set by clvi_comparison_judge: */

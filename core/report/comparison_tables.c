@@ -491,6 +491,8 @@ clv_status clvi_comparison_markdown(const clvi_comparison *c, clvi_text *out, cl
     clvi_report_table tables[CLVI_COMPARISON_TABLES];
     CLV_TRY(clvi_comparison_tables(c, tables, error));
     clvi_text_printf(out, "# %s\n\n", c->title);
+    if (c->command)
+        clvi_text_printf(out, "    %s\n\n", c->command);
     for (size_t i = 0; i < CLVI_COMPARISON_TABLES; i++) {
         clvi_report_markdown(&tables[i], out);
         clvi_report_table_fini(&tables[i]);

@@ -198,6 +198,11 @@ clv_status clvi_comparison_html(const clvi_comparison *c, clvi_text *out, clv_er
     clvi_text_append(out, "</style>\n</head>\n<body>\n<h1>");
     clvi_report_escape(out, c->title);
     clvi_text_append(out, "</h1>\n");
+    if (c->command) {
+        clvi_text_append(out, "<p class=\"note\"><code>");
+        clvi_report_escape(out, c->command);
+        clvi_text_append(out, "</code></p>\n");
+    }
     for (size_t i = 0; i < CLVI_COMPARISON_TABLES; i++) {
         clvi_report_html(&tables[i], out);
         if (i == 0)

@@ -148,6 +148,22 @@ static void test_figures(void **state)
     contains(strstr(text, "\ntiny,"), ",wide,1,");
 }
 
+/* The epoch is the first whose training NLL is below ln(4) / 2 = 0.693. */
+static void test_half_way(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    assert_int_equal(system("mkdir -p half && cp -r runs/tiny half/way && sed -E "
+                            "'s/^1,([0-9]+),train,[^,]*/1,\\1,train,0.7/; "
+                            "s/^2,([0-9]+),train,[^,]*/2,\\1,train,0.69/' "
+                            "runs/tiny/metrics.csv >half/way/metrics.csv"),
+                     0);
+    expect("compare half/way -o half", 0);
+    read_whole("half/comparison-runs.csv", text, sizeof text);
+    contains(text, ",seconds,start_epochs,start_seconds,half_way_epochs,half_way_seconds,");
+    contains(text, ",0,0,2,");
+}
+
 /* Without one of two experts the other one is alone. */
 static void test_mixture(void **state)
 {
@@ -278,6 +294,16 @@ static void test_seeds(void **state)
     read_whole("seeds/comparison.csv", text, sizeof text);
     contains(text, "\ntiny lr=0.003,3,3,");
     contains(text, ",3,"); /* pairs */
+    read_whole("seeds/comparison.md", text, sizeof text);
+    contains(text, "# Comparison of 2 models\n\n"
+                   "    conclave compare tiny.ini --data data --epochs 1 --seeds 3 --grid "
+                   "optimizer.lr=0.01,0.003 -o seeds\n\n## ");
+    /* As a shell takes it, and as HTML does. */
+    expect("compare runs/tiny \"run.name=it's <b>\" -o 'quoted out'", 0);
+    read_whole("quoted out/comparison.md", text, sizeof text);
+    contains(text, "\n    conclave compare runs/tiny 'run.name=it'\\''s <b>' -o 'quoted out'\n");
+    read_whole("quoted out/comparison.html", text, sizeof text);
+    contains(text, "s &lt;b&gt;' -o 'quoted out'</code>");
     /* A time limit changes nothing for what ended before it; another seed is another run. */
     expect("compare tiny.ini --data data --epochs 1 --seed 2 optimizer.lr=0.003 -o seeds "
            "--max-time 1h",
@@ -368,11 +394,11 @@ static void test_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_suite),       cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_mixture),     cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_seeds),       cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_suite),   cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_mixture), cmocka_unit_test(test_half_way),
+        cmocka_unit_test(test_sources), cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_failure), cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_signal),  cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

@@ -8,6 +8,8 @@ typedef struct given {
 } given;
 
 struct cli_args {
+    char **typed; /* behind the command's name */
+    int typed_count;
     const cli_command *command;
     const char **words; /* no options */
     size_t word_count;
@@ -135,6 +137,8 @@ clv_status cli_args_parse(const cli_command *command, int argc, char **argv, cli
     cli_args *args = clvi_calloc(1, sizeof(*args));
     if (args != NULL) {
         args->command = command;
+        args->typed = argv;
+        args->typed_count = argc;
         args->words = clvi_calloc((size_t)argc + 1, sizeof(*args->words));
         args->options = clvi_calloc((size_t)argc + 1, sizeof(*args->options));
     }
@@ -200,6 +204,25 @@ const char *cli_option_value(const cli_args *args, const char *name)
 bool cli_flag(const cli_args *args, const char *name)
 {
     return cli_option_value(args, name) != NULL;
+}
+
+void cli_command_line(const cli_args *args, clvi_text *out)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./=,:+@%";
+    clvi_text_printf(out, "conclave %s", args->command->name);
+    for (int i = 0; i < args->typed_count; i++) {
+        const char *word = args->typed[i];
+        clvi_text_append(out, " ");
+        if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+            clvi_text_append(out, word);
+            continue;
+        }
+        clvi_text_append(out, "'");
+        for (; *word != '\0'; word++)
+            clvi_text_append_n(out, *word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
+        clvi_text_append(out, "'");
+    }
 }
 
 bool cli_quiet(const cli_args *args)

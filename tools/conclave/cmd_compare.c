@@ -189,9 +189,13 @@ static clv_status compare(const cli_args *args, plan *p, clv_error *error)
     char *page = NULL;
     cli_catch_signals();
     CLV_TRY(contest_run(p, args, &cli_stop_asked, error));
+    clvi_text typed = {0};
+    cli_command_line(args, &typed);
+    c->command = typed.failed ? NULL : clvi_arena_strdup(p->arena, clvi_text_get(&typed));
+    clvi_text_fini(&typed);
     c->title = clvi_arena_printf(p->arena, "Comparison of %zu %s", c->count,
                                  c->count == 1 ? "model" : "models");
-    if (c->title == NULL)
+    if (c->title == NULL || c->command == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the comparison");
     CLV_TRY(clvi_comparison_judge(c, cli_option_value(args, "reference"), error));
     CLV_TRY(write_files(p, &page, error));
