@@ -93,7 +93,9 @@ static clv_status try_out(clvi_trainer *t, clvi_trial *out, clv_error *error)
     const double making =
         t->features && !whole ? (double)(t->train_count + t->val_count) * image : 0;
     out->epoch_seconds = (double)t->steps_per_epoch * step + val;
-    out->seconds = (double)t->epochs * out->epoch_seconds + rest + making;
+    /* What is not trained is judged once. */
+    const int64_t times = out->trainable > 0 ? t->epochs : 1;
+    out->seconds = (double)times * out->epoch_seconds + rest + making;
     out->images_per_second = step > 0 ? (double)out->step_images / step : 0;
     out->planned_bytes = clvi_trainer_bytes(t);
     out->device_bytes = after.live_bytes - before.live_bytes;

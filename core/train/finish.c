@@ -268,17 +268,17 @@ static clv_status write_summary(const final *f, const clvi_train_result *r, clv_
     clvi_device_get_counters(t->desc->device, &counters);
     const clvi_store *store = clvi_mixture_store(t->mixture);
     const uint32_t last = (uint32_t)(t->state.epoch > 0 ? t->state.epoch - 1 : 0);
-    json_t *json =
-        json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
-                  clvi_config_name(t->config), "device", clvi_device_banner(t->desc->device),
-                  "epochs", (json_int_t)r->epochs, "best_epoch", (json_int_t)r->best_epoch,
-                  "stopped_early", r->stopped_early, "seconds", clvi_json_real(r->seconds),
-                  "warm_seconds", clvi_json_real(r->warm_seconds), "parameters",
-                  (json_int_t)clvi_store_parameters(store, false), "trainable",
-                  (json_int_t)clvi_mixture_training(t->mixture, last), "multiply_adds",
-                  (json_int_t)multiply_adds(t->mixture), "peak_device_bytes",
-                  (json_int_t)counters.peak_bytes, "temperature", clvi_json_real(r->temperature),
-                  "train", clvi_score_json(&r->train), "val", clvi_score_json(&r->val));
+    json_t *json = json_pack(
+        "{s:s, s:s, s:I, s:I, s:b, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "name",
+        clvi_config_name(t->config), "device", clvi_device_banner(t->desc->device), "epochs",
+        (json_int_t)r->epochs, "best_epoch", (json_int_t)r->best_epoch, "stopped_early",
+        r->stopped_by != NULL, "stopped_by", r->stopped_by, "seconds", clvi_json_real(r->seconds),
+        "warm_seconds", clvi_json_real(r->warm_seconds), "parameters",
+        (json_int_t)clvi_store_parameters(store, false), "trainable",
+        (json_int_t)clvi_mixture_training(t->mixture, last), "multiply_adds",
+        (json_int_t)multiply_adds(t->mixture), "peak_device_bytes", (json_int_t)counters.peak_bytes,
+        "temperature", clvi_json_real(r->temperature), "train", clvi_score_json(&r->train), "val",
+        clvi_score_json(&r->val));
     if (json && r->has_test)
         json_object_set_new(json, "test", clvi_score_json(&r->test));
     char *path = clvi_path_join(t->desc->run_dir, CLVI_RUN_SUMMARY);

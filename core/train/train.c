@@ -189,7 +189,7 @@ static clv_status run_epochs(clvi_trainer *t, clvi_train_result *out, clv_error 
 {
     if (clvi_store_parameters(clvi_mixture_store(t->mixture), true) == 0)
         return judge_only(t, error);
-    while (t->state.epoch < t->epochs && !out->stopped_early) {
+    while (t->state.epoch < t->epochs && !out->stopped_by) {
         bool late = clvi_trainer_cut(t, true) == CLVI_CUT_TIME && t->state.stop.best_epoch > 0;
         if (clvi_trainer_cut(t, false) == CLVI_CUT_STOP)
             return interrupted(t, error);
@@ -199,7 +199,7 @@ static clv_status run_epochs(clvi_trainer *t, clvi_train_result *out, clv_error 
         if (!late && !done)
             continue;
         const bool inside = t->state.running.steps > 0;
-        out->stopped_early = true;
+        out->stopped_by = done ? "patience" : "time";
         clvi_log(CLVI_LOG_INFO, "stopped %s epoch %lld: %s", inside ? "in" : "after",
                  (long long)t->state.epoch + inside,
                  done ? "no better epoch within train.patience" : "train.max_seconds is over");
@@ -226,7 +226,7 @@ static clv_status set_up(clvi_trainer *t, clv_error *error)
     if (t->desc->resume)
         CLV_TRY(clvi_trainer_take_over(t, error));
     t->began = clvi_now();
-    t->deadline = limit > 0 ? begin + limit - (t->desc->whole_limit ? t->earlier : 0) : 0;
+    t->deadline = limit > 0 ? begin + limit - t->earlier : 0;
     if (t->desc->resume)
         clvi_log(CLVI_LOG_INFO, "going on after epoch %lld, step %lld of the next",
                  (long long)t->state.epoch, (long long)t->state.running.steps);

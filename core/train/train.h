@@ -22,8 +22,7 @@ typedef struct clvi_train_desc {
     clvi_device *device;
     const char *run_dir; /* exists, from clvi_run_create; not for clvi_train_try */
     bool step_times;     /* at the end, measure the parts of a few steps for summary.json */
-    bool resume;      /* go on where the run's last checkpoint stands, if it has one (resume.h) */
-    bool whole_limit; /* train.max_seconds counts the run's earlier seconds too, not this call's */
+    bool resume; /* go on where the run's last checkpoint stands, if it has one (resume.h) */
     /* NULL, or not 0 as soon as training shall end: after the running step, with a checkpoint. A
      * signal handler may set it. */
     const volatile sig_atomic_t *stop;
@@ -37,7 +36,8 @@ typedef struct clvi_train_result {
      * checkpoints that the next ones went on from. */
     double seconds;
     double warm_seconds; /* building plans, compiling kernels; of this call */
-    bool stopped_early;  /* patience or max_seconds ended it, perhaps within an epoch */
+    /* "patience" or "time", train.max_seconds, perhaps within an epoch; NULL: it had all epochs. */
+    const char *stopped_by;
     bool has_test;
     double
         temperature; /* fitted on validation: logits divided by it give calibrated probabilities */

@@ -348,6 +348,29 @@ static void test_interrupted(void **state)
     assert_false(exists("limited/tiny-2"));
 }
 
+/* A limit changes nothing for what ended by patience before it; what it ended is another run. */
+static void test_limit(void **state)
+{
+    (void)state;
+    static const char patient[] = "compare tiny.ini --data data --epochs 9 train.patience=1 "
+                                  "train.min_delta=50 -o patient";
+    static char text[1 << 16], words[256];
+    expect(patient, 0);
+    read_whole("patient/tiny/summary.json", text, sizeof text);
+    contains(text, "\"epochs\": 2,");
+    contains(text, "\"stopped_by\": \"patience\"");
+    snprintf(words, sizeof words, "%s --max-time 1h", patient);
+    expect(words, 0);
+    assert_int_equal(count(call_err, ": training\n"), 0);
+    expect("compare tiny.ini --data data --epochs 9 --max-time 0.001s -o short", 0);
+    read_whole("short/tiny/summary.json", text, sizeof text);
+    contains(text, "\"stopped_by\": \"time\"");
+    expect("compare tiny.ini --data data --epochs 9 -o short", 0);
+    assert_int_equal(count(call_err, ": training\n"), 1);
+    read_whole("short/tiny-2/summary.json", text, sizeof text);
+    contains(text, "\"stopped_by\": null");
+}
+
 /* SIGTERM reaches the training, which leaves a checkpoint. */
 static void test_signal(void **state)
 {
@@ -398,7 +421,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mixture), cmocka_unit_test(test_half_way),
         cmocka_unit_test(test_sources), cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_failure), cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_signal),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_limit),   cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

@@ -236,11 +236,9 @@ static void test_bad_image(void **state)
 
 /* ---- Cost and refusals ---- */
 
-static void test_memory(void **state)
+static clvi_trial try_out(const char *config_text)
 {
-    (void)state;
-    clvi_config *config =
-        trainings_config(fused("[gate]\nplugin = noisy_topk\n[loss]\nterms = ce\n", FOLDER));
+    clvi_config *config = trainings_config(config_text);
     clvi_dataset *data = trainings_data(config);
     const clvi_train_desc desc = {.config = config,
                                   .data = data,
@@ -248,9 +246,27 @@ static void test_memory(void **state)
                                   .device = trainings_device()};
     clvi_trial trial;
     OK(clvi_train_try(&desc, &trial, error));
-    assert_int_equal(trial.planned_bytes, trial.device_bytes);
     clvi_dataset_close(data);
     clvi_config_destroy(config);
+    return trial;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    const clvi_trial trial =
+        try_out(fused("[gate]\nplugin = noisy_topk\n[loss]\nterms = ce\n", FOLDER));
+    assert_int_equal(trial.planned_bytes, trial.device_bytes);
+}
+
+/* What is not trained is validated once, 8 images, whatever train.epochs says; then come all 32. */
+static void test_judged(void **state)
+{
+    (void)state;
+    const clvi_trial trial = try_out(fused("combine = median\n[gate]\nplugin = average\n", ""));
+    assert_int_equal(trial.trainable, 0);
+    assert_true(trial.epoch_seconds > 0);
+    assert_true(fabs(trial.seconds / trial.epoch_seconds - 5) < 1e-6);
 }
 
 /* `was` of the experts' configuration becomes `is`. */
@@ -283,7 +299,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_same),    cmocka_unit_test(test_sparse),
         cmocka_unit_test(test_resumed), cmocka_unit_test(test_files),
         cmocka_unit_test(test_damaged), cmocka_unit_test(test_bad_image),
-        cmocka_unit_test(test_memory),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_memory),  cmocka_unit_test(test_judged),
+        cmocka_unit_test(test_refused),
     };
     if (argc != 2)
         return 2;

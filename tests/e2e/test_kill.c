@@ -483,6 +483,22 @@ static double seconds_of(const char *run)
     return seconds;
 }
 
+/* train.max_seconds of a run. */
+static double limit_of(const char *run)
+{
+    static const char key[] = "max_seconds = ";
+    char path[128], line[512];
+    double limit = -1;
+    snprintf(path, sizeof path, "%s/config.ini", run);
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    while (fgets(line, sizeof line, stream) != NULL)
+        if (strncmp(line, key, strlen(key)) == 0)
+            limit = strtod(line + strlen(key), NULL);
+    fclose(stream);
+    return limit;
+}
+
 static void test_max_time(void **state)
 {
     (void)state;
@@ -500,6 +516,10 @@ static void test_max_time(void **state)
     expect("train --resume runs/timed -q --max-time 3s", 0);
     contains(out, "(stopped)");
     assert_true(seconds_of("runs/timed") > own);
+    /* The limit that the run notes is of all its time. */
+    const double limit = limit_of("runs/timed");
+    if (limit < 3.5 || limit > own + 3.01)
+        fail_msg("max_seconds = %g after %g s and --max-time 3s", limit, own);
     expect("train tiny.ini --max-time soon", 2);
     expect_sentence("--max-time is \"soon\"");
     expect("train tiny.ini --max-time 5y", 2);

@@ -164,7 +164,8 @@ static void test_time_limit(void **state)
     training t = {.config = limited, .run = "late"};
     if (training_run(&t) != CLV_OK)
         fail_msg("%s", t.error.message);
-    assert_true(t.result.stopped_early && t.result.best_epoch == 1 && t.result.epochs == 1);
+    assert_true(t.result.stopped_by && strcmp(t.result.stopped_by, "time") == 0 &&
+                t.result.best_epoch == 1 && t.result.epochs == 1);
     assert_true(clvi_is_file("late/summary.json"));
     const row seen = read_row("late", 1, "train"), val = read_row("late", 1, "val");
     assert_true(isfinite(seen.loss) && seen.seconds > 0);

@@ -5,6 +5,7 @@
 #include "show.h"
 #include "starts.h"
 
+#include "train/elapsed.h"
 #include "train/initial_run.h"
 #include "train/resume.h"
 #include "train/run_dir.h"
@@ -31,7 +32,6 @@ typedef struct job {
     char *previous; /* what `last` was before; NULL: nothing */
     int lock;       /* on the run's folder; -1: none */
     bool resume;    /* the run was there before */
-    bool new_limit; /* this call says how long it may take */
     bool step_times;
 } job;
 
@@ -89,16 +89,32 @@ static void remove_run(job *j)
 
 /* ---- The course ---- */
 
-static clv_status set_max_time(job *j, const cli_args *args, clv_error *error)
+/* A limit that is given to a run that goes on counts from here; the run's own is of all its time.
+ */
+static clv_status extend_limit(job *j, const clvi_train_state *state, clv_error *error)
+{
+    clvi_elapsed earlier;
+    char text[CLI_SECONDS_BYTES];
+    const double limit = clvi_config_real(j->config, "train", "max_seconds");
+    if (limit == 0)
+        return CLV_OK;
+    CLV_TRY(clvi_elapsed_read(j->run, state, &earlier, error));
+    snprintf(text, sizeof text, "%.3f", earlier.seconds + limit);
+    return clvi_config_set(j->config, "train", "max_seconds", text, error);
+}
+
+static clv_status set_max_time(job *j, const cli_args *args, const clvi_resume *resume,
+                               clv_error *error)
 {
     const char *given = cli_option_value(args, "max-time");
     const char *origin = clvi_config_origin(j->config, "train", "max_seconds");
+    const bool new_limit = given != NULL || strcmp(origin, "command line") == 0;
     char text[CLI_SECONDS_BYTES];
-    j->new_limit = given != NULL || strcmp(origin, "command line") == 0;
-    if (given == NULL)
-        return CLV_OK;
-    CLV_TRY(cli_parse_time(given, text, error));
-    return clvi_config_set(j->config, "train", "max_seconds", text, error);
+    if (given != NULL) {
+        CLV_TRY(cli_parse_time(given, text, error));
+        CLV_TRY(clvi_config_set(j->config, "train", "max_seconds", text, error));
+    }
+    return resume != NULL && new_limit ? extend_limit(j, &resume->state, error) : CLV_OK;
 }
 
 static clv_status print_result(const job *j, const clvi_train_result *r, clv_error *error)
@@ -111,7 +127,7 @@ static clv_status print_result(const job *j, const clvi_train_result *r, clv_err
         clvi_log(CLVI_LOG_DEBUG, "%s: %s", labels[i],
                  clvi_score_text(&scores[i], text, sizeof text));
     printf("best epoch %lld of %lld%s, trained in %s; with its weights:\n\n",
-           (long long)r->best_epoch, (long long)r->epochs, r->stopped_early ? " (stopped)" : "",
+           (long long)r->best_epoch, (long long)r->epochs, r->stopped_by ? " (stopped)" : "",
            cli_show_seconds(r->seconds, seconds));
     CLV_TRY(cli_show_scores(labels, scores, count, error));
     if (r->dropped > 0 || r->unrouted > 0)
@@ -133,7 +149,6 @@ static clv_status train(job *j, clv_error *error)
                                   .run_dir = j->run,
                                   .step_times = j->step_times,
                                   .resume = j->resume,
-                                  .whole_limit = j->resume && !j->new_limit,
                                   .stop = &cli_stop_asked,
                                   .progress = cli_session_show,
                                   .user = &j->session};
@@ -231,7 +246,7 @@ static clv_status train_in_folder(job *j, clvi_resume *resume, clv_error *error)
 static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv_error *error)
 {
     CLV_TRY(cli_session_open(&j->session, args, error));
-    clv_status status = set_max_time(j, args, error);
+    clv_status status = set_max_time(j, args, resume, error);
     if (status == CLV_OK) {
         cli_catch_signals();
         status = prepare(j, args, error);

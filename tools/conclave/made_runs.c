@@ -152,7 +152,9 @@ static bool is_outdated(const cli_made_run *run)
 static bool within_limit(const clvi_run_record *record, const clvi_config *wanted)
 {
     const double limit = clvi_config_real(wanted, "train", "max_seconds");
-    return !json_is_true(json_object_get(record->summary, "stopped_early")) &&
+    const char *by = json_string_value(json_object_get(record->summary, "stopped_by"));
+    const bool patience = by != NULL && strcmp(by, "patience") == 0;
+    return (patience || !json_is_true(json_object_get(record->summary, "stopped_early"))) &&
            (limit == 0 || record->seconds <= limit); /* its own, as the limit is */
 }
 
