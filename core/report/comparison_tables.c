@@ -211,16 +211,19 @@ static void put_mean_epoch(clvi_report_table *t, double epoch)
 }
 
 static const clvi_report_column training_columns[] = {
-    {"model", false, false}, {"train", true, false},     {"val", true, false},
-    {"epochs", true, false}, {"time", true, false},      {"½ after", true, false},
-    {"½ time", true, false}, {"best epoch", true, true}, {"train NLL", true, true},
-    {"val NLL", true, true}, {"temperature", true, true}};
+    {"model", false, false},     {"train", true, false},     {"val", true, false},
+    {"epochs", true, false},     {"time", true, false},      {"½ after", true, false},
+    {"½ time", true, false},     {"best epoch", true, true}, {"train NLL", true, true},
+    {"train top-5", true, true}, {"train ECE", true, true},  {"train macro F1", true, true},
+    {"train Brier", true, true}, {"val NLL", true, true},    {"temperature", true, true}};
 
 static const figure_cell training_cells[] = {
     {"train_top1", clvi_report_percent}, {"val_top1", clvi_report_percent},
     {"epochs", clvi_report_count},       {"seconds", clvi_report_seconds},
     {"half_way_epochs", put_mean_epoch}, {"half_way_seconds", clvi_report_seconds},
     {"best_epoch", put_mean_epoch},      {"train_nll", clvi_report_figure},
+    {"train_top5", clvi_report_percent}, {"train_ece", clvi_report_figure},
+    {"train_f1", clvi_report_figure},    {"train_brier", clvi_report_figure},
     {"val_nll", clvi_report_figure},     {"temperature", clvi_report_figure}};
 
 static clv_status training_table(const clvi_comparison *c, clvi_report_table *t, clv_error *error)
@@ -231,7 +234,7 @@ static clv_status training_table(const clvi_comparison *c, clvi_report_table *t,
         "train: the training images without augmentation, by the best epoch's weights. time: "
         "of training and validation, of the runs that experts start from as well; epochs: "
         "with those of the longest of these. ½: the epochs, and the time, after which the NLL "
-        "of training, as the steps ran, was below half of ln(classes), which guessing has; "
+        "of training, as the steps ran, was below half of that of guessing, ln(classes); "
         "–: not every run got there.";
     for (size_t i = 0; i < c->count; i++)
         figure_row(&c->contestants[i], training_cells,

@@ -105,6 +105,7 @@ static void test_suite(void **state)
     assert_null(strstr(text, "nan"));
     read_whole("runs/both.md", text, sizeof text);
     contains(text, "\n## Cost\n\n| model | params |");
+    contains(text, " | train NLL | train top-5 | train ECE | train macro F1 | train Brier | ");
     read_whole("runs/both.csv", text, sizeof text);
     contains(text, "model,runs,ended,parameters,trainable,multiply_adds,");
     contains(text, "\ntiny,1,1,");
