@@ -149,6 +149,11 @@ static void test_mean(void **state)
     same("runs/late/predictions.csv", "runs/late-2/predictions.csv");
     expect("train late.ini --data data --dry-run", 0);
     contains(call_out, "for expert b: as in runs/tiny-seed101\n");
+    /* However they are written, two that start from the same are no copies. */
+    expect("train late.ini --data data --dry-run expert.b.init=./tiny.ini", 0);
+    contains(call_out, "for expert b: as in runs/tiny-seed101\n");
+    expect("train late.ini --data data --dry-run expert.a.init=tiny.ini:small", 0);
+    contains(call_out, "for expert b: as in runs/tiny-seed101\n");
     expect("compare tiny.ini late.ini --data data", 0);
     assert_int_equal(trainings(), 0);
     contains(call_err, "late, seed 1: runs/late\n");

@@ -176,23 +176,39 @@ static clv_status take_value(void *user, const char *section, const char *key, c
     return add_change(user, section, key, value, error);
 }
 
-/* The seed of the run that an expert starts from. */
-static int64_t seed_for(const clvi_config *config, const char *section)
+/* Whether both files are the same, by whatever path. */
+static bool same_file(const char *a, const char *b)
 {
-    const int64_t own = clvi_config_seed(config, section);
+    char x[PATH_MAX], y[PATH_MAX];
+    return realpath(a, x) != NULL && realpath(b, y) != NULL && strcmp(x, y) == 0;
+}
+
+/* The seed of the run of the configuration at `path` that the last one of `starts`, not counted
+ * yet, starts from. */
+static int64_t seed_for(const clvi_config *config, const cli_starts *starts, const char *path)
+{
+    const cli_start *start = &starts->items[starts->count];
+    const int64_t own = clvi_config_seed(config, start->section);
     int64_t seed = clvi_config_int(config, "run", "seed");
-    const char *init = clvi_config_text(config, section, "init");
+    const char *init = clvi_config_text(config, start->section, "init");
     if (own >= 0)
         return own;
-    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
-        const char *other = clvi_config_leaf_section(config, i);
-        if (strcmp(other, section) == 0)
-            break;
-        if (strcmp(clvi_config_text(config, other, "init"), init) == 0 &&
-            clvi_config_seed(config, other) < 0)
+    for (size_t i = 0; i < starts->count; i++) {
+        const cli_start *other = &starts->items[i];
+        const bool alike = strcmp(clvi_config_text(config, other->section, "init"), init) == 0 ||
+                           strcmp(other->expert, start->expert) == 0;
+        if (alike && clvi_config_seed(config, other->section) < 0 &&
+            same_file(other->recipe.source, path))
             seed += SEEDS_APART;
     }
     return seed;
+}
+
+static clv_status load_plain(const char *path, clvi_config **out, clv_error *error)
+{
+    const char *const folders[] = {cli_config_dir()};
+    const clvi_config_source source = {.name = path, .folders = folders, .folder_count = 1};
+    return clvi_config_load(&source, out, error);
 }
 
 /* What the run is called: as the configuration, and with its seed where that is another. */
@@ -200,9 +216,7 @@ static clv_status name_run(changes *c, const char *path, int64_t seed, const cha
                            clv_error *error)
 {
     clvi_config *plain = NULL;
-    const char *const folders[] = {cli_config_dir()};
-    const clvi_config_source source = {.name = path, .folders = folders, .folder_count = 1};
-    CLV_TRY(clvi_config_load(&source, &plain, error));
+    CLV_TRY(load_plain(path, &plain, error));
     const bool other = clvi_config_int(plain, "run", "seed") != seed;
     *name = clvi_arena_strdup(c->arena, clvi_config_name(plain));
     clvi_config_destroy(plain);
@@ -244,9 +258,11 @@ static clv_status add_epochs(changes *c, const clvi_config *config, const char *
     return add_change(c, "train", "epochs", number, error);
 }
 
-static clv_status make_recipe(const planner *p, const clvi_config *config, const char *section,
-                              const char *path, cli_recipe *out, clv_error *error)
+/* Of the last one of `starts`, not counted yet. */
+static clv_status make_recipe(const planner *p, const clvi_config *config, const char *path,
+                              cli_starts *starts, clv_error *error)
 {
+    cli_start *start = &starts->items[starts->count];
     changes c = {.arena = p->arena};
     char number[32];
     cli_recipe recipe = {.source = clvi_arena_strdup(p->arena, path)};
@@ -254,8 +270,8 @@ static clv_status make_recipe(const planner *p, const clvi_config *config, const
     if (c.list == NULL || recipe.source == NULL)
         return no_memory(error);
     CLV_TRY(clvi_config_visit(config, take_value, &c, error));
-    const int64_t seed = seed_for(config, section);
-    CLV_TRY(add_epochs(&c, config, section, error));
+    const int64_t seed = seed_for(config, starts, path);
+    CLV_TRY(add_epochs(&c, config, start->section, error));
     snprintf(number, sizeof number, "%lld", (long long)seed);
     CLV_TRY(add_change(&c, "run", "seed", number, error));
     CLV_TRY(add_change(&c, "run", "output", clvi_config_text(config, "run", "output"), error));
@@ -263,7 +279,7 @@ static clv_status make_recipe(const planner *p, const clvi_config *config, const
     recipe.overrides = c.list;
     recipe.override_count = c.count;
     CLV_TRY(cli_recipe_load(&recipe, p->plugins, error));
-    *out = recipe;
+    start->recipe = recipe;
     return CLV_OK;
 }
 
@@ -293,17 +309,37 @@ static clv_status check_circle(const clvi_config *config, const char *section, c
                             MOST_DEPTH);
 }
 
+/* Which of the experts of the configuration at `path` is meant. */
+static clv_status pick_expert(const planner *p, const clvi_config *config, const char *path,
+                              const char *expert, cli_start *start, size_t *index, clv_error *error)
+{
+    clvi_config *plain = NULL;
+    CLV_TRY(load_plain(path, &plain, error));
+    clvi_initial_expert other = {.config = plain, .source = clvi_config_name(plain)};
+    clv_status status = clvi_initial_expert_pick(config, start->section, expert, &other, error);
+    if (status == CLV_OK) {
+        *index = other.index;
+        start->expert = clvi_arena_strdup(p->arena, clvi_config_leaf_name(plain, other.index));
+        status = start->expert != NULL ? CLV_OK : no_memory(error);
+    }
+    clvi_config_destroy(plain);
+    return status;
+}
+
+/* Fills the last one of `starts`, not counted yet. */
 static clv_status take_config(const planner *p, clvi_config *config, const chain *from,
-                              const char *path, const char *expert, cli_start *start,
+                              const char *path, const char *expert, cli_starts *starts,
                               clv_error *error)
 {
+    cli_start *start = &starts->items[starts->count];
+    size_t index = 0;
     CLV_TRY(check_circle(config, start->section, from, path, error));
-    CLV_TRY(make_recipe(p, config, start->section, path, &start->recipe, error));
+    CLV_TRY(pick_expert(p, config, path, expert, start, &index, error));
+    CLV_TRY(make_recipe(p, config, path, starts, error));
     const chain here = {.path = path, .from = from, .depth = from->depth + 1};
     CLV_TRY(plan_config(p, start->recipe.config, &here, &start->starts, error));
-    clvi_initial_expert other = {.config = start->recipe.config, .source = start->recipe.name};
-    CLV_TRY(clvi_initial_expert_pick(config, start->section, expert, &other, error));
-    start->expert = clvi_config_leaf_name(start->recipe.config, other.index);
+    const clvi_initial_expert other = {
+        .config = start->recipe.config, .source = start->recipe.name, .index = index};
     return clvi_initial_expert_match(config, start->section, &other, p->plugins, error);
 }
 
@@ -381,10 +417,9 @@ static clv_status plan_expert(const planner *p, clvi_config *config, const char 
         return take_named(p, config, section, what, expert, error);
     const bool said = is_said(config, section, "init");
     const chain changed = {.path = ""};
-    cli_start *start = &out->items[out->count];
-    *start = (cli_start){.section = section};
+    out->items[out->count] = (cli_start){.section = section};
     const clv_status status =
-        take_config(p, config, said ? &changed : from, path, expert, start, error);
+        take_config(p, config, said ? &changed : from, path, expert, out, error);
     out->count++; /* half made or not, it is freed with the others */
     clvi_free(path);
     return status;
