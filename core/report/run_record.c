@@ -5,7 +5,9 @@
 #include "mixture/initial_weights.h"
 #include "train/run_dir.h"
 
+#include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 
 enum { METRICS_BYTES = 256 << 20 };
 
@@ -155,22 +157,60 @@ static clv_status read_classes(const char *path, clvi_run_record *r, clv_error *
 
 enum { MOST_STARTS = 8 }; /* one behind the other */
 
-static clv_status read_starts(const char *run, int depth, clvi_run_record *r, clv_error *error);
+/* Runs whose time was added already, on whatever way they were met. */
+typedef struct way {
+    char **runs;
+    size_t count, capacity;
+    int depth;
+} way;
+
+static void way_fini(way *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        clvi_free(w->runs[i]);
+    clvi_free(w->runs);
+}
+
+/* *first: the run was not met before. */
+static clv_status meet(way *w, const char *run, bool *first, clv_error *error)
+{
+    char path[PATH_MAX];
+    const char *real = realpath(run, path) ? path : run;
+    void *runs = w->runs;
+    *first = true;
+    for (size_t i = 0; i < w->count && *first; i++)
+        *first = strcmp(w->runs[i], real) != 0;
+    if (!*first)
+        return CLV_OK;
+    CLV_TRY(clvi_grow(&runs, &w->capacity, w->count + 1, sizeof *w->runs, error));
+    w->runs = runs;
+    w->runs[w->count] = clvi_strdup(real);
+    if (!w->runs[w->count])
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to read %s", run);
+    w->count++;
+    return CLV_OK;
+}
+
+static clv_status read_starts(const char *run, way *w, clvi_run_record *r, clv_error *error);
 
 /* All that a run took: its own, and what it starts from. */
-static clv_status add_start(const char *run, int depth, clvi_run_record *r, clv_error *error)
+static clv_status add_start(const char *run, way *w, clvi_run_record *r, clv_error *error)
 {
+    bool first;
+    CLV_TRY(meet(w, run, &first, error));
     clvi_run_record other = {0};
     char *summary = clvi_path_join(run, CLVI_RUN_SUMMARY);
     char *metrics = clvi_path_join(run, CLVI_RUN_METRICS);
     clv_status status = CLV_E_MEMORY;
     clv_error cause = CLV_ERROR_INIT; /* a run that is gone is no fault of this one */
     if (summary && metrics)
-        status = depth < MOST_STARTS ? read_summary(summary, &other, &cause) : CLV_E_DATA;
+        status = w->depth < MOST_STARTS ? read_summary(summary, &other, &cause) : CLV_E_DATA;
     if (status == CLV_OK)
         status = read_metrics(metrics, &other, &cause);
+    w->depth++;
     if (status == CLV_OK)
-        status = read_starts(run, depth + 1, &other, &cause);
+        status = read_starts(run, w, &other, &cause);
+    w->depth--;
     clvi_free(summary);
     clvi_free(metrics);
     if (status == CLV_E_MEMORY)
@@ -180,47 +220,65 @@ static clv_status add_start(const char *run, int depth, clvi_run_record *r, clv_
         r->start_epochs = -1;
     else if (r->start_epochs >= 0 && r->start_epochs < epochs)
         r->start_epochs = epochs;
-    r->start_seconds += status == CLV_OK ? other.seconds + other.start_seconds : NAN;
+    r->start_seconds += status == CLV_OK ? (first ? other.seconds : 0) + other.start_seconds : NAN;
     clvi_run_record_fini(&other);
     return status == CLV_E_MEMORY ? status : CLV_OK;
 }
 
-/* Length of the folder in the settled `init` of an expert; 0: it has none. */
-static size_t folder_length(const clvi_config *config, size_t expert, const char **init)
+/* Length of the folder in a settled `init`; 0: there is none. */
+static size_t folder_length(const char *init)
 {
-    *init = clvi_config_text(config, clvi_config_leaf_section(config, expert), "init");
-    if (!clvi_init_is_settled(*init))
-        return 0;
-    size_t length = (size_t)(clvi_init_colon(*init) - *init);
-    while (length > 0 && (*init)[length - 1] != '/')
+    size_t length = (size_t)(clvi_init_colon(init) - init);
+    while (length > 0 && init[length - 1] != '/')
         length--;
     return length > 1 ? length - 1 : 0;
 }
 
+static const char *init_of(const clvi_config *config, size_t expert)
+{
+    return clvi_config_text(config, clvi_config_leaf_section(config, expert), "init");
+}
+
+/* Whether an expert before this one starts from the same folder. */
+static bool is_again(const clvi_config *config, size_t expert, size_t length)
+{
+    bool again = false;
+    for (size_t i = 0; i < expert && !again; i++) {
+        const char *other = init_of(config, i);
+        again = clvi_init_is_settled(other) && folder_length(other) == length &&
+                strncmp(init_of(config, expert), other, length) == 0;
+    }
+    return again;
+}
+
 /* Each folder once. */
-static clv_status add_starts(const clvi_config *config, int depth, clvi_run_record *r,
+static clv_status add_starts(const clvi_config *config, way *w, clvi_run_record *r,
                              clv_error *error)
 {
     for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
-        const char *init, *other;
-        const size_t length = folder_length(config, i, &init);
-        bool again = length == 0;
-        for (size_t k = 0; k < i && !again; k++)
-            again = folder_length(config, k, &other) == length && strncmp(init, other, length) == 0;
-        if (again)
+        const char *init = init_of(config, i);
+        if (!clvi_init_is_settled(init))
+            continue;
+        const size_t length = folder_length(init);
+        if (length == 0) { /* a checkpoint by itself: nobody knows how it was trained */
+            r->start_epochs = -1;
+            r->start_seconds = NAN;
+            continue;
+        }
+        if (is_again(config, i, length))
             continue;
         char *folder = clvi_calloc(length + 1, 1);
         if (!folder)
             CLV_FAIL(error, CLV_E_MEMORY, "no memory to read %s", init);
         memcpy(folder, init, length);
-        const clv_status status = add_start(folder, depth, r, error);
+        const clv_status status = add_start(folder, w, r, error);
         clvi_free(folder);
         CLV_TRY(status);
     }
     return CLV_OK;
 }
 
-static clv_status read_starts(const char *run, int depth, clvi_run_record *r, clv_error *error)
+static clv_status read_starts(const char *run, way *w, clvi_run_record *r, clv_error *error)
 {
     clv_error none = CLV_ERROR_INIT; /* of another version: it is compared all the same */
     char *path = clvi_path_join(run, CLVI_RUN_CONFIG);
@@ -232,7 +290,7 @@ static clv_status read_starts(const char *run, int depth, clvi_run_record *r, cl
     clvi_free(path);
     if (status != CLV_OK)
         return CLV_OK;
-    status = add_starts(config, depth, r, error);
+    status = add_starts(config, w, r, error);
     clvi_config_destroy(config);
     CLV_TRY(status);
     for (size_t i = 0; i < r->history_count; i++) {
@@ -269,6 +327,7 @@ clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error
                  {CLVI_RUN_PREDICTIONS, read_predictions}};
     clvi_run_record r = {.path = clvi_strdup(run)};
     clv_status status = CLV_OK;
+    way w = {0};
     for (size_t i = 0; i < sizeof files / sizeof *files && status == CLV_OK; i++) {
         char *path = r.path ? clvi_path_join(run, files[i].name) : NULL;
         status = path ? files[i].read(path, &r, error)
@@ -276,7 +335,8 @@ clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error
         clvi_free(path);
     }
     if (status == CLV_OK)
-        status = read_starts(run, 0, &r, error);
+        status = read_starts(run, &w, &r, error);
+    way_fini(&w);
     if (status != CLV_OK) {
         clvi_run_record_fini(&r);
         return status;

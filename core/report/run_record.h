@@ -26,8 +26,8 @@ typedef struct clvi_run_record {
     int64_t peak_bytes;
     double seconds;           /* of training and validation, as metrics.csv has them */
     double images_per_second; /* of training; NAN: not known */
-    /* Of the runs that its experts start from (init): all their time, the most epochs; 0: there are
-     * none; NAN and -1: they cannot be read any more. */
+    /* Of the runs that its experts start from (init): all their time, that of each run once, and
+     * the most epochs; 0: there are none; NAN and -1: they cannot be read any more. */
     double start_seconds;
     int64_t start_epochs;
     clvi_score_summary scores[CLVI_SPLIT_COUNT]; /* count 0: no such split */

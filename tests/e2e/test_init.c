@@ -365,6 +365,23 @@ static double csv_number(const char *text, const char *model, const char *figure
     return value;
 }
 
+/* A run's time counts once, on however many ways others start from it. */
+static void test_time(void **state)
+{
+    (void)state;
+    static char text[1 << 17];
+    expect("train fine.ini --data data --epochs 1 -o twice -q", 0);
+    expect("train late.ini --data data expert.a.init=twice/fine expert.b.init=twice/tiny "
+           "run.name=both -o twice -q",
+           0);
+    expect("compare twice/both twice/fine -o twice", 0);
+    read_whole("twice/comparison.csv", text, sizeof text);
+    const double fine = csv_number(text, "fine", ",seconds");
+    assert_true(csv_number(text, "fine", "start_seconds") > 0);
+    assert_true(fabs(csv_number(text, "both", "start_seconds") - fine) < 1e-5 * fine);
+    assert_true(csv_number(text, "both", "start_epochs") == 2);
+}
+
 /* A part is trained once, whoever wants it first; one that fails is told of everywhere, and not
  * tried again. */
 static void test_compare(void **state)
@@ -401,7 +418,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_again),       cmocka_unit_test(test_epochs),
         cmocka_unit_test(test_chain),       cmocka_unit_test(test_nested),
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_compare),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
