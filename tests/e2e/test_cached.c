@@ -119,6 +119,7 @@ static void test_grid(void **state)
     contains(call_err, "warning: 3 combinations are left out that cannot be: fuse concat average "
                        "jacobs_mse: command line: [loss] terms: 'jacobs_mse' cannot teach ");
     assert_null(strstr(call_err, "failed"));
+    assert_null(strstr(call_err, "the same files"));
     assert_int_equal(count_files("runs/.features"), 6);
     /* The runs by themselves, then the rest, the best on validation first. */
     const char *one = strstr(call_out, "\none "), *best = strstr(call_out, "\nfuse ");
@@ -333,6 +334,12 @@ static void test_refused(void **state)
     expect_refusal("compare --on-cached one,others", 2, "were judged by other test images");
     expect("train tiny.ini --data fewer --epochs 1 run.name=fewer -q", 0);
     expect_refusal("compare --on-cached one,fewer", 2, "tells 4 classes apart and runs/fewer 3");
+    /* The same names, but not the same files. */
+    assert_int_equal(system("cp -r data changed && printf x >> changed/test/disc/0.png"), 0);
+    expect("train tiny.ini --data changed --epochs 1 run.name=changed -q", 0);
+    expect("compare --on-cached one,changed --epochs 1 --grid gate.plugin=average", 0);
+    contains(call_err, "warning: --on-cached: runs/one and runs/changed were not trained on the "
+                       "same files");
     /* Nothing of what is asked for can be. */
     expect_refusal("compare --on-cached one,wide --grid gate.plugin=average --grid "
                    "mixture.fusion=feature --grid loss.terms=competitive",

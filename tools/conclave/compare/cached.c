@@ -1,6 +1,7 @@
 /* See cached.h. */
 #include "cached.h"
 
+#include "base/process.h"
 #include "config/reader.h"
 #include "train/checkpoint.h"
 #include "train/predictions.h"
@@ -164,6 +165,23 @@ static clv_status check_images(const source *a, const source *b, clv_error *erro
     return CLV_OK;
 }
 
+/* The names of images tell little of what is in the files: that is a question of the fingerprint,
+ * which the training images have a part in. */
+static void warn_of_data(const reading *r)
+{
+    const char *data = clvi_checkpoint_data(r->sources[0].best);
+    for (size_t i = 1; i < r->count; i++) {
+        const char *other = clvi_checkpoint_data(r->sources[i].best);
+        if (*data == '\0' || *other == '\0' || strcmp(data, other) == 0)
+            continue;
+        clvi_log(CLVI_LOG_WARN,
+                 "--on-cached: %s and %s were not trained on the same files, whatever their names: "
+                 "one may have learnt from what judges here",
+                 r->sources[0].path, r->sources[i].path);
+        return;
+    }
+}
+
 /* ---- Names ---- */
 
 static bool is_taken(const reading *r, const char *name)
@@ -323,6 +341,7 @@ static clv_status read_runs(reading *r, const char *list, const char *output, cl
         CLV_TRY(check_pictures(&r->sources[0], &r->sources[i], error));
         CLV_TRY(check_images(&r->sources[0], &r->sources[i], error));
     }
+    warn_of_data(r);
     CLV_TRY(name_experts(r, error));
     if (r->name_count < 2)
         CLV_FAIL(error, CLV_E_USAGE, "--on-cached %s: there is one expert; give more runs", list);
