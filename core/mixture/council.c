@@ -250,6 +250,7 @@ static clv_status forward_expert(clvi_council *c, size_t index, const clvi_counc
         return CLV_OK;
     if (c->dispatch)
         CLV_TRY(clvi_dispatch_feed(c->dispatch, c->experts, index, &own, error));
+    c->seen[index] |= own.mode == CLVI_TRAIN;
     CLV_TRY(clvi_member_forward(c, index, &own, error));
     return clvi_council_bank(c, index, own.mode, rows_of(c, index), error);
 }
@@ -403,7 +404,6 @@ static clv_status backward_expert(clvi_council *c, size_t index, const clvi_coun
         return CLV_OK;
     if (!plan) /* it got no sample */
         return clvi_member_clear(c, index, error);
-    c->seen[index] = true;
     for (int role = 0; role < CLVI_EXPERT_ROLES && clvi_council_expert_count(c) > 1; role++) {
         if (!c->used[role])
             continue;

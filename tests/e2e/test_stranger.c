@@ -47,6 +47,32 @@ static void test_trains(void **state)
     expect_trains(STEADY LEARN "accumulate = 2\n", "steady-two");
 }
 
+static void open_mixture(const char *text, int64_t batch, clvi_config **config, clvi_mixture **m)
+{
+    *config = trainings_config(text);
+    const clvi_mixture_desc desc = {.config = *config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 1,
+                                    .max_batch = batch,
+                                    .train = true};
+    OK(clvi_mixture_create(&desc, m, error));
+    OK(clvi_mixture_warm(*m, error));
+}
+
+static void expect_state(clvi_mixture *m, const char *name, const float *wanted, int count)
+{
+    float got[3];
+    const int64_t index = clvi_store_find(clvi_mixture_store(m), name);
+    assert_true(index >= 0);
+    OK(clvi_store_read(clvi_mixture_store(m), (size_t)index, CLVI_STORE_VALUE, got, error));
+    for (int k = 0; k < count; k++)
+        assert_true(got[k] >= wanted[k] - 1e-7f && got[k] <= wanted[k] + 1e-7f);
+}
+
 /* Everything to a at first: its handicap becomes -0.01·7; then to b, of two batches, and so on. */
 static void test_learns(void **state)
 {
@@ -58,21 +84,10 @@ static void test_learns(void **state)
                                      {-0.07875f, -0.025f, -0.035f}};
     static uint8_t pixels[BATCH * TRAINING_SIDE * TRAINING_SIDE];
     static const int32_t labels[BATCH];
-    clvi_config *config = trainings_config(STEADY);
+    clvi_config *config;
     clvi_mixture *m = NULL;
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = true};
-    OK(clvi_mixture_create(&desc, &m, error));
-    OK(clvi_mixture_warm(m, error));
+    open_mixture(STEADY, BATCH, &config, &m);
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
-        float got[3];
         clvi_mixture_batch batch = {.n = BATCH, .pixels = pixels, .labels = labels};
         OK(clvi_mixture_begin_step(m, error));
         OK(clvi_mixture_step(m, &batch, error));
@@ -80,11 +95,37 @@ static void test_learns(void **state)
         if (i == 1)
             OK(clvi_mixture_step(m, &batch, error));
         OK(clvi_mixture_end_step(m, error));
-        const int64_t handicap = clvi_store_find(clvi_mixture_store(m), "gate.handicap");
-        assert_true(handicap >= 0);
-        OK(clvi_store_read(clvi_mixture_store(m), (size_t)handicap, CLVI_STORE_VALUE, got, error));
-        for (int k = 0; k < 3; k++)
-            assert_true(got[k] >= after[i][k] - 1e-7f && got[k] <= after[i][k] + 1e-7f);
+        expect_state(m, "gate.handicap", after[i], 3);
+    }
+    clvi_mixture_destroy(m);
+    clvi_config_destroy(config);
+}
+
+/* A mixture in which nothing trains but such a rule learns by the samples that it gets, and only
+ * then. */
+static void test_learns_inside(void **state)
+{
+    (void)state;
+    enum { BATCH = 7 };
+    static const float outer[][2] = {{-0.07f, 0}, {-0.035f, -0.07f}, {-0.0875f, -0.035f}};
+    static const float inner[][2] = {{-0.07f, 0}, {-0.07f, 0}, {-0.035f, -0.07f}};
+    static uint8_t pixels[BATCH * TRAINING_SIDE * TRAINING_SIDE];
+    static const int32_t labels[BATCH];
+    const clvi_mixture_batch batch = {.n = BATCH, .pixels = pixels, .labels = labels};
+    clvi_config *config;
+    clvi_mixture *m = NULL;
+    open_mixture("[mixture]\nexperts = a, b\nscores = logits\n[gate]\nplugin = steady\n"
+                 "[mixture.a]\nexperts = x, y\nscores = logits\n[gate.a]\nplugin = steady\n"
+                 "judge = no\n[expert.a/x]\nplugin = cnn\nwidths = 4\ntrainable = none\n"
+                 "[expert.a/y]\nplugin = cnn\nwidths = 5\ntrainable = none\n"
+                 "[expert.b]\nplugin = cnn\nwidths = 4\n",
+                 BATCH, &config, &m);
+    for (size_t i = 0; i < sizeof outer / sizeof *outer; i++) {
+        OK(clvi_mixture_begin_step(m, error));
+        OK(clvi_mixture_step(m, &batch, error));
+        OK(clvi_mixture_end_step(m, error));
+        expect_state(m, "gate.handicap", outer[i], 2);
+        expect_state(m, "gate.a.handicap", inner[i], 2);
     }
     clvi_mixture_destroy(m);
     clvi_config_destroy(config);
@@ -242,9 +283,10 @@ static void remove_all(const char *folder)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_trains), cmocka_unit_test(test_learns),
-                                       cmocka_unit_test(test_routes), cmocka_unit_test(test_nobody),
-                                       cmocka_unit_test(test_checked)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trains),        cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_learns_inside), cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_nobody),        cmocka_unit_test(test_checked)};
     char folder[] = "/tmp/stranger-XXXXXX", path[4096];
     if (argc != 5 || realpath(argv[4], conclave) == NULL || mkdtemp(folder) == NULL ||
         compile(argv[2], argv[3], folder) != 0) {
