@@ -219,6 +219,20 @@ static clv_status forward_gate(clvi_council *c, const clvi_council_run *run, clv
     return run->part.mode == CLVI_TRAIN && c->after ? sum_step(c, run, error) : CLV_OK;
 }
 
+/* In inference a sample that no expert is named for goes to its best one. */
+static clv_status complete_route(clvi_council *c, const clvi_council_run *run, clv_error *error)
+{
+    bool used[CLVI_GATE_ROLES];
+    clvi_view logits = {NULL, 0};
+    if (!c->dispatch || run->part.mode != CLVI_INFER)
+        return CLV_OK;
+    clvi_council_gate_uses(c, CLVI_INFER, used);
+    if (used[CLVI_GATE_LOGITS])
+        logits = clvi_plan_output(c->gate.plans[CLVI_INFER],
+                                  clvi_council_place_of(used, CLVI_GATE_LOGITS), run->part.n);
+    return clvi_dispatch_complete(c->dispatch, clvi_council_route(c), logits, run->part.n, error);
+}
+
 /* Sends each sample to the experts that its weights name. */
 static clv_status route_samples(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
@@ -227,16 +241,6 @@ static clv_status route_samples(clvi_council *c, const clvi_council_run *run, cl
         if (c->used[role])
             CLV_TRY(clvi_fill(c->site.device, c->banks[role].values, 0,
                               (size_t)(c->banks[role].width * run->part.n) * 4, 0, error));
-    if (run->part.mode == CLVI_INFER) {
-        bool used[CLVI_GATE_ROLES];
-        clvi_view logits = {NULL, 0};
-        clvi_council_gate_uses(c, CLVI_INFER, used);
-        if (used[CLVI_GATE_LOGITS])
-            logits = clvi_plan_output(c->gate.plans[CLVI_INFER],
-                                      clvi_council_place_of(used, CLVI_GATE_LOGITS), run->part.n);
-        CLV_TRY(
-            clvi_dispatch_complete(c->dispatch, clvi_council_route(c), logits, run->part.n, error));
-    }
     return clvi_dispatch_route(c->dispatch, c->experts, clvi_council_route(c), &run->part, error);
 }
 
@@ -257,6 +261,7 @@ static clv_status forward_expert(clvi_council *c, size_t index, const clvi_counc
 
 static clv_status forward_experts(clvi_council *c, const clvi_council_run *run, clv_error *error)
 {
+    CLV_TRY(complete_route(c, run, error));
     if (c->keeps_experts && run->part.features) {
         clvi_council_pass_experts(c, run);
         return CLV_OK;

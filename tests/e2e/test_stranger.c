@@ -236,6 +236,24 @@ static void test_nobody(void **state)
     assert_true(t.result.unrouted > 0.5 && t.result.val.count == 8);
 }
 
+/* The same where the experts' outputs are kept. */
+static void test_nobody_kept(void **state)
+{
+    (void)state;
+    static const char plain[] =
+        MARGIN "least = 2.9\n[expert.a]\ntrainable = none\n[expert.b]\ntrainable = none\n"
+               "[expert.c]\ntrainable = none\n" LEARN;
+    char kept[2048];
+    snprintf(kept, sizeof kept, "%scache_features = yes\n", plain);
+    training t[2] = {{.config = plain, .run = "nobody-plain"},
+                     {.config = kept, .run = "nobody-kept"}};
+    for (int i = 0; i < 2; i++)
+        if (training_run(&t[i]) != CLV_OK)
+            fail_msg("%s", t[i].error.message);
+    expect_close(t[0].result.val.nll, t[1].result.val.nll);
+    expect_close(t[0].result.val.top1, t[1].result.val.top1);
+}
+
 static char conclave[4096];
 static const char *gate_folder;
 
@@ -286,7 +304,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trains),        cmocka_unit_test(test_learns),
         cmocka_unit_test(test_learns_inside), cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_nobody),        cmocka_unit_test(test_checked)};
+        cmocka_unit_test(test_nobody),        cmocka_unit_test(test_nobody_kept),
+        cmocka_unit_test(test_checked)};
     char folder[] = "/tmp/stranger-XXXXXX", path[4096];
     if (argc != 5 || realpath(argv[4], conclave) == NULL || mkdtemp(folder) == NULL ||
         compile(argv[2], argv[3], folder) != 0) {
