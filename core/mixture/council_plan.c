@@ -119,7 +119,8 @@ static clv_status keep_features(clvi_council *c, clv_error *error)
         return clvi_config_fail(c->site.config, "train", "cache_features", error,
                                 "data.augment changes each image in each epoch, and with it the "
                                 "features; write augment = none, or cache_features = no");
-    return clvi_council_expert_count(c) > 1 ? clvi_council_keep_experts(c, error) : CLV_OK;
+    const bool whole = clvi_council_expert_count(c) > 1 || c->nested[0];
+    return whole ? clvi_council_keep_experts(c, error) : CLV_OK;
 }
 
 static clv_status plan_gate(clvi_council *c, const clvi_part_wants *base, clv_error *error)

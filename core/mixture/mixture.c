@@ -378,16 +378,15 @@ static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *fe
         b.features = features;
         CLV_TRY(clvi_mixture_infer(m, &b, error));
     }
-    if (kept.experts)
-        return clvi_mixture_step(m, &b, error);
     run.mode = CLVI_TRAIN;
     CLV_TRY(clvi_mixture_begin_step(m, error));
     CLV_TRY(clvi_mixture_step(m, &b, error));
     CLV_TRY(clvi_mixture_end_step(m, error));
-    CLV_TRY(clvi_council_warm(m->council, &run, error));
+    if (!kept.experts)
+        CLV_TRY(clvi_council_warm(m->council, &run, error));
     if (m->signals)
         CLV_TRY(clvi_mixture_look_at_gradients(m, CLVI_STORE_GRADIENT, 1, 0, error));
-    if (!clvi_mixture_active(m, 0))
+    if (kept.experts || !clvi_mixture_active(m, 0))
         return CLV_OK;
     b.epoch = run.epoch = UINT32_MAX; /* when all trains that ever will */
     CLV_TRY(clvi_mixture_step(m, &b, error));

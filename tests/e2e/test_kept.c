@@ -76,6 +76,53 @@ static size_t count_files(const char *folder)
     return count;
 }
 
+/* ---- Kernels ---- */
+
+/* Programs that were loaded and kernels that were made since the device was opened. */
+static uint64_t prepared(void)
+{
+    clvi_device_counters c;
+    clvi_device_get_counters(trainings_device(), &c);
+    return c.programs_built + c.programs_cached + c.kernels_compiled;
+}
+
+/* Warming up prepares all that a step launches. The first test: no other has prepared anything. */
+static void test_warm(void **state)
+{
+    (void)state;
+    enum { BATCH = 7 };
+    static uint8_t pixels[BATCH * TRAINING_SIDE * TRAINING_SIDE];
+    static const int32_t labels[BATCH];
+    static float features[BATCH * 1024];
+    clvi_config *config = trainings_config(
+        fused("scores = logits\n[gate]\nplugin = switch\nbalance_bias = 0.1\n", KEEP));
+    clvi_mixture *m = NULL;
+    const clvi_mixture_desc desc = {.config = config,
+                                    .plugins = trainings_plugins(),
+                                    .device = trainings_device(),
+                                    .classes = TRAINING_CLASSES,
+                                    .height = TRAINING_SIDE,
+                                    .width = TRAINING_SIDE,
+                                    .channels = 1,
+                                    .max_batch = BATCH,
+                                    .train = true,
+                                    .keep_features = true};
+    OK(clvi_mixture_create(&desc, &m, error));
+    assert_true(clvi_mixture_kept(m).used > 0 && clvi_mixture_kept(m).used <= 1024);
+    OK(clvi_mixture_warm(m, error));
+    const clvi_mixture_batch batch = {
+        .n = BATCH, .pixels = pixels, .labels = labels, .features = features};
+    const uint64_t before = prepared();
+    OK(clvi_mixture_begin_step(m, error));
+    OK(clvi_mixture_step(m, &batch, error));
+    OK(clvi_mixture_look_at_gradients(m, CLVI_STORE_GRADIENT, 1, 0, error));
+    OK(clvi_mixture_end_step(m, error));
+    OK(clvi_mixture_infer(m, &batch, error));
+    assert_int_equal(prepared() - before, 0);
+    clvi_mixture_destroy(m);
+    clvi_config_destroy(config);
+}
+
 /* ---- The same as without ---- */
 
 static void expect_same(const char *mixture, const char *name)
@@ -291,16 +338,23 @@ static void test_refused(void **state)
                    "something in [expert.other] trains");
     expect_refused("seed = 7", "unfreeze_at_epoch = 2", "something in [expert.other] trains");
     expect_refused("preprocess = plugin", "bn = train", "bn = train in [expert.third]");
+    training t = {.config = "[mixture]\nexperts = a\n[mixture.a]\nexperts = u, v\n"
+                            "[expert.a/u]\nplugin = cnn\ntrainable = none\n"
+                            "[expert.a/v]\nplugin = cnn\ntrainable = none\n"
+                            "[gate.a]\nplugin = linear\n[train]\n" KEEP,
+                  .run = "refused"};
+    assert_int_equal(training_run(&t), CLV_E_CONFIG);
+    assert_non_null(strstr(t.error.message, "[expert.a] is a mixture"));
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same),    cmocka_unit_test(test_sparse),
-        cmocka_unit_test(test_resumed), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_damaged), cmocka_unit_test(test_bad_image),
-        cmocka_unit_test(test_memory),  cmocka_unit_test(test_judged),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_warm),      cmocka_unit_test(test_same),
+        cmocka_unit_test(test_sparse),    cmocka_unit_test(test_resumed),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_bad_image), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_judged),    cmocka_unit_test(test_refused),
     };
     if (argc != 2)
         return 2;
