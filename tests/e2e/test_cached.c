@@ -278,6 +278,24 @@ static void test_names(void **state)
            0);
 }
 
+/* What cannot be any more, but was trained from another seed before, stays with that. */
+static void test_half(void **state)
+{
+    (void)state;
+    static const char call[] = "compare --on-cached runs/odd,runs/wide --seeds 2 --epochs 1 --grid "
+                               "gate.plugin=linear -o half";
+    assert_int_equal(system("cp -r runs/one runs/odd"), 0);
+    expect(call, 0);
+    assert_int_equal(system("rm -r half/fused-linear-seed1 && "
+                            "cp -p runs/wide/best.safetensors runs/odd/best.safetensors"),
+                     0);
+    expect(call, 1);
+    contains(call_err, "warning: linear, not from every seed: ");
+    contains(call_err, "1 of 4 runs failed");
+    contains(call_out, "\nlinear ");
+    assert_null(strstr(call_err, "left out"));
+}
+
 static void test_suite(void **state)
 {
     (void)state;
@@ -351,9 +369,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grid),    cmocka_unit_test(test_experts),
         cmocka_unit_test(test_seeds),   cmocka_unit_test(test_held),
-        cmocka_unit_test(test_apart),   cmocka_unit_test(test_newer),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_suite),
-        cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_half),    cmocka_unit_test(test_apart),
+        cmocka_unit_test(test_newer),   cmocka_unit_test(test_names),
+        cmocka_unit_test(test_suite),   cmocka_unit_test(test_mixture),
+        cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);

@@ -43,19 +43,29 @@ static clv_status take_run(const plan *p, size_t index, cli_trainings *trainings
 
 /* ---- Cached experts ---- */
 
-/* Takes the models whose configuration was refused out, and says how many do not go together.
- * refused: [models], why; NULL: it stays. */
+static bool has_ended(const clvi_contestant *model)
+{
+    bool ended = false;
+    for (size_t i = 0; i < model->run_count && !ended; i++)
+        ended = model->runs[i].record.path != NULL;
+    return ended;
+}
+
+/* Takes the models out whose configuration was refused and of which no run is there, and says how
+ * many do not go together. refused: [models], why; NULL: it was not. */
 static clv_status leave_out(plan *p, const char *const *refused, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     size_t kept = 0, others = 0;
     for (size_t i = 0; i < c->count; i++) {
         clvi_contestant *model = &c->contestants[i];
-        if (refused[i] != NULL) {
+        if (refused[i] != NULL && !has_ended(model)) {
             CLV_TRY(plan_leave_out(p, model->name, refused[i], error));
             clvi_contestant_fini(model);
             continue;
         }
+        if (refused[i] != NULL)
+            clvi_log(CLVI_LOG_WARN, "%s, not from every seed: %s", model->name, refused[i]);
         others += !model->fixed;
         c->contestants[kept] = *model;
         if (kept++ != i)
@@ -93,32 +103,29 @@ static int by_validation(const void *a, const void *b)
 
 /* ---- All ---- */
 
-static bool has_ended(const clvi_contestant *model)
+/* A run of a model that was refused from another seed: one that is there, no new one. */
+static clv_status take_made(const plan_run *run, clvi_contest_run *to, const char *reason,
+                            clv_error *error)
 {
-    bool ended = false;
-    for (size_t i = 0; i < model->run_count && !ended; i++)
-        ended = model->runs[i].record.path != NULL;
-    return ended;
+    CLV_TRY(cli_find_made(&run->recipe, &to->record, error));
+    return to->record.path != NULL ? CLV_OK : set_fault(to, reason, error);
 }
 
-/* Of --on-cached only: refused[model] is set where none of its runs has ended. */
+/* Of --on-cached only: refused[model] is why one of its runs was. */
 static clv_status take_all(plan *p, cli_trainings *trainings, const char **refused,
                            clv_error *error)
 {
     for (size_t i = 0; i < p->count; i++) {
         const plan_run *run = &p->runs[i];
-        const clvi_contestant *model = &p->comparison->contestants[run->contestant];
-        const char *reason = NULL;
-        if (refused[run->contestant] != NULL)
-            continue; /* as from another seed */
-        CLV_TRY(take_run(p, i, trainings, &reason, error));
-        if (!p->cached || reason == NULL)
+        const char **before = &refused[run->contestant], *reason = NULL;
+        if (*before != NULL) {
+            clvi_contestant *model = &p->comparison->contestants[run->contestant];
+            CLV_TRY(take_made(run, &model->runs[run->run], *before, error));
             continue;
-        if (has_ended(model))
-            clvi_log(CLVI_LOG_WARN, "%s, seed %lld, failed: %s", model->name,
-                     (long long)model->runs[run->run].seed, reason);
-        else
-            refused[run->contestant] = reason;
+        }
+        CLV_TRY(take_run(p, i, trainings, &reason, error));
+        if (p->cached)
+            *before = reason;
     }
     return CLV_OK;
 }
