@@ -281,13 +281,10 @@ static clv_status add_starts(const clvi_config *config, way *w, clvi_run_record 
 static clv_status read_starts(const char *run, way *w, clvi_run_record *r, clv_error *error)
 {
     clv_error none = CLV_ERROR_INIT; /* of another version: it is compared all the same */
-    char *path = clvi_path_join(run, CLVI_RUN_CONFIG);
     clvi_config *config = NULL;
-    if (!path)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory to read %s", run);
-    const clvi_config_source source = {.name = path};
-    clv_status status = clvi_config_load(&source, &config, &none);
-    clvi_free(path);
+    clv_status status = clvi_run_config(run, &config, &none);
+    if (status == CLV_E_MEMORY)
+        CLV_FAIL(error, status, "no memory to read %s", run);
     if (status != CLV_OK)
         return CLV_OK;
     status = add_starts(config, w, r, error);

@@ -120,14 +120,6 @@ static clv_status read_past(const char *run, const char *config_path, clvi_confi
     return status;
 }
 
-static bool has_summary(const char *run)
-{
-    char *path = clvi_path_join(run, CLVI_RUN_SUMMARY);
-    const bool found = path && clvi_is_file(path);
-    clvi_free(path);
-    return found;
-}
-
 clv_status clvi_resume_open(const char *run, const char *const *overrides, size_t override_count,
                             clvi_text *report, clvi_resume *out, clv_error *error)
 {
@@ -152,7 +144,7 @@ clv_status clvi_resume_open(const char *run, const char *const *overrides, size_
     const clvi_early_stop_rule rule = clvi_settings_stop_rule(r.config);
     const bool at_end = r.state.epoch >= clvi_config_int(r.config, "train", "epochs") ||
                         clvi_early_stop_done(&rule, &r.state.stop);
-    r.finished = at_end && has_summary(run);
+    r.finished = at_end && clvi_has_file(run, CLVI_RUN_SUMMARY);
     *out = r;
     return CLV_OK;
 }

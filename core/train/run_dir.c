@@ -125,10 +125,17 @@ void clvi_run_set_last(const char *run)
 
 static bool is_run(const char *folder)
 {
-    char *config = clvi_path_join(folder, CLVI_RUN_CONFIG);
-    const bool found = config != NULL && clvi_is_file(config);
-    clvi_free(config);
-    return found;
+    return clvi_has_file(folder, CLVI_RUN_CONFIG);
+}
+
+clv_status clvi_run_config(const char *folder, clvi_config **out, clv_error *error)
+{
+    char *path = clvi_path_join(folder, CLVI_RUN_CONFIG);
+    const clvi_config_source source = {.name = path};
+    const clv_status status =
+        path != NULL ? clvi_config_load(&source, out, error) : out_of_memory(folder, error);
+    clvi_free(path);
+    return status;
 }
 
 clv_status clvi_run_list(const char *output, char ***names, size_t *count, clv_error *error)

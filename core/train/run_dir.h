@@ -4,6 +4,7 @@
 #define CLVI_RUN_DIR_H
 
 #include "base/files.h"
+#include "config/config.h"
 
 /* Files of a run; clvi_path_join(run, CLVI_RUN_CONFIG) is their path. */
 #define CLVI_RUN_CONFIG  "config.ini"       /* resolved; a folder without it is no run */
@@ -43,6 +44,10 @@ clv_status clvi_run_find(const char *output, const char *what, char **path,
  * nothing is held, and *lock is -1. */
 clv_status clvi_run_lock(const char *run, int *lock, clv_error *error) CLV_MUST_CHECK;
 void clvi_run_unlock(int lock); /* -1 allowed */
+
+/* Loads the configuration of the run in `folder`, for the caller to destroy. Errors: those of
+ * clvi_config_load, CLV_E_MEMORY. */
+clv_status clvi_run_config(const char *folder, clvi_config **out, clv_error *error) CLV_MUST_CHECK;
 
 /* Names of the runs in OUTPUT, natural order; none when there is no such folder. The caller frees
  * with clvi_names_free. Errors: CLV_E_IO, CLV_E_MEMORY. */

@@ -98,14 +98,12 @@ static clv_status read_run(const char *output, const char *name, cli_made_run *o
 {
     clv_error none = CLV_ERROR_INIT;
     out->path = clvi_path_join(output, name);
-    char *path = out->path != NULL ? clvi_path_join(out->path, CLVI_RUN_CONFIG) : NULL;
-    if (path == NULL)
+    if (out->path == NULL)
         return no_memory(error);
-    const clvi_config_source source = {.name = path};
-    if (clvi_config_load(&source, &out->config, &none) != CLV_OK)
+    const clv_status status = clvi_run_config(out->path, &out->config, &none);
+    if (status != CLV_OK)
         out->config = NULL;
-    clvi_free(path);
-    return CLV_OK;
+    return status == CLV_E_MEMORY ? no_memory(error) : CLV_OK;
 }
 
 clv_status cli_made_runs_list(const char *output, cli_made_runs *out, clv_error *error)

@@ -54,17 +54,15 @@ static const char *file_of(const reading *r, const source *s, const char *name)
 
 static clv_status open_source(reading *r, source *s, clv_error *error)
 {
-    const char *config = file_of(r, s, CLVI_RUN_CONFIG), *best = file_of(r, s, CLVI_RUN_BEST);
+    const char *best = file_of(r, s, CLVI_RUN_BEST);
     const char *predictions = file_of(r, s, CLVI_RUN_PREDICTIONS);
-    const char *summary = file_of(r, s, CLVI_RUN_SUMMARY);
-    if (config == NULL || best == NULL || predictions == NULL || summary == NULL)
+    if (best == NULL || predictions == NULL)
         return no_memory(error);
-    if (!clvi_is_file(summary))
+    if (!clvi_has_file(s->path, CLVI_RUN_SUMMARY))
         CLV_FAIL(error, CLV_E_USAGE,
                  "--on-cached: %s was not finished; `conclave train --resume %s` goes on with it",
                  s->path, s->path);
-    const clvi_config_source from = {.name = config};
-    CLV_TRY(clvi_config_load(&from, &s->config, error));
+    CLV_TRY(clvi_run_config(s->path, &s->config, error));
     CLV_TRY(clvi_checkpoint_open(best, &s->best, error));
     for (int k = CLVI_VAL; k <= CLVI_TEST; k++)
         CLV_TRY(clvi_predictions_read(predictions, (clvi_split)k, &s->predictions[k], error));

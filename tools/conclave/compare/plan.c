@@ -78,16 +78,6 @@ clv_status plan_leave_out(plan *p, const char *name, const char *reason, clv_err
 
 /* ---- Runs that were named ---- */
 
-static clv_status load_named(const char *folder, clvi_config **out, clv_error *error)
-{
-    char *path = clvi_path_join(folder, CLVI_RUN_CONFIG);
-    const clvi_config_source source = {.name = path};
-    const clv_status status =
-        path != NULL ? clvi_config_load(&source, out, error) : no_memory(error);
-    clvi_free(path);
-    return status;
-}
-
 /* What stands behind the last '/'. */
 static const char *base_name(const char *path)
 {
@@ -100,7 +90,7 @@ static clv_status add_cached_run(plan *p, const char *folder, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     plan_run run = {.given = folder, .contestant = c->count};
-    CLV_TRY(load_named(folder, &run.recipe.config, error));
+    CLV_TRY(clvi_run_config(folder, &run.recipe.config, error));
     clv_status status =
         add_contestant(p, base_name(folder), clvi_config_expert_count(run.recipe.config), 1, error);
     if (status == CLV_OK) {
@@ -120,7 +110,7 @@ static clv_status add_named_run(plan *p, const char *folder, clv_error *error)
     plan_run run = {.given = clvi_arena_strdup(p->arena, folder)};
     if (run.given == NULL)
         return no_memory(error);
-    clv_status status = load_named(folder, &run.recipe.config, error);
+    clv_status status = clvi_run_config(folder, &run.recipe.config, error);
     CLV_TRY(status);
     clvi_comparison *c = p->comparison;
     const int64_t seed = clvi_config_int(run.recipe.config, "run", "seed");
