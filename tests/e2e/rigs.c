@@ -91,7 +91,7 @@ static double mean_nll(rig *r)
 }
 
 /* Of one network, the variables whose names begin with `prefix`; false: none of them trains. */
-static bool slope_of(rig *r, const char *prefix, double *slope, double *square)
+static bool slope_of(rig *r, const char *prefix, rig_loss *of, double *slope, double *square)
 {
     static float values[MOST_SEGMENTS][MOST_ELEMENTS], grads[MOST_SEGMENTS][MOST_ELEMENTS];
     clvi_store *store = clvi_mixture_store(r->mixture);
@@ -127,13 +127,18 @@ static bool slope_of(rig *r, const char *prefix, double *slope, double *square)
             OK(clvi_store_write(store, segments[i], CLVI_STORE_VALUE, moved, error));
         }
         if (side < 2)
-            loss[side] = mean_nll(r);
+            loss[side] = of(r);
     }
     *slope = (loss[0] - loss[1]) / (2 * step);
     return true;
 }
 
 void expect_slopes(const char *config, const char *name)
+{
+    expect_slopes_of(config, name, mean_nll);
+}
+
+void expect_slopes_of(const char *config, const char *name, rig_loss *loss)
 {
     rig r;
     int networks = 0;
@@ -143,7 +148,7 @@ void expect_slopes(const char *config, const char *name)
         char prefix[128];
         double slope, square;
         snprintf(prefix, sizeof prefix, "%s.", clvi_mixture_leaf_at(r.mixture, i).section);
-        if (!slope_of(&r, prefix, &slope, &square))
+        if (!slope_of(&r, prefix, loss, &slope, &square))
             continue;
         networks++;
         /* The second: what rounding of the loss makes of so short a way. */

@@ -29,5 +29,8 @@ void rig_predict(rig *r, double *out);
 /* The gradient of the loss that is reported (which the terms of `config` teach) along itself, for
  * each network, against central differences. */
 void expect_slopes(const char *config, const char *name);
+/* The same of another loss, which is computed from the mixture as it stands. */
+typedef double rig_loss(rig *r);
+void expect_slopes_of(const char *config, const char *name, rig_loss *loss);
 
 #endif
