@@ -15,6 +15,9 @@
 enum { EXPERTS = 2, CLASSES = 3, MOST = 8 };
 
 static clvi_device *device;
+/* Instead of a dense gate: the CHOSEN largest of its logits, "after" or "before". */
+enum { CHOSEN = 2 };
+static const char *normalise;
 static char *readme;
 
 /* What a loss makes of one sample. */
@@ -47,6 +50,16 @@ static clv_attr text_attr(const char *name, const char *text)
 {
     return (clv_attr){
         .struct_size = sizeof(clv_attr), .type = CLV_ATTR_TEXT, .name = name, .text = text};
+}
+
+static clv_tensor add_gate(clv_graph *g, clv_tensor z)
+{
+    if (normalise == NULL)
+        return add(g, "softmax", &z, 1, NULL, 0);
+    const clv_attr attrs[] = {
+        {.struct_size = sizeof(clv_attr), .type = CLV_ATTR_INT, .name = "k", .i = CHOSEN},
+        text_attr("normalise", normalise)};
+    return add(g, "topk_mask", &z, 1, attrs, 2);
 }
 
 /* Appends what makes the loss of logits, gate and labels; out[1] is the fused scores, where they
@@ -88,7 +101,7 @@ static void compute(int experts, int classes, const char *term, const float *log
     clv_tensor inputs[3], out_of[2];
     for (int i = 0; i < 3; i++)
         OK(clvi_graph_input_tensor(g, roles[i], &shapes[i], &inputs[i], error));
-    inputs[1] = add(g, "softmax", &inputs[1], 1, NULL, 0);
+    inputs[1] = add_gate(g, inputs[1]);
     const uint32_t outputs = add_loss(g, term, inputs, out_of);
     OK(clvi_store_create(device, &store, error));
     OK(clvi_store_add(store, g, "", NULL, NULL, &base, error));
@@ -264,6 +277,37 @@ static void test_forward(void **state)
     expect("mixture_nll", "∂L/∂z", a.gate, EXPERTS);
 }
 
+/* Of four experts the best two, experts 0 and 2: the posterior h is over these, ∂L/∂z = q - h. q is
+ * the softmax of the chosen and 0 for the others, or ("before") of all four. */
+static void test_chosen(void **state)
+{
+    (void)state;
+    enum { K = 4, C = 2 };
+    static const float logits[K * C] = {1, 0, -2, 3, 0.5f, -1, 4, 4}, z[K] = {1, 0.25f, 2, -1};
+    static const char *const norms[] = {"after", "before"};
+    for (int n = 0; n < 2; n++) {
+        double q[K], h[K], all = 0, reached = 0;
+        answer a;
+        normalise = norms[n];
+        compute(K, C, "jacobs_ce", logits, z, 1, &a);
+        normalise = NULL;
+        for (int i = 0; i < K; i++) {
+            const bool chosen = i % 2 == 0;
+            const double p = 1 / (1 + exp((double)logits[i * C] - (double)logits[i * C + 1]));
+            q[i] = chosen || n == 1 ? exp((double)z[i]) : 0;
+            all += q[i];
+            h[i] = chosen ? exp((double)z[i]) * sqrt(p) : 0;
+            reached += h[i];
+        }
+        for (int i = 0; i < K; i++)
+            if (!(fabs((double)a.gate[i] - (q[i] / all - h[i] / reached)) <= 2e-6))
+                fail_msg("%s, expert %d: %g for %g", norms[n], i, (double)a.gate[i],
+                         q[i] / all - h[i] / reached);
+        if (!(fabs((double)a.loss + log(reached / all)) <= 2e-6))
+            fail_msg("%s: %g for %g", norms[n], (double)a.loss, -log(reached / all));
+    }
+}
+
 /* A gate that is sure, experts that are sure, right or wrong, and a single expert. */
 static void test_finite(void **state)
 {
@@ -299,7 +343,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example), cmocka_unit_test(test_posterior),
-        cmocka_unit_test(test_forward), cmocka_unit_test(test_finite)};
+        cmocka_unit_test(test_forward), cmocka_unit_test(test_chosen),
+        cmocka_unit_test(test_finite)};
     char path[4096];
     size_t bytes;
     int status = 0;
