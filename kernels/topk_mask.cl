@@ -66,7 +66,8 @@ CLV_GROUP __kernel void topk_mask_keys(__global float *restrict y, ulong y_at,
 }
 
 /* y_j = exp(z_j - m)/S for the k largest keys of a row, exactly 0 for the others; S the sum of
- * exp(z - m) over the chosen (before = 0) or over all (before = 1), m the largest z among them.
+ * exp(z - m) over the chosen (before = 0) or over all (before = 1), m the largest z among them. Who
+ * is chosen is so by y_j != 0: of a finite z it is never less than FLT_MIN, however small exp is.
  * keys are z itself or, where apart is 1, what topk_mask_keys left in y. y, z, keys [rows,
  * columns].
  */
@@ -99,12 +100,17 @@ CLV_GROUP __kernel void topk_mask_fwd(__global float *y, ulong y_at, __global co
             const intV chosen = (ranked > key) | ((ranked == key) & (lanes(c) <= (intV)(at)));
             const floatV e = exp(v - top);
             sum += before || columns == k ? e : (chosen ? e : (floatV)(0));
-            clv_store(chosen ? e : (floatV)(0), out + c, columns - c);
+            const floatV weight = (v > -INFINITY) & (e < FLT_MIN) ? (floatV)(FLT_MIN) : e;
+            clv_store(chosen ? weight : (floatV)(0), out + c, columns - c);
         }
         const floatV scale = (floatV)(1 / clv_lanes_sum(sum));
         for (int c = 0; c < columns; c += CLV_V) {
             const floatV e = clv_load(out + c, columns - c, 0);
-            clv_store(e == 0 ? (floatV)(0) : e * scale, out + c, columns - c);
+            const floatV y_here = e * scale; /* a NaN stays one */
+            clv_store(e == 0             ? (floatV)(0)
+                      : y_here < FLT_MIN ? (floatV)(FLT_MIN)
+                                         : y_here,
+                      out + c, columns - c);
         }
     }
 }

@@ -77,6 +77,33 @@ static void test_bias(void **state)
     rig_fini(&r);
 }
 
+static void set_variable(rig *r, const char *name, const float *values)
+{
+    clvi_store *store = clvi_mixture_store(r->mixture);
+    const int64_t index = clvi_store_find(store, name);
+    assert_true(index >= 0 && clvi_store_segment(store, (size_t)index)->elements == EXPERTS);
+    OK(clvi_store_write(store, (size_t)index, CLVI_STORE_VALUE, values, error));
+}
+
+/* Whom the bias chooses gets the sample, though q of it is less than any float: else the bias would
+ * see no load and stay where it is. */
+static void test_bias_of_nothing(void **state)
+{
+    (void)state;
+    clvi_mixture_metrics metrics;
+    rig r;
+    rig_init(&r, THREE "[gate]\nplugin = switch\nbalance_bias = 0.125\n", true);
+    set_variable(&r, "gate.gate.bias", (const float[EXPERTS]){300, 0, 0});
+    set_variable(&r, "gate.balance_bias", (const float[EXPERTS]){0, 0, 2});
+    OK(clvi_mixture_begin_step(r.mixture, error));
+    step(&r, BATCH);
+    OK(clvi_mixture_end_step(r.mixture, error));
+    expect_variable(&r, "gate.balance_bias", (const float[EXPERTS]){0.125f, 0.125f, 1.875f});
+    OK(clvi_mixture_read_metrics(r.mixture, &metrics, error));
+    assert_int_equal(metrics.unrouted, 0);
+    rig_fini(&r);
+}
+
 /* Two of three, chosen with noise, with a capacity; two batches to a step, averages of all values,
  * the bias among them. */
 #define RESUMED                                                                                    \
@@ -263,12 +290,11 @@ static void test_reported(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bias),
-                                       cmocka_unit_test(test_resumed),
-                                       cmocka_unit_test(test_evener),
-                                       cmocka_unit_test(test_capacity),
-                                       cmocka_unit_test(test_capacity_of_two),
-                                       cmocka_unit_test(test_reported)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bias),     cmocka_unit_test(test_bias_of_nothing),
+        cmocka_unit_test(test_resumed),  cmocka_unit_test(test_evener),
+        cmocka_unit_test(test_capacity), cmocka_unit_test(test_capacity_of_two),
+        cmocka_unit_test(test_reported)};
     if (argc != 2) {
         fprintf(stderr, "usage: test_routing PLUGINS\n");
         return 2;

@@ -21,6 +21,9 @@ ref_function topk_mask_ref, topk_mask_ref_backward;
 /* Of the first row 0.5, 0.25, 0.25 the bias brings the last to the front. */
 static const float hand_logits[] = {0.6931472f, 0, 0}, hand_bias[] = {0, 0, 0.375f};
 
+/* exp of the difference is no float. */
+static const float steep_logits[] = {300, 0, 0}, steep_bias[] = {0, 0, 3};
+
 static const op_case cases[] = {
     TOP("1 of 1", 3, 1, OP_NORMAL, 0, 1, "after", OP_KINKS),
     TOP("1 of 2, before", 33, 2, OP_NORMAL, 0, 1, "before", OP_KINKS),
@@ -46,6 +49,12 @@ static const op_case cases[] = {
      .n = 1,
      .inputs = {{OP_INPUT, OP_NORMAL, 1, {3}, 0}, {OP_STATE, OP_NORMAL, 1, {3}, 0}},
      .values = {hand_logits, hand_bias},
+     .attrs = {OP_INT("k", 1), OP_TEXT("normalise", "before")},
+     .flags = OP_KINKS},
+    {.name = "biased, too small for a float",
+     .n = 1,
+     .inputs = {{OP_INPUT, OP_NORMAL, 1, {3}, 0}, {OP_STATE, OP_NORMAL, 1, {3}, 0}},
+     .values = {steep_logits, steep_bias},
      .attrs = {OP_INT("k", 1), OP_TEXT("normalise", "before")},
      .flags = OP_KINKS},
     {.name = "default",
