@@ -6,8 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Reads to the end of the stream or one byte beyond the limit, whichever comes first. */
@@ -149,6 +151,42 @@ void clvi_atomic_abort(clvi_atomic_file *file)
     clvi_free(file->temporary);
     clvi_free(file->path);
     *file = (clvi_atomic_file){0};
+}
+
+/* Whether a name ends as open_temporary lets it, with the number of a process that is gone. */
+static bool is_orphan(const char *name)
+{
+    static const char mark[] = ".tmp-";
+    const char *at = NULL;
+    for (const char *next = name; (next = strstr(next, mark)) != NULL; next++)
+        at = next + strlen(mark);
+    if (at == NULL)
+        return false;
+    char *end;
+    const long process = strtol(at, &end, 10);
+    if (end == at || process <= 0 || *end != '-' || end[1] == '\0' ||
+        end[1 + strspn(end + 1, "0123456789")] != '\0')
+        return false;
+    return kill((pid_t)process, 0) != 0 && errno == ESRCH;
+}
+
+clv_status clvi_atomic_sweep(const char *folder, clv_error *error)
+{
+    enum { QUIET_SECONDS = 3600 };
+    char **names = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_dir_list(folder, &names, &count, error));
+    const time_t now = time(NULL);
+    for (size_t i = 0; i < count; i++) {
+        struct stat facts;
+        char *path = is_orphan(names[i]) ? clvi_path_join(folder, names[i]) : NULL;
+        if (path != NULL && lstat(path, &facts) == 0 && S_ISREG(facts.st_mode) &&
+            now - facts.st_mtime > QUIET_SECONDS)
+            (void)unlink(path);
+        clvi_free(path);
+    }
+    clvi_names_free(names, count);
+    return CLV_OK;
 }
 
 clv_status clvi_file_write(const char *path, const void *data, size_t bytes, clv_error *error)

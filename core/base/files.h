@@ -22,6 +22,10 @@ clv_status clvi_atomic_begin(clvi_atomic_file *file, const char *path,
                              clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error) CLV_MUST_CHECK;
 void clvi_atomic_abort(clvi_atomic_file *file);
+/* Removes temporaries in `folder` whose process is gone and which nobody has written to for an hour
+ * (another machine's process may use the folder). Errors: CLV_E_IO, CLV_E_MEMORY; a file that stays
+ * is none. */
+clv_status clvi_atomic_sweep(const char *folder, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_file_write(const char *path, const void *data, size_t bytes,
                            clv_error *error) CLV_MUST_CHECK; /* atomic, in one call */
 

@@ -468,8 +468,10 @@ size_t clvi_mixture_part_count(const clvi_mixture *m)
 
 static clvi_mixture_part describe(const clvi_part *p)
 {
-    return (clvi_mixture_part){
-        .section = p->section, .graph = p->graphs[CLVI_TRAIN], .preprocessing = p->preprocessing};
+    return (clvi_mixture_part){.section = p->section,
+                               .graph = p->graphs[CLVI_TRAIN],
+                               .preprocessing = p->preprocessing,
+                               .plugin_path = p->plugin_path};
 }
 
 clvi_mixture_part clvi_mixture_part_at(const clvi_mixture *m, size_t index)

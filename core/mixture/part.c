@@ -97,6 +97,7 @@ clv_status clvi_part_build_expert(clvi_part *p, const clvi_site *site, size_t in
                               clvi_config_expert_section(site->config, index), input, &expert,
                               error));
     p->section = expert.section;
+    p->plugin_path = expert.plugin_path;
     p->options = expert.options;
     p->graphs[CLVI_TRAIN] = p->graphs[CLVI_INFER] = expert.graph;
     CLV_TRY(clvi_trainable_create(site->config, p->section, expert.graph, &p->trains, error));

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* Counts up when the same network would give other numbers. */
-static const char format[] = "conclave features 1";
+static const char format[] = "conclave features 2";
 
 /* One file. */
 typedef struct file {
@@ -63,15 +63,19 @@ static void hash_int(SHA2_CTX *context, int64_t number)
     hash_text(context, text);
 }
 
-/* What all experts have in common: the device and the images as they come from the files. */
+/* What all experts have in common: the device, its batches, and the images as they come from the
+ * files. */
 static void hash_place(SHA2_CTX *context, const clvi_config *config, clvi_mixture *mixture,
-                       const clvi_dataset *data)
+                       const clvi_dataset *data, int64_t batch)
 {
     static const char *const keys[] = {"resize", "fit"};
+    const clvi_device *device = clvi_store_device(clvi_mixture_store(mixture));
     int height, width;
     clvi_dataset_size(data, &height, &width);
     hash_text(context, format);
-    hash_text(context, clvi_device_banner(clvi_store_device(clvi_mixture_store(mixture))));
+    hash_text(context, clvi_device_banner(device));
+    hash_int(context, clvi_device_uses_winograd(device));
+    hash_int(context, batch);
     hash_text(context, clvi_dataset_fingerprint(data));
     hash_int(context, height);
     hash_int(context, width);
@@ -97,6 +101,19 @@ static clv_status hash_variable(SHA2_CTX *context, const clvi_store *store, size
     return status;
 }
 
+/* The code that makes the network, which its name does not tell. */
+static clv_status hash_file(SHA2_CTX *context, const char *path, clv_error *error)
+{
+    enum { MOST_BYTES = 1 << 30 };
+    char *bytes = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_file_read(path, MOST_BYTES, &bytes, &count, error));
+    hash_int(context, (int64_t)count);
+    SHA256Update(context, (const uint8_t *)bytes, count);
+    clvi_free(bytes);
+    return CLV_OK;
+}
+
 /* An expert's network, what it sees and its weights, whatever it is called. */
 static clv_status hash_expert(SHA2_CTX *context, const clvi_config *config, clvi_mixture *mixture,
                               size_t expert, clv_error *error)
@@ -107,6 +124,8 @@ static clv_status hash_expert(SHA2_CTX *context, const clvi_config *config, clvi
     size_t count;
     const clvi_raw_option *options = clvi_config_options(config, part.section, &count);
     hash_text(context, clvi_config_text(config, part.section, "plugin"));
+    if (part.plugin_path)
+        CLV_TRY(hash_file(context, part.plugin_path, error));
     hash_text(context, part.preprocessing);
     for (size_t i = 0; i < count; i++) {
         hash_text(context, options[i].key);
@@ -152,7 +171,8 @@ static void look_for(const clvi_feature_files *f, file *of)
 }
 
 static clv_status name_files(clvi_feature_files *f, const clvi_config *config,
-                             clvi_mixture *mixture, const clvi_dataset *data, clv_error *error)
+                             clvi_mixture *mixture, const clvi_dataset *data, int64_t batch,
+                             clv_error *error)
 {
     const char *folder = clvi_config_text(config, "train", "feature_folder");
     const clvi_kept kept = clvi_mixture_kept(mixture);
@@ -160,7 +180,7 @@ static clv_status name_files(clvi_feature_files *f, const clvi_config *config,
         SHA2_CTX context;
         char key[SHA256_DIGEST_STRING_LENGTH];
         SHA256Init(&context);
-        hash_place(&context, config, mixture, data);
+        hash_place(&context, config, mixture, data, batch);
         CLV_TRY(hash_expert(&context, config, mixture, e, error));
         SHA256End(&context, key);
         for (size_t b = 0; b < f->blocks; b++) {
@@ -178,10 +198,12 @@ static clv_status name_files(clvi_feature_files *f, const clvi_config *config,
 }
 
 clv_status clvi_feature_files_create(const clvi_config *config, clvi_mixture *mixture,
-                                     const clvi_dataset *data, clvi_feature_files **out,
-                                     clv_error *error)
+                                     const clvi_dataset *data, int64_t batch,
+                                     clvi_feature_files **out, clv_error *error)
 {
-    CLV_TRY(clvi_make_dirs(clvi_config_text(config, "train", "feature_folder"), 0755, error));
+    const char *folder = clvi_config_text(config, "train", "feature_folder");
+    CLV_TRY(clvi_make_dirs(folder, 0755, error));
+    CLV_TRY(clvi_atomic_sweep(folder, error));
     clvi_feature_files *f = clvi_calloc(1, sizeof *f);
     if (!f)
         return no_memory(error);
@@ -191,7 +213,7 @@ clv_status clvi_feature_files_create(const clvi_config *config, clvi_mixture *mi
         f->counts[s] = (int64_t)clvi_dataset_count(data, (clvi_split)s);
     f->files = clvi_calloc(f->experts * f->blocks, sizeof *f->files);
     const clv_status status =
-        f->files ? name_files(f, config, mixture, data, error) : no_memory(error);
+        f->files ? name_files(f, config, mixture, data, batch, error) : no_memory(error);
     if (status != CLV_OK) {
         clvi_feature_files_destroy(f);
         return status;

@@ -1,6 +1,7 @@
 /* train.feature_folder: files of what whole experts make of a data set, one for each expert and
- * block, named by all that decides what is in it: the expert's network and weights, the pixels that
- * it sees, the images and the device. Trainings that fuse the same experts share them. */
+ * block, named by all that decides what is in it: the expert's network and weights, the plugin's
+ * file, the pixels that it sees, the images, the batches and the device. Trainings that fuse the
+ * same experts share them. */
 #ifndef CLVI_FEATURE_FILES_H
 #define CLVI_FEATURE_FILES_H
 
@@ -9,12 +10,14 @@
 
 typedef struct clvi_feature_files clvi_feature_files;
 
-/* Names the files of a mixture that keeps whole experts, with the variables that it has now, and
- * makes the folder train.feature_folder. Errors: those of device and folder. The caller destroys.
+/* Names the files of a mixture that keeps whole experts, with the variables that it has now, when
+ * they are computed in batches of `batch`. Makes the folder train.feature_folder, and removes from
+ * it what killed processes left half written. Errors: those of device and folder. The caller
+ * destroys.
  */
 clv_status clvi_feature_files_create(const clvi_config *config, clvi_mixture *mixture,
-                                     const clvi_dataset *data, clvi_feature_files **out,
-                                     clv_error *error) CLV_MUST_CHECK;
+                                     const clvi_dataset *data, int64_t batch,
+                                     clvi_feature_files **out, clv_error *error) CLV_MUST_CHECK;
 void clvi_feature_files_destroy(clvi_feature_files *files); /* NULL allowed; drops what is begun */
 
 /* Whether the file of an expert and block is there. One that is damaged is told and is not. */

@@ -152,7 +152,7 @@ static clv_status open_files(clvi_features *f, clvi_mixture *mixture, const clvi
     *missing = experts;
     if (!f->kept.experts || skips || !*clvi_config_text(f->config, "train", "feature_folder"))
         return CLV_OK;
-    CLV_TRY(clvi_feature_files_create(f->config, mixture, data, &f->files, error));
+    CLV_TRY(clvi_feature_files_create(f->config, mixture, data, f->batch, &f->files, error));
     for (size_t e = 0; e < experts; e++) {
         f->wanted[e] = false;
         for (size_t k = 0; k < f->kept.count; k++)

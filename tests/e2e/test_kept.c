@@ -8,6 +8,7 @@
 #include "../unit/test_device.h"
 #include "base/process.h"
 
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +27,7 @@
 #define KEEP   "cache_features = yes\n"
 #define FOLDER KEEP "feature_folder = features\n"
 
+static char *plugin_folder;
 static char told[4096]; /* what was logged of features since it was cleared */
 
 static void listen(void *user, clvi_log_level level, const char *line)
@@ -230,6 +232,43 @@ static void test_files(void **state)
     run_well(text, "fewer");
     assert_non_null(strstr(told, "computed (of 3 of 3 experts) in"));
     assert_int_equal(count_files("features"), 20);
+    /* Other batches, which other kernels may compute. */
+    snprintf(text, sizeof text, "%s", fused(score, FOLDER));
+    char *batch = strstr(text, "batch = 7");
+    assert_non_null(batch);
+    batch[8] = '6';
+    run_well(text, "batches");
+    assert_non_null(strstr(told, "computed (of 3 of 3 experts) in"));
+}
+
+/* Another file of a plugin is other code, whatever it is called. */
+static void test_plugin_file(void **state)
+{
+    (void)state;
+    char command[3 * PATH_MAX];
+    const char *config = fused("[gate]\nplugin = linear\n", FOLDER);
+    assert_int_equal(system("rm -rf features"), 0);
+    run_well(config, "plugin");
+    run_well(config, "plugin-again");
+    assert_non_null(strstr(told, " read in"));
+    snprintf(command, sizeof command, "printf x >>'%s'/expert_cnn.so", plugin_folder);
+    assert_int_equal(system(command), 0);
+    run_well(config, "plugin-other");
+    assert_non_null(strstr(told, "computed (of 3 of 3 experts) in"));
+}
+
+/* What a killed process left goes; what may be in use stays. */
+static void test_leftovers(void **state)
+{
+    (void)state;
+    assert_int_equal(system("rm -rf features && mkdir features && cd features && "
+                            "touch -d '2 hours ago' a.safetensors.tmp-999999999-0 b.tmp-1-0 && "
+                            "touch -d '2 hours ago' c.tmp-x-0 d.safetensors && "
+                            "touch e.safetensors.tmp-999999999-1"),
+                     0);
+    run_well(fused("[gate]\nplugin = linear\n", FOLDER), "swept");
+    assert_false(clvi_is_file("features/a.safetensors.tmp-999999999-0"));
+    assert_int_equal(count_files("features"), 4 + 6);
 }
 
 /* A file that was cut or is another's is made anew. */
@@ -354,14 +393,22 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sparse),    cmocka_unit_test(test_resumed),
         cmocka_unit_test(test_files),     cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_bad_image), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_judged),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_judged),    cmocka_unit_test(test_plugin_file),
+        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused),
     };
     if (argc != 2)
         return 2;
-    const int status = trainings_begin(argv[1]);
-    if (status != 0)
+    char command[3 * PATH_MAX];
+    plugin_folder = folder_make(); /* a test changes a file there */
+    snprintf(command, sizeof command, "cp '%s'/*.so '%s'", argv[1], plugin_folder);
+    const int status = system(command) == 0 ? trainings_begin(plugin_folder) : 1;
+    if (status != 0) {
+        folder_remove(plugin_folder);
         return status;
+    }
     clvi_set_log_sink(listen, NULL);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return trainings_end() | (failed != 0);
+    const int left = trainings_end();
+    folder_remove(plugin_folder);
+    return left | (failed != 0);
 }
