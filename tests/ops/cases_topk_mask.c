@@ -22,7 +22,7 @@ ref_function topk_mask_ref, topk_mask_ref_backward;
 static const float hand_logits[] = {0.6931472f, 0, 0}, hand_bias[] = {0, 0, 0.375f};
 
 /* exp of the difference is no float. */
-static const float steep_logits[] = {300, 0, 0}, steep_bias[] = {0, 0, 3};
+static const float steep_logits[] = {300, 0, 0}, steep_bias[] = {0, 0, 3}, steep_grad[] = {4, 4, 4};
 
 static const op_case cases[] = {
     TOP("1 of 1", 3, 1, OP_NORMAL, 0, 1, "after", OP_KINKS),
@@ -55,8 +55,9 @@ static const op_case cases[] = {
      .n = 1,
      .inputs = {{OP_INPUT, OP_NORMAL, 1, {3}, 0}, {OP_STATE, OP_NORMAL, 1, {3}, 0}},
      .values = {steep_logits, steep_bias},
+     .grad_out = {steep_grad},
      .attrs = {OP_INT("k", 1), OP_TEXT("normalise", "before")},
-     .flags = OP_KINKS},
+     .flags = OP_NO_DIFFERENCES},
     {.name = "default",
      .n = 3,
      .inputs = {{OP_INPUT, OP_NORMAL, 1, {5}, 0}},

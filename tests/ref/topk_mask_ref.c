@@ -1,8 +1,9 @@
 /* topk_mask: softmax of a row, kept on its k largest (ties: the lowest index), zero elsewhere;
  * normalised over the chosen ("after") or over the whole row ("before"). With a bias, chosen are
- * the k largest of softmax(z) + bias. */
+ * the k largest of softmax(z) + bias. The weight of one that is chosen is a float above 0. */
 #include "ref.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -56,6 +57,12 @@ static double largest(const row *r)
     return top;
 }
 
+/* y of element j. */
+static double weight(const row *r, int64_t j, double top, double sum)
+{
+    return chosen(r, j) ? fmax(exp(r->z[j] - top) / sum, (double)FLT_MIN) : 0;
+}
+
 static bool normalised_before(const ref_call *c)
 {
     return strcmp(ref_text(c, "normalise", "after"), "before") == 0;
@@ -67,7 +74,7 @@ void topk_mask_ref(ref_call *c)
         const row r = row_of(c, n);
         const double top = largest(&r), sum = denominator(&r, top, normalised_before(c));
         for (int64_t j = 0; j < r.columns; j++)
-            c->out[0].data[n * r.columns + j] = chosen(&r, j) ? exp(r.z[j] - top) / sum : 0;
+            c->out[0].data[n * r.columns + j] = weight(&r, j, top, sum);
     }
 }
 
@@ -79,11 +86,11 @@ void topk_mask_ref_backward(ref_call *c)
         const double top = largest(&r), sum = denominator(&r, top, normalised_before(c));
         double mean = 0;
         for (int64_t j = 0; j < r.columns; j++)
-            mean += chosen(&r, j) ? g[j] * exp(r.z[j] - top) / sum : 0;
+            mean += g[j] * weight(&r, j, top, sum);
         for (int64_t j = 0; j < r.columns; j++) {
-            const bool in = chosen(&r, j);
-            const double q = in || normalised_before(c) ? exp(r.z[j] - top) / sum : 0;
-            c->grad_in[0].data[n * r.columns + j] = q * ((in ? g[j] : 0) - mean);
+            const bool counts = chosen(&r, j) || normalised_before(c);
+            const double q = counts ? exp(r.z[j] - top) / sum : 0;
+            c->grad_in[0].data[n * r.columns + j] = weight(&r, j, top, sum) * g[j] - q * mean;
         }
     }
 }
