@@ -266,6 +266,22 @@ static void test_newer(void **state)
     assert_int_equal(count(call_err, ": training\n"), 0);
 }
 
+/* A gate that leaves most experts aside: its log says so, the comparison has a table. */
+static void test_unused(void **state)
+{
+    (void)state;
+    static char text[1 << 16];
+    expect("train tiny.ini --data data --epochs 1 optimizer.lr=1e-9 run.name=raw -q", 0);
+    expect("train tiny.ini --data data --epochs 8 run.name=good -q", 0);
+    expect("compare --on-cached runs/raw,runs/raw,runs/raw,runs/raw,runs/raw,runs/good fuse.ini "
+           "--epochs 20 "
+           "optimizer.lr=0.1 -o unused",
+           0);
+    read_whole("unused/fuse/log.txt", text, sizeof text);
+    contains(text, " of 6 experts are hardly used, each ");
+    assert_null(strstr(call_err, "hardly used"));
+}
+
 /* Names of runs of a grid can stand in the list. */
 static void test_names(void **state)
 {
@@ -370,9 +386,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_grid),    cmocka_unit_test(test_experts),
         cmocka_unit_test(test_seeds),   cmocka_unit_test(test_held),
         cmocka_unit_test(test_half),    cmocka_unit_test(test_apart),
-        cmocka_unit_test(test_newer),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_suite),   cmocka_unit_test(test_mixture),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_newer),   cmocka_unit_test(test_unused),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_suite),
+        cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
