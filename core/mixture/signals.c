@@ -91,8 +91,9 @@ static void choose_posterior(clvi_signals *s, const clvi_fusion *f)
 static clv_status make_buffers(clvi_signals *s, const clvi_signals_desc *d, clv_error *error)
 {
     const size_t rows = (size_t)d->max_batch, each = rows * s->experts;
-    const size_t elements = d->most_product > 0 ? (size_t)d->most_product : 1;
-    const size_t partial = clvi_share_of((int64_t)elements, 1, CLVI_FLAT_STEP).groups * 2;
+    /* A shorter product may have more groups: their number does not only rise. */
+    const size_t shares = (size_t)d->most_product / CLVI_SHARE_ELEMENTS + 1;
+    const size_t partial = 2 * (shares < CLVI_MAX_GROUPS ? shares : CLVI_MAX_GROUPS);
     const size_t words[SCRATCHES] = {each, each, rows * 2, each + rows, each * KEPT, partial};
     for (int i = 0; i < SCRATCHES; i++)
         CLV_TRY(clvi_buf_create(s->device, words[i] * 4, "signals", &s->scratch[i], error));

@@ -191,7 +191,7 @@ static void add(clvi_signals *signals, const setting *s, const batch *b, double 
     clvi_buf_destroy(labels.buf);
 }
 
-static clvi_signals *create(const setting *s)
+static clvi_signals *create(const setting *s, int64_t most_product)
 {
     const clvi_term_spec spec = {.name = s->term, .kind = CLVI_TERM_EXPERTS};
     const clvi_fusion fusion = {.experts = (size_t)s->experts,
@@ -206,7 +206,7 @@ static clvi_signals *create(const setting *s)
                                     .classes = s->classes,
                                     .max_batch = MOST,
                                     .answers = !s->silent,
-                                    .most_product = 1 << 20};
+                                    .most_product = most_product};
     clvi_signals *out = NULL;
     OK(clvi_signals_create(&desc, &out, error));
     return out;
@@ -284,7 +284,7 @@ static void test_sums(void **state)
     for (int k = 0; k < SETTINGS; k++) {
         const setting *s = &settings[k];
         const size_t count = clvi_signals_words((size_t)s->experts);
-        clvi_signals *signals = create(s), *other = create(s);
+        clvi_signals *signals = create(s, 1 << 20), *other = create(s, 1 << 20);
         batch *b = calloc(1, sizeof *b);
         sums t = {0};
         assert_true(count <= 2048);
@@ -336,7 +336,7 @@ static void test_products(void **state)
     static uint32_t words[2048];
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
         const int n = lengths[k];
-        clvi_signals *signals = create(&s);
+        clvi_signals *signals = create(&s, 1 << 20);
         float *values[4], *grads[4];
         double squares[4] = {0}, products[4] = {0};
         for (int i = 0; i < 4; i++) {
@@ -395,11 +395,31 @@ static void test_products(void **state)
     clvi_signals_destroy(NULL);
 }
 
+/* Above 65,535 groups these take more elements each, and there are fewer: the memory for the
+ * longest product must still hold what a shorter one leaves. */
+static void test_room(void **state)
+{
+    (void)state;
+    const setting s = {.experts = 3, .classes = 4, .routing = DENSE, .term = "ce"};
+    static const int64_t longest[] = {1, 4096, 4097, 65535LL * 4096, 65535LL * 4096 + 1, INT32_MAX};
+    uint64_t before = 0;
+    for (size_t i = 0; i < sizeof longest / sizeof *longest; i++) {
+        clvi_signals *signals = create(&s, longest[i]);
+        const uint64_t bytes = clvi_signals_bytes(signals);
+        if (bytes < before)
+            fail_msg("%llu bytes for products of up to %lld elements, %llu for shorter ones",
+                     (unsigned long long)bytes, (long long)longest[i], (unsigned long long)before);
+        before = bytes;
+        clvi_signals_destroy(signals);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_room),
     };
     int status = 0;
     device = test_device_open(&status);
