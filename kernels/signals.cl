@@ -1,12 +1,19 @@
 /* signals: what the experts of a mixture do with the samples of training steps, and what is sent
  * back to them, in sums over an epoch. The sums are words (uint, or the bits of floats; pairs of
- * floats are high and low, exact.clh), of K experts:
- *   8: samples, routed samples, gate entropy (2), samples with a posterior, samples with gradients,
- * its entropy (2) 10 of each expert: assigned, first choice, answered, right, weight (2), posterior
- * (2), squares of the gradient to its logits (2) 5 of each pair i < j, in the order (0,1), (0,2) …
- * (1,2) …: both right, none, only i, only j, different answers 4 of each product
- * (signals_add_products): dot product of gradients (2), distance, how many Sums run over the rows
- * in their order: the same bits whatever the device's load. */
+ * floats are high and low, exact.clh), of K experts.
+ *
+ * 8 of all: samples, routed samples, gate entropy (2), samples with a posterior, samples with
+ * gradients, entropy of the posterior (2).
+ *
+ * 10 of each expert: assigned, first choice, answered, right, weight (2), posterior (2), squares of
+ * the gradient to its logits (2).
+ *
+ * 5 of each pair i < j, in the order (0,1), (0,2) … (1,2) …: both right, none, only i, only j,
+ * different answers.
+ *
+ * 4 of each product (signals_add_products): dot product of gradients (2), distance, how many.
+ *
+ * Sums run over the rows in their order: the same bits whatever the device's load. */
 #include "exact.clh"
 #include "group.clh"
 #include "mixture_loss.clh"
