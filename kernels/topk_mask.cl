@@ -100,7 +100,7 @@ CLV_GROUP __kernel void topk_mask_fwd(__global float *y, ulong y_at, __global co
             const intV chosen = (ranked > key) | ((ranked == key) & (lanes(c) <= (intV)(at)));
             const floatV e = exp(v - top);
             sum += before || columns == k ? e : (chosen ? e : (floatV)(0));
-            const floatV weight = (v > -INFINITY) & (e < FLT_MIN) ? (floatV)(FLT_MIN) : e;
+            const floatV weight = ((v > -INFINITY) & (e < FLT_MIN)) ? (floatV)(FLT_MIN) : e;
             clv_store(chosen ? weight : (floatV)(0), out + c, columns - c);
         }
         const floatV scale = (floatV)(1 / clv_lanes_sum(sum));

@@ -1,9 +1,10 @@
 /* topk_mask: route weights of a sparse gate. Input: z [N, K] f32; optional: bias [K] f32. Output: y
  * [N, K]: the softmax of z on the k largest z of each row, with a bias on the k largest softmax(z)
- * + bias, exactly 0 on the others; ties go to the lowest index. Attributes: k (required),
- * normalise: "after" (default; over the chosen, sums to 1) or "before" (over all K). Which are
- * chosen has no gradient, so that of bias is zero; under "before" all K logits have one, through
- * the denominator. Kernels: kernels/topk_mask.cl. Reference: tests/ref/topk_mask_ref.c. */
+ * + bias (of a finite z at least FLT_MIN), exactly 0 on the others; ties go to the lowest index.
+ * Attributes: k (required), normalise: "after" (default; over the chosen, sums to 1) or "before"
+ * (over all K). Which are chosen has no gradient, so that of bias is zero; under "before" all K
+ * logits have one, through the denominator. Kernels: kernels/topk_mask.cl. Reference:
+ * tests/ref/topk_mask_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
 
