@@ -90,6 +90,36 @@ void clvi_text_append_real(clvi_text *text, double value)
     clvi_text_append(text, digits);
 }
 
+void clvi_text_append_word(clvi_text *text, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./=,:+@%";
+    if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+        clvi_text_append(text, word);
+        return;
+    }
+    clvi_text_append(text, "'");
+    for (; *word != '\0'; word++)
+        clvi_text_append_n(text, *word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
+    clvi_text_append(text, "'");
+}
+
+void clvi_text_append_base64(clvi_text *text, const void *bytes, size_t count)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *from = bytes;
+    for (size_t i = 0; i < count; i += 3) {
+        const size_t left = count - i;
+        const unsigned triple = (unsigned)from[i] << 16 |
+                                (left > 1 ? (unsigned)from[i + 1] << 8 : 0) |
+                                (left > 2 ? (unsigned)from[i + 2] : 0);
+        const char four[4] = {digits[triple >> 18], digits[triple >> 12 & 63],
+                              left > 1 ? digits[triple >> 6 & 63] : '=',
+                              left > 2 ? digits[triple & 63] : '='};
+        clvi_text_append_n(text, four, sizeof four);
+    }
+}
+
 void clvi_text_fini(clvi_text *text)
 {
     clvi_free(text->data);

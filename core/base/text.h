@@ -20,6 +20,10 @@ void clvi_text_printf(clvi_text *text, const char *format, ...) CLV_PRINTF(2, 3)
 /* A finite number in the fewest digits that clvi_parse_real reads back to the same double; whole
  * numbers below 1e15 without exponent. */
 void clvi_text_append_real(clvi_text *text, double value);
+/* A word as a shell takes it: in quotes where it holds what a shell would change. */
+void clvi_text_append_word(clvi_text *text, const char *word);
+/* Bytes in base64 (RFC 4648), in one line. */
+void clvi_text_append_base64(clvi_text *text, const void *bytes, size_t count);
 void clvi_text_fini(clvi_text *text);
 /* The string so far, "" while empty. Borrowed until the next append. */
 const char *clvi_text_get(const clvi_text *text);

@@ -67,6 +67,11 @@ clv_status clvi_image_load(const void *bytes, size_t length, const char *name,
                            const clvi_image_form *form, uint8_t *out,
                            clv_error *error) CLV_MUST_CHECK;
 
+/* Encodes a picture of 1 or 3 channels as PNG. *bytes: freed by the caller with clvi_free. Errors:
+ * CLV_E_MEMORY. */
+clv_status clvi_image_encode_png(const clvi_image *image, uint8_t **bytes, size_t *length,
+                                 clv_error *error) CLV_MUST_CHECK;
+
 void clvi_image_fini(clvi_image *image); /* frees the pixels; an empty one is allowed */
 
 #endif

@@ -82,6 +82,24 @@ void clvi_usage_count(const clvi_usage_input *in, const int32_t *group, int32_t 
     *out = r;
 }
 
+void clvi_usage_histogram(const clvi_usage_input *in, int expert, int bins, int64_t *counts,
+                          int64_t *none)
+{
+    memset(counts, 0, (size_t)bins * sizeof *counts);
+    *none = 0;
+    for (size_t n = 0; n < in->samples; n++) {
+        const float *gate = gate_of(in, n);
+        const double sum = sum_of(gate, in->experts);
+        if (!(sum > 0))
+            continue;
+        const int bin = (int)(gate[expert] / sum * bins);
+        if (gate[expert] > 0)
+            counts[bin < bins ? bin : bins - 1]++;
+        else
+            (*none)++;
+    }
+}
+
 /* ---- Information ---- */
 
 clv_status clvi_usage_shuffle(size_t count, uint32_t number, uint32_t **out, clv_error *error)

@@ -41,6 +41,13 @@ void clvi_usage_count(const clvi_usage_input *input, const int32_t *group, int32
  */
 bool clvi_usage_dead(const clvi_usage_expert *expert, int experts);
 
+/* How the weights of an expert are distributed, a sample's weights brought to sum 1: counts[b], b
+ * from 0, of the samples whose weight is at least b / bins and below (b + 1) / bins, 1 among the
+ * last ones; *none: of those that it was not sent, with a weight of 0, which stand in no bin.
+ * Samples that nobody took are left out. */
+void clvi_usage_histogram(const clvi_usage_input *input, int expert, int bins, int64_t *counts,
+                          int64_t *none);
+
 /* Mutual information in bits between the expert of the largest weight and the class, with the
  * correction of Miller and Madow (it may fall below 0), and *shuffled: its mean over 20 fixed
  * shuffles of the labels, which is what chance gives. Samples that nobody took are left out.

@@ -176,7 +176,7 @@ static clv_status write_text(const clvi_trainer *t, const char *name, const clvi
 
 static clv_status write_tables(const final *f, clv_error *error)
 {
-    clvi_text classes = {0}, confusion = {0}, predictions = {0}, usage = {0};
+    clvi_text classes = {0}, confusion = {0}, predictions = {0}, usage = {0}, weights = {0};
     clvi_text_append(&classes, "split,class,images,predicted,correct,precision,recall,f1\n");
     clvi_text_append(&confusion, "split,class,predicted,images\n");
     for (int s = 0; s < CLVI_SPLIT_COUNT; s++) {
@@ -193,12 +193,19 @@ static clv_status write_tables(const final *f, clv_error *error)
     } files[] = {{CLVI_RUN_CLASSES, &classes},
                  {CLVI_RUN_CONFUSION, &confusion},
                  {CLVI_RUN_PREDICTIONS, &predictions},
-                 {CLVI_RUN_USAGE, &usage}};
+                 {CLVI_RUN_USAGE, &usage},
+                 {CLVI_RUN_WEIGHTS, &weights}};
     clv_status status = CLV_OK;
+    const bool gated = f->usage && clvi_mixture_has_gate(f->trainer->mixture);
     if (f->usage)
         clvi_usage_report_csv(f->usage, &usage);
+    if (gated)
+        clvi_usage_report_weights_csv(f->usage, &weights);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (status == CLV_OK && (f->usage || files[i].text != &usage))
+        const bool wanted = files[i].text == &usage     ? f->usage != NULL
+                            : files[i].text == &weights ? gated
+                                                        : true;
+        if (status == CLV_OK && wanted)
             status = write_text(f->trainer, files[i].name, files[i].text, error);
         clvi_text_fini(files[i].text);
     }

@@ -223,8 +223,9 @@ static bool is_leftover(const char *name)
 /* What is written at the end of a training, or what is left of it. */
 static bool is_result(const char *name)
 {
-    static const char *const results[] = {CLVI_RUN_SUMMARY, CLVI_RUN_PREDICTIONS, CLVI_RUN_CLASSES,
-                                          CLVI_RUN_CONFUSION, CLVI_RUN_USAGE};
+    static const char *const results[] = {
+        CLVI_RUN_SUMMARY, CLVI_RUN_PREDICTIONS, CLVI_RUN_CLASSES, CLVI_RUN_CONFUSION,
+        CLVI_RUN_USAGE,   CLVI_RUN_WEIGHTS,     CLVI_RUN_REPORT};
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         const char *rest = name + strlen(results[i]);
         if (strncmp(name, results[i], strlen(results[i])) == 0 &&

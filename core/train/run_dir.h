@@ -16,11 +16,13 @@
 #define CLVI_RUN_LAST    "last.safetensors" /* newest checkpoint */
 #define CLVI_RUN_BEST    "best.safetensors" /* checkpoint of the best epoch on validation */
 /* Written at the end, of the best epoch's weights, the summary last. */
-#define CLVI_RUN_PREDICTIONS "predictions.csv" /* of each validation and test image */
-#define CLVI_RUN_CLASSES     "per_class.csv"   /* precision, recall, F1 of each class and split */
-#define CLVI_RUN_CONFUSION   "confusion.csv"   /* which classes are taken for which */
-#define CLVI_RUN_USAGE       "usage.csv"       /* of a mixture: who is asked about what */
+#define CLVI_RUN_PREDICTIONS "predictions.csv"  /* of each validation and test image */
+#define CLVI_RUN_CLASSES     "per_class.csv"    /* precision, recall, F1 of each class and split */
+#define CLVI_RUN_CONFUSION   "confusion.csv"    /* which classes are taken for which */
+#define CLVI_RUN_USAGE       "usage.csv"        /* of a mixture: who is asked about what */
+#define CLVI_RUN_WEIGHTS     "gate_weights.csv" /* and with what weights: histograms */
 #define CLVI_RUN_SUMMARY     "summary.json"
+#define CLVI_RUN_REPORT      "report.html" /* all of it, to be looked at; made of the others */
 
 /* Makes the folder OUTPUT/NAME, or NAME-2, NAME-3 … when there is one, and OUTPUT where needed, and
  * points OUTPUT/last at it. Of several processes that ask at once each gets its own. *path is the

@@ -365,6 +365,26 @@ void clvi_usage_report_csv(const clvi_usage_report *r, clvi_text *text)
     clvi_free(each);
 }
 
+void clvi_usage_report_weights_csv(const clvi_usage_report *r, clvi_text *text)
+{
+    enum { BINS = 20 };
+    clvi_text_append(text, "split,expert,from,to,images\n");
+    for (int s = 0; s < CLVI_SPLIT_COUNT; s++)
+        for (int i = 0; i < r->experts && r->splits[s].samples > 0; i++) {
+            const clvi_usage_input in = input_of(r, &r->splits[s]);
+            int64_t counts[BINS], none;
+            clvi_usage_histogram(&in, i, BINS, counts, &none);
+            for (int b = -1; b < BINS; b++) {
+                clvi_csv_append(text, clvi_split_name((clvi_split)s));
+                clvi_csv_append(text, clvi_config_expert_name(r->config, (size_t)i));
+                clvi_csv_append_real(text, b < 0 ? 0 : (double)b / BINS, 7);
+                clvi_csv_append_real(text, b < 0 ? 0 : (double)(b + 1) / BINS, 7);
+                clvi_csv_append_int(text, b < 0 ? none : counts[b]);
+                clvi_csv_end_line(text);
+            }
+        }
+}
+
 static json_t *reals(const double *values, int count)
 {
     json_t *list = json_array();
@@ -450,10 +470,13 @@ static json_t *split_json(const clvi_usage_report *r, const record *k, clvi_usag
 json_t *clvi_usage_report_json(const clvi_usage_report *r)
 {
     clvi_usage_expert *each = clvi_malloc((size_t)r->experts * sizeof *each);
-    json_t *json = each ? json_object() : NULL, *names = json_array();
-    for (int i = 0; i < r->experts; i++)
+    json_t *json = each ? json_object() : NULL, *names = json_array(), *adds = json_array();
+    for (int i = 0; i < r->experts; i++) {
         json_array_append_new(names, json_string(clvi_config_expert_name(r->config, (size_t)i)));
-    bool good = json && json_object_set_new(json, "experts", names) == 0;
+        json_array_append_new(adds, json_integer(clvi_mixture_part_macs(r->mixture, (size_t)i)));
+    }
+    bool good = json_object_set_new(json, "experts", names) == 0;
+    good = json_object_set_new(json, "multiply_adds", adds) == 0 && good;
     for (int s = 0; s < CLVI_SPLIT_COUNT && good; s++)
         if (r->splits[s].samples > 0)
             good = json_object_set_new(json, clvi_split_name((clvi_split)s),

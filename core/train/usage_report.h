@@ -30,6 +30,11 @@ clv_status clvi_usage_report_finish(clvi_usage_report *report, const clvi_evalua
 double clvi_usage_report_active(const clvi_usage_report *report, const clvi_mixture *mixture,
                                 clvi_split split);
 
+/* Appends gate_weights.csv: for each split and expert, of how many images its weight lies from
+ * `from` to `to`; the first line of each is of those that it was not asked about. Nothing where
+ * there is no gate. */
+void clvi_usage_report_weights_csv(const clvi_usage_report *report, clvi_text *text);
+
 /* Appends usage.csv: a line per split, group (all, each class, each source) and expert. */
 void clvi_usage_report_csv(const clvi_usage_report *report, clvi_text *text);
 /* {"experts": […], "train": {…}, …}; a new reference. NULL: no memory. */

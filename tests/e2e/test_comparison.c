@@ -207,6 +207,18 @@ static void test_mixture(void **state)
     contains(text, "\ntest,all,,b,24,24,");
     contains(text, "\ntrain,class,rows,a,14,14,");
     assert_false(exists("runs/tiny/usage.csv"));
+    /* Each of the 24 test images stands in one line of each expert. */
+    read_whole("runs/pair/gate_weights.csv", text, sizeof text);
+    contains(text, "split,expert,from,to,images\n");
+    contains(text, "\ntest,b,0,0,0\n"); /* all are asked about everything */
+    int images = 0, lines = 0, of_line;
+    for (const char *at = text; (at = strstr(at, "\ntest,b,")) != NULL; at++, lines++) {
+        assert_int_equal(sscanf(at, "\ntest,b,%*[^,],%*[^,],%d", &of_line), 1);
+        images += of_line;
+    }
+    assert_int_equal(images, 24);
+    assert_int_equal(lines, 21);
+    assert_false(exists("runs/tiny/gate_weights.csv"));
     read_whole("runs/comparison-experts.csv", text, sizeof text);
     contains(text, "\npair,1,runs/pair,train,a,56,");
     contains(text, "\npair,1,runs/pair,test,b,24,");

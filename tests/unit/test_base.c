@@ -237,6 +237,37 @@ static int sign(int x)
     return (x > 0) - (x < 0);
 }
 
+static void test_words_and_base64(void **state)
+{
+    (void)state;
+    /* The examples of RFC 4648, and the two digits that are no letters. */
+    static const char *const base64[][2] = {{"", ""},
+                                            {"f", "Zg=="},
+                                            {"fo", "Zm8="},
+                                            {"foo", "Zm9v"},
+                                            {"foob", "Zm9vYg=="},
+                                            {"fooba", "Zm9vYmE="},
+                                            {"foobar", "Zm9vYmFy"},
+                                            {"\xfb\xef\xff", "++//"}};
+    for (size_t i = 0; i < sizeof base64 / sizeof *base64; i++) {
+        clvi_text text = {0};
+        clvi_text_append_base64(&text, base64[i][0], strlen(base64[i][0]));
+        assert_string_equal(clvi_text_get(&text), base64[i][1]);
+        clvi_text_fini(&text);
+    }
+    static const char *const words[][2] = {{"runs/a-1", "runs/a-1"},
+                                           {"", "''"},
+                                           {"a b", "'a b'"},
+                                           {"it's", "'it'\\''s'"},
+                                           {"ä", "'ä'"}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        clvi_text text = {0};
+        clvi_text_append_word(&text, words[i][0]);
+        assert_string_equal(clvi_text_get(&text), words[i][1]);
+        clvi_text_fini(&text);
+    }
+}
+
 static void test_natural_order(void **state)
 {
     (void)state;
@@ -564,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_reals_read_back),
         cmocka_unit_test(test_numbers_ignore_locale),
+        cmocka_unit_test(test_words_and_base64),
         cmocka_unit_test(test_natural_order),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_printable),

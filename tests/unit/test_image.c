@@ -432,6 +432,24 @@ static void test_resize_keeps(void **state)
     assert_int_equal(clvi_image_resize(&image, 0, 9, same, &error), CLV_E_USAGE);
 }
 
+/* What is written is read again. */
+static void test_png_written(void **state)
+{
+    (void)state;
+    uint8_t pixels[5 * 7 * 3];
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 37);
+    for (int channels = 1; channels <= 3; channels += 2) {
+        const clvi_image image = {.pixels = pixels, .height = 5, .width = 7, .channels = channels};
+        blob b = {0};
+        clv_error error = CLV_ERROR_INIT;
+        if (clvi_image_encode_png(&image, &b.bytes, &b.length, &error) != CLV_OK)
+            fail_msg("%s", error.message);
+        expect(decode(&b, 0), 5, 7, channels, pixels);
+        clvi_free(b.bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_decode_wrong_use),
         cmocka_unit_test(test_resize_against_definition),
         cmocka_unit_test(test_resize_keeps),
+        cmocka_unit_test(test_png_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,20 @@ static void test_count(void **state)
         assert_false(clvi_usage_dead(&e[i], 3));
 }
 
+static void test_histogram(void **state)
+{
+    (void)state;
+    int64_t counts[4], none;
+    clvi_usage_histogram(&input, 1, 4, counts, &none); /* 0.25, 1, 0.5 */
+    static const int64_t second[] = {0, 1, 1, 1};
+    assert_memory_equal(counts, second, sizeof second);
+    assert_int_equal(none, 0);
+    clvi_usage_histogram(&input, 2, 4, counts, &none); /* 0.25, not sent twice */
+    static const int64_t third[] = {0, 1, 0, 0};
+    assert_memory_equal(counts, third, sizeof third);
+    assert_int_equal(none, 2);
+}
+
 static void test_groups(void **state)
 {
     (void)state;
@@ -213,7 +227,7 @@ int main(void)
         cmocka_unit_test(test_alike),       cmocka_unit_test(test_dead),
         cmocka_unit_test(test_information), cmocka_unit_test(test_alone),
         cmocka_unit_test(test_pair),        cmocka_unit_test(test_other_gates),
-        cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_shuffle),     cmocka_unit_test(test_histogram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -208,20 +208,10 @@ bool cli_flag(const cli_args *args, const char *name)
 
 void cli_command_line(const cli_args *args, clvi_text *out)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "-_./=,:+@%";
     clvi_text_printf(out, "conclave %s", args->command->name);
     for (int i = 0; i < args->typed_count; i++) {
-        const char *word = args->typed[i];
         clvi_text_append(out, " ");
-        if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
-            clvi_text_append(out, word);
-            continue;
-        }
-        clvi_text_append(out, "'");
-        for (; *word != '\0'; word++)
-            clvi_text_append_n(out, *word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
-        clvi_text_append(out, "'");
+        clvi_text_append_word(out, args->typed[i]);
     }
 }
 
