@@ -2,40 +2,37 @@
 #include "base/process.h"
 #include "runtime/device.h"
 
+#include <stdio.h>
+
+enum { ALL_PRODUCTS = (1 << CLVI_GEMM_CLASSES) - 1 };
+
 static void describe(clvi_device *device)
 {
     const clvi_device_info *info = &device->found->info;
-    device->banner = clvi_arena_printf(
-        device->arena, "%s (driver %s), GEMM %s, %d-wide%s%s", device->found->short_name,
-        info->driver, device->clblast ? "CLBlast" : "native", clvi_tuning_int(device, "vector"),
-        device->fast_math ? ", fast math" : "", device->sync ? ", CONCLAVE_SYNC" : "");
+    const clvi_tuning *tuning = &device->tuning;
+    char tuned[24] = "";
+    if (tuning->changed)
+        snprintf(tuned, sizeof(tuned), ", tuned %08x", (unsigned)tuning->digest);
+    device->banner = clvi_arena_printf(device->arena, "%s (driver %s), GEMM %s, %d-wide%s%s%s",
+                                       device->found->short_name, info->driver,
+                                       device->clblast == ALL_PRODUCTS ? "CLBlast"
+                                       : device->clblast == 0          ? "native"
+                                                                       : "native and CLBlast",
+                                       clvi_tuning_int(device, "vector"), tuned,
+                                       device->fast_math ? ", fast math" : "",
+                                       device->sync ? ", CONCLAVE_SYNC" : "");
+    if (tuning->path != NULL)
+        clvi_log(CLVI_LOG_INFO, "tuning record of %s: %s%s", tuning->date, tuning->path,
+                 tuning->changed ? "" : " (as shipped)");
 }
 
-/* Which record of kernels/tuning is made for the device's class. */
-static const char *tuning_class(const clvi_found_device *found)
+/* Who computes matrix products: what the options say, else the tuning record, else the class. */
+static void choose_products(clvi_device *device, clvi_gemm_choice choice)
 {
-    if (found->info.type != CLVI_DEVICE_CPU || found->rusticl)
-        return found->info.max_group < 256 ? "gpu64" : "gpu";
-    return found->vector >= 16 ? "cpu16" : found->vector >= 8 ? "cpu8" : "cpu4";
-}
-
-/* Which record answers for the device, and so which form of the kernels it runs. */
-static clv_status choose_record(clvi_device *device, clv_error *error)
-{
-    static const char *const records[] = {"cpu16", "cpu8", "cpu4", "gpu", "gpu64"};
-    const char *wanted = clvi_env_get(CLVI_ENV_TUNING);
-    device->tuning.record = tuning_class(device->found);
-    if (wanted == NULL)
-        return CLV_OK;
-    for (size_t i = 0; i < sizeof(records) / sizeof(*records); i++) {
-        if (strcmp(wanted, records[i]) == 0) {
-            device->tuning.record = records[i];
-            return CLV_OK;
-        }
-    }
-    CLV_FAIL(error, CLV_E_CONFIG,
-             "%s is \"%.60s\"; the tuning records are cpu16, cpu8, cpu4, gpu and gpu64",
-             clvi_env_name(CLVI_ENV_TUNING), wanted);
+    const bool gpu = clvi_tuning_gpu_class(device->found);
+    device->clblast = choice == CLVI_GEMM_CLBLAST  ? ALL_PRODUCTS
+                      : choice == CLVI_GEMM_NATIVE ? 0
+                                                   : clvi_tuning_clblast(&device->tuning, gpu);
 }
 
 static clv_status open_queue(clvi_device *device, clv_error *error)
@@ -60,12 +57,10 @@ static clv_status open_parts(clvi_device *device, const clvi_device_options *opt
 {
     CLV_TRY(clvi_arena_create(&device->arena, error));
     CLV_TRY(open_queue(device, error));
-    CLV_TRY(choose_record(device, error));
-    CLV_TRY(clvi_tuning_load(device, error));
+    CLV_TRY(
+        clvi_tuning_load(device->found, options->tuning, device->arena, &device->tuning, error));
     CLV_TRY(clvi_programs_init(device, error));
-    device->clblast =
-        options->gemm == CLVI_GEMM_CLBLAST ||
-        (options->gemm == CLVI_GEMM_AUTO && strncmp(tuning_class(device->found), "gpu", 3) == 0);
+    choose_products(device, options->gemm);
     const char *sync = clvi_env_get(CLVI_ENV_SYNC);
     device->sync = sync != NULL && strcmp(sync, "0") != 0;
     device->fast_math = options->fast_math;
@@ -170,7 +165,7 @@ bool clvi_device_uses_winograd(const clvi_device *device)
 
 bool clvi_device_uses_clblast(const clvi_device *device)
 {
-    return device->clblast;
+    return device->clblast != 0;
 }
 
 bool clvi_device_is_gpu_like(const clvi_device *device)

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "runtime/cl.h"
+#include "runtime/gemm.h"
 #include "runtime/runtime.h"
 
 /* ---- What platform.c finds ---- */
@@ -48,6 +49,14 @@ typedef struct clvi_tuning {
     const char *record; /* "cpu16", …: the file kernels/tuning/<record>.ini */
     clvi_tuning_item *items;
     size_t count, capacity;
+    /* By clvi_gemm_class: whether a record of the user gives these products to CLBlast; 0: it does
+     * not say, 1: native, 2: CLBlast. */
+    unsigned char gemm[CLVI_GEMM_CLASSES];
+    clvi_arena *arena; /* strings; borrowed */
+    const char *path;  /* of the user's record in force; NULL: none */
+    const char *date;  /* when that was measured */
+    bool changed;      /* what it says differs from the shipped record */
+    uint32_t digest;   /* of all that counts */
 } clvi_tuning;
 
 struct clvi_buf {
@@ -125,7 +134,9 @@ struct clvi_device {
     clvi_arena *arena; /* strings and records that live as long as the device */
     cl_context context;
     cl_command_queue queue;
-    bool fast_math, clblast, sync, winograd;
+    bool fast_math, sync, winograd;
+    uint32_t clblast;              /* bits 1 << clvi_gemm_class: whose products CLBlast computes */
+    clvi_gemm_shapes *gemm_shapes; /* where products that run are noted; NULL: nowhere */
     const char *banner;
     clv_error poison; /* status CLV_OK: healthy */
     bool hangs;       /* a wait took too long: nothing is waited for any more */
@@ -166,8 +177,22 @@ clv_status clvi_error_copy(clv_error *error, const clv_error *from);
 
 /* ---- Others ---- */
 
-/* tuning.c: reads the record of the device's class. Errors: CLV_E_CONFIG naming file and line. */
-clv_status clvi_tuning_load(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
+/* tuning.c: the record that answers for a device: the shipped one of its class (or the one of
+ * CONCLAVE_TUNING), changed by `given` (a record's text) or, where that is NULL, by the user's own
+ * in the cache folder. One of these that is broken is warned of and left out, and one that was
+ * measured with something else is left out with a note. Strings lie in `arena`; the caller frees
+ * out->items. Errors: CLV_E_CONFIG naming file and line, of a shipped record and of `given`. */
+clv_status clvi_tuning_load(const clvi_found_device *found, const char *given, clvi_arena *arena,
+                            clvi_tuning *out, clv_error *error) CLV_MUST_CHECK;
+/* Classes of products (bits) that `gemm = auto` gives to CLBlast; otherwise: those of which the
+ * record says nothing. */
+uint32_t clvi_tuning_clblast(const clvi_tuning *tuning, bool otherwise);
+/* Whether the device is of one of the classes of GPUs, whatever record it is given. */
+bool clvi_tuning_gpu_class(const clvi_found_device *found);
+
+/* gemm_class.c: notes a product that is about to run, where clvi_gemm_note asked for it. */
+clv_status clvi_gemm_count(clvi_device *device, const clvi_gemm *gemm,
+                           clv_error *error) CLV_MUST_CHECK;
 
 /* transfer.c: frees what no upload reads from any more. False: some of it is in use by a device
  * that hangs, and stays. */

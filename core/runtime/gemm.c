@@ -1,6 +1,7 @@
 /* Matrix products: the native kernels, and the choice between them and CLBlast. */
 #include "runtime/gemm.h"
 #include "runtime/clblast.h"
+#include "runtime/device.h"
 #include "runtime/gemm_tiled.h"
 #include "runtime/wide.h"
 
@@ -239,7 +240,7 @@ static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error 
 
 uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm)
 {
-    if (clvi_device_uses_clblast(device))
+    if (clvi_gemm_is_clblast(device, gemm))
         return clvi_clblast_workspace(device, gemm);
     const clvi_wide wide = clvi_wide_of(device);
     if (wide.tile > 0)
@@ -258,11 +259,8 @@ static clvi_gemm_bound clblast_bound(const clvi_gemm *g, bool k_varies)
     return (clvi_gemm_bound){other + n, block * (other + n) + other * n};
 }
 
-clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_gemm *gemm,
-                                          bool k_varies)
+static clvi_gemm_bound native_bound(const clvi_device *device, const clvi_gemm *gemm, bool k_varies)
 {
-    if (clvi_device_uses_clblast(device))
-        return clblast_bound(gemm, k_varies);
     const clvi_wide wide = clvi_wide_of(device);
     if (wide.tile > 0)
         return clvi_gemm_tiled_bound(&wide, gemm, k_varies);
@@ -279,9 +277,29 @@ clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_
                              clvi_packed_elements(&wide, g.k, g.n, 0)};
 }
 
+/* The class of a product changes with the extent that varies: where not all classes have the same
+ * provider, the bound must do for both. */
+clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_gemm *gemm,
+                                          bool k_varies)
+{
+    const uint32_t all = (1u << CLVI_GEMM_CLASSES) - 1;
+    if (device->clblast == all)
+        return clblast_bound(gemm, k_varies);
+    const clvi_gemm_bound native = native_bound(device, gemm, k_varies);
+    if (device->clblast == 0)
+        return native;
+    clvi_gemm_bound most = clblast_bound(gemm, k_varies);
+    if (native.per_unit > most.per_unit)
+        most.per_unit = native.per_unit;
+    if (native.constant > most.constant)
+        most.constant = native.constant;
+    return most;
+}
+
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm, clv_error *error)
 {
-    if (!clvi_device_uses_clblast(device))
+    CLV_TRY(clvi_gemm_count(device, gemm, error));
+    if (!clvi_gemm_is_clblast(device, gemm))
         return run_native(device, gemm, error);
     clvi_gemm plain = *gemm;
     plain.bias = (clvi_view){0};

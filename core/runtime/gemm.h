@@ -17,6 +17,32 @@ typedef struct clvi_gemm {
     clvi_view workspace;   /* clvi_gemm_workspace elements */
 } clvi_gemm;
 
+/* ---- Who computes it ---- */
+
+/* Products are of 12 classes, by their transposes and sizes: small ones of fewer than 2^22
+ * multiply-adds, of the others thin ones with m, n or k below 64, and large ones. A user's tuning
+ * record may say for each whether CLBlast is faster. */
+enum { CLVI_GEMM_CLASSES = 12 };
+unsigned clvi_gemm_class(const clvi_gemm *gemm);
+/* Its key in such a record: "gemm_small_nn" ("tn": a is transposed). */
+const char *clvi_gemm_class_key(unsigned number);
+/* Whether CLBlast computes the product. */
+bool clvi_gemm_is_clblast(const clvi_device *device, const clvi_gemm *gemm);
+
+/* A product that ran: its shape, without views; and how often. */
+typedef struct clvi_gemm_shape {
+    clvi_gemm gemm;
+    int64_t times;
+} clvi_gemm_shape;
+typedef struct clvi_gemm_shapes {
+    clvi_gemm_shape *items; /* each shape once; the caller frees with clvi_free */
+    size_t count, capacity;
+} clvi_gemm_shapes;
+/* From now on products that run are noted in `to`; NULL: no more. */
+void clvi_gemm_note(clvi_device *device, clvi_gemm_shapes *to);
+
+/* ---- Computing ---- */
+
 /* Elements of workspace that the product of these shapes needs on this device (may be 0). */
 uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm);
 /* Elements of workspace that are enough whatever m (or k, where k_varies) is: per_unit·m +

@@ -61,6 +61,9 @@ typedef struct clvi_device_options {
     clvi_gemm_choice gemm; /* [device] gemm */
     bool fast_math;        /* [device] fast_math: products and sums may be rearranged */
     bool no_winograd;      /* [device] winograd = off */
+    /* Text of a tuning record to be taken over the shipped one, "" for none; NULL: the user's own
+     * where there is one (tuned.h). Read while opening. */
+    const char *tuning;
 } clvi_device_options;
 
 /* Opens context, in-order queue and kernel cache. Errors: CLV_E_DEVICE with the list of candidates.
@@ -70,8 +73,8 @@ clv_status clvi_device_open(clvi_runtime *runtime, const clvi_device_options *op
 /* Waits for the queue, frees everything. Live buffers are logged as a leak, by label. */
 void clvi_device_close(clvi_device *device); /* NULL allowed */
 const clvi_device_info *clvi_device_get_info(const clvi_device *device);
-/* "PoCL pthread-… (driver 3.1), GEMM native, 16-wide" for the banner. Lives as long as the device.
- */
+/* "PoCL pthread-… (driver 3.1), GEMM native, 16-wide" for the banner; ", tuned 1a2b3c4d" where a
+ * record of the user changes something. Lives as long as the device. */
 const char *clvi_device_banner(const clvi_device *device);
 
 /* Counters since the device was opened, for --stats and for tests. */
@@ -91,10 +94,11 @@ void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *o
 /* ---- Tuning record ---- */
 
 /* Integer of the device's tuning record (kernels/tuning/<class>.ini, class cpu16, cpu8, cpu4, gpu
- * or gpu64; CONCLAVE_TUNING chooses another). The key must exist in the record: CLV_ASSERT, 0 in
- * release. What keys there are: kernels/README.md. */
+ * or gpu64; CONCLAVE_TUNING chooses another; tuned.h changes it). The key must exist in the record:
+ * CLV_ASSERT, 0 in release. What keys there are: kernels/README.md. */
 int clvi_tuning_int(const clvi_device *device, const char *key);
-/* True when GEMM-shaped work goes to CLBlast (gemm = clblast, or auto on a GPU). */
+/* True when GEMM-shaped work, or a part of it (gemm.h), goes to CLBlast: gemm = clblast, or auto on
+ * a GPU or where the user's tuning record says so. */
 bool clvi_device_uses_clblast(const clvi_device *device);
 /* True where convolutions may go by Winograd's algorithm: in the wide form, unless turned off. */
 bool clvi_device_uses_winograd(const clvi_device *device);

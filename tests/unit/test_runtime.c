@@ -96,8 +96,9 @@ static void test_bad_tuning_records(void **state)
         {"vector = 16\n[gemm]\nmr = 8\n", ":3: tuning records have no sections"},
         {"vector = 16\nnonsense\n", ":2: neither"},
         {"vector = 16\nA b = 1\n", ":2: \"A b\" is no key"},
-        {"vector = 3\n", "vector must be 4, 8 or 16"},
-        {"mr = 8\n", "vector must be 4, 8 or 16"},
+        {"vector = 3\n", ":1: vector must be a power of two from 4 to 16"},
+        {"mr = 8\n", "there is no vector"},
+        {"vector = 16\ngemm_mr = 17\n", ":2: gemm_mr must be a number from 1 to 16"},
         {"vector = 16\nmr = -1\n", ":2: mr: \"-1\" is no count"},
     };
     char path[128], name[64];

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
-#include "runtime/kernel_sources.h"
+#include "runtime/tuned.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -15,25 +15,12 @@
 
 enum { MOST_FILE_BYTES = 1 << 20, MOST_KEYS = 32 };
 
-/* FNV-1a of the embedded kernels: another version of them is to be tried out anew. */
-static uint64_t hash_kernels(void)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < clvi_kernel_source_count; i++)
-        for (size_t k = 0; k < clvi_kernel_sources[i].bytes; k++)
-            hash = (hash ^ clvi_kernel_sources[i].text[k]) * 0x100000001b3u;
-    return hash;
-}
-
 /* The caller frees; NULL: out of memory. */
 static char *make_key(const clvi_runtime *runtime)
 {
     clvi_text text = {0};
-    const char *loose = clvi_env_get(CLVI_ENV_KERNEL_DIR);
-    if (loose != NULL)
-        clvi_text_printf(&text, "kernels in %s", loose);
-    else
-        clvi_text_printf(&text, "kernels %016llx", (unsigned long long)hash_kernels());
+    /* Another version of the kernels is to be tried out anew. */
+    clvi_text_printf(&text, "kernels %016llx", (unsigned long long)clvi_kernels_hash());
     for (size_t i = 0; i < clvi_runtime_device_count(runtime); i++) {
         const clvi_device_info *info = clvi_runtime_device(runtime, i);
         clvi_text_printf(&text, "; %s %s, %s, %s, driver %s", info->selector, info->platform,
