@@ -24,6 +24,167 @@ CLV_SINGLE __kernel void image_middle(__global float *restrict y, ulong y_at,
     }
 }
 
+/* ---- Bilinear values ---- */
+
+/* Pictures of bytes, margins included: channels, and what is between a byte and its neighbour to
+ * the right and below, 0 where there is none. */
+typedef struct whole {
+    int h, w, c, right, below;
+} whole;
+
+static whole whole_of(int h, int w, int c)
+{
+    const whole p = {h, w, c, w > 1 ? c : 0, h > 1 ? w * c : 0};
+    return p;
+}
+
+/* Where values of a row of targets come from: the byte above and left, and how far beyond it. */
+typedef struct places {
+    int at[CLV_V];
+    float right[CLV_V], below[CLV_V];
+} places;
+
+/* 0 … most. Vectors for both bounds: of a number Oclgrind makes no more than the first lane's. */
+static floatV within(floatV v, float most)
+{
+    return clamp(v, (floatV)(0), (floatV)(most));
+}
+
+/* Of pixels (x, y); beyond the border the border goes on. The last pixel is that at right = 1 of
+ * the one before it, so that there always are two of a row side by side. */
+static void find_places(const whole *p, floatV x, floatV y, places *out)
+{
+    x = within(x, (float)(p->w - 1));
+    y = within(y, (float)(p->h - 1));
+    const intV x0 = min(convert_intV(x), (intV)(max(p->w - 2, 0)));
+    const intV y0 = min(convert_intV(y), (intV)(max(p->h - 2, 0)));
+    vstoreV((y0 * p->w + x0) * p->c, 0, out->at);
+    vstoreV(x - convert_floatV(x0), 0, out->right);
+    vstoreV(y - convert_floatV(y0), 0, out->below);
+}
+
+/* Four bytes, and two, from where no word begins. */
+typedef struct __attribute__((packed)) four {
+    uint bytes;
+} four;
+typedef struct __attribute__((packed)) two {
+    ushort bytes;
+} two;
+
+/* Byte k of `count` in words, as floats. */
+#ifdef __ENDIAN_LITTLE__
+#define BYTE(words, k, count) convert_floatV(((words) >> (8 * (k))) & 255)
+#else
+#define BYTE(words, k, count) convert_floatV(((words) >> (8 * ((count)-1 - (k)))) & 255)
+#endif
+
+/* Values of one channel: of each row the two pixels side by side. */
+static floatV greys(__global const uchar *in, const whole *p, const places *from)
+{
+    uint above[CLV_V], under[CLV_V];
+    if (p->right == 0) {
+        CLV_UNROLL
+        for (int i = 0; i < CLV_V; i++) {
+            above[i] = in[from->at[i]] * 257;
+            under[i] = in[from->at[i] + p->below] * 257;
+        }
+    } else {
+        CLV_UNROLL
+        for (int i = 0; i < CLV_V; i++) {
+            above[i] = ((__global const two *)(in + from->at[i]))->bytes;
+            under[i] = ((__global const two *)(in + from->at[i] + p->below))->bytes;
+        }
+    }
+    const uintV a = vloadV(0, above), b = vloadV(0, under);
+    const floatV right = vloadV(0, from->right);
+    return mix(mix(BYTE(a, 0, 2), BYTE(a, 1, 2), right), mix(BYTE(b, 0, 2), BYTE(b, 1, 2), right),
+               vloadV(0, from->below));
+}
+
+/* The first four and the last four of the six bytes that two pixels of three channels have, in each
+ * row. */
+typedef struct sixes {
+    uint first[CLV_V], last[CLV_V];
+} sixes;
+
+static void load_sixes(__global const uchar *in, const int at[CLV_V], sixes *out)
+{
+    CLV_UNROLL
+    for (int i = 0; i < CLV_V; i++) {
+        out->first[i] = ((__global const four *)(in + at[i]))->bytes;
+        out->last[i] = ((__global const four *)(in + at[i] + 2))->bytes;
+    }
+}
+
+/* As if a picture that is one pixel wide had another beside it. */
+static void load_threes(__global const uchar *in, const int at[CLV_V], sixes *out)
+{
+    for (int i = 0; i < CLV_V; i++) {
+        const uchar4 v = (uchar4)(vload3(0, in + at[i]), 0);
+        out->first[i] = as_uint(v);
+        out->last[i] = as_uint(v.zxyz);
+    }
+}
+
+/* Values of three channels. */
+static void colours(__global const uchar *in, const whole *p, const places *from, floatV value[3])
+{
+    sixes above, under;
+    if (p->right == 0) {
+        load_threes(in, from->at, &above);
+        load_threes(in + p->below, from->at, &under);
+    } else {
+        load_sixes(in, from->at, &above);
+        load_sixes(in + p->below, from->at, &under);
+    }
+    const uintV a = vloadV(0, above.first), b = vloadV(0, above.last);
+    const uintV c = vloadV(0, under.first), d = vloadV(0, under.last);
+    const floatV right = vloadV(0, from->right), below = vloadV(0, from->below);
+    CLV_UNROLL
+    for (int k = 0; k < 3; k++)
+        value[k] = mix(mix(BYTE(a, k, 4), BYTE(b, k + 1, 4), right),
+                       mix(BYTE(c, k, 4), BYTE(d, k + 1, 4), right), below);
+}
+
+/* Stores the first min(left, CLV_V) pixels of three channels at p. */
+#define PIXEL(k) v[0].s##k, v[1].s##k, v[2].s##k
+static void store_colours(const floatV v[3], __global float *p, int left)
+{
+#if CLV_V == 16
+    const float16 low = (float16)(PIXEL(0), PIXEL(1), PIXEL(2), PIXEL(3), PIXEL(4), v[0].s5);
+    const float16 middle =
+        (float16)(v[1].s5, v[2].s5, PIXEL(6), PIXEL(7), PIXEL(8), PIXEL(9), v[0].sa, v[1].sa);
+    const float16 high = (float16)(v[2].sa, PIXEL(b), PIXEL(c), PIXEL(d), PIXEL(e), PIXEL(f));
+#elif CLV_V == 8
+    const float8 low = (float8)(PIXEL(0), PIXEL(1), v[0].s2, v[1].s2);
+    const float8 middle = (float8)(v[2].s2, PIXEL(3), PIXEL(4), v[0].s5);
+    const float8 high = (float8)(v[1].s5, v[2].s5, PIXEL(6), PIXEL(7));
+#elif CLV_V == 4
+    const float4 low = (float4)(PIXEL(0), v[0].s1);
+    const float4 middle = (float4)(v[1].s1, v[2].s1, v[0].s2, v[1].s2);
+    const float4 high = (float4)(v[2].s2, PIXEL(3));
+#else
+#error "CLV_V must be 4, 8 or 16"
+#endif
+    left *= 3;
+    clv_store(low, p, left);
+    if (left > CLV_V)
+        clv_store(middle, p + CLV_V, left - CLV_V);
+    if (left > 2 * CLV_V)
+        clv_store(high, p + 2 * CLV_V, left - 2 * CLV_V);
+}
+
+/* 0, 1, 2, … */
+static floatV count_lanes(void)
+{
+    float lane[CLV_V];
+    for (int i = 0; i < CLV_V; i++)
+        lane[i] = (float)i;
+    return vloadV(0, lane);
+}
+
+/* ---- As handwriting varies ---- */
+
 /* Nodes of the grid of displacements along each axis. */
 #define NODES 4
 
@@ -35,20 +196,33 @@ typedef struct distortion {
     float node[2 * NODES * NODES]; /* displacement (x, y) of each node, in pixels */
 } distortion;
 
-/* Numbers in (-1, 1) from one counter. */
-static float4 draw(uint2 key, uint epoch, uint id, uint index)
+/* Counters of a sample: two and those of the nodes, two nodes to one. */
+#define DRAWS  (2 + NODES * NODES / 2)
+#define BLOCKS ((DRAWS + CLV_V - 1) / CLV_V)
+
+/* out[4·i …]: four numbers in (-1, 1) of the counter (epoch, id, 0, i). */
+static void draw_all(uint2 key, uint epoch, uint id, float out[4 * BLOCKS * CLV_V])
 {
-    const uint4 w = clv_philox(key, (uint4)(epoch, id, 0, index));
-    return 2 * (float4)(clv_philox_unit(w.x), clv_philox_unit(w.y), clv_philox_unit(w.z),
-                        clv_philox_unit(w.w)) -
-           1;
+    const uintV lane = convert_uintV(count_lanes());
+    CLV_UNROLL
+    for (uint block = 0; block < BLOCKS; block++) {
+        uintV words[4], ordered[4];
+        clv_philox_lanes(key, epoch, id, 0, lane + block * CLV_V, words);
+        clv_philox_order(words, ordered);
+        CLV_UNROLL
+        for (int k = 0; k < 4; k++)
+            vstoreV((convert_floatV(ordered[k] >> 9) + 0.5f) * (2.0f / 8388608.0f) - 1,
+                    4 * block + k, out);
+    }
 }
 
 /* Draws: counter (epoch, id, 0, 0): angle, shear, scale of x, of y; 1: shift of x, of y, contrast,
  * brightness; 2 … 9: nodes, row by row, two to a counter. */
 static void distort(distortion *d, uint2 key, uint epoch, uint id, int h, int w)
 {
-    const float4 first = draw(key, epoch, id, 0), second = draw(key, epoch, id, 1);
+    float drawn[4 * BLOCKS * CLV_V];
+    draw_all(key, epoch, id, drawn);
+    const float4 first = vload4(0, drawn), second = vload4(1, drawn);
     const float angle = first.x * 0.20943951f; /* 12° */
     const float shear = first.y * 0.15f;
     const float scale_x = 1 + 0.12f * first.z, scale_y = 1 + 0.12f * first.w;
@@ -62,57 +236,72 @@ static void distort(distortion *d, uint2 key, uint epoch, uint id, int h, int w)
     d->contrast = 1 + 0.15f * second.z;
     d->brightness = 127.5f - 127.5f * d->contrast + 12 * second.w;
     const float2 most = 0.035f * (float2)((float)w, (float)h);
-    for (int i = 0; i < NODES * NODES / 2; i++) {
-        const float4 v = draw(key, epoch, id, 2 + (uint)i) * (float4)(most, most);
-        vstore4(v, i, d->node);
-    }
+    for (int i = 0; i < NODES * NODES / 2; i++)
+        vstore4(vload4(2 + i, drawn) * (float4)(most, most), i, d->node);
 }
 
-/* Where the target pixels (x … x + CLV_V - 1, y) come from, in pixels of the source. */
-static void source_of(const distortion *d, int x, int y, int h, int w, floatV *from_x,
-                      floatV *from_y)
+/* The displacements along row y, pieces of lines: value[0] at the first node, and value[k] how much
+ * steeper it goes on from node k - 1 than before. */
+static void bend_row(const distortion *d, int y, int h, float2 value[NODES])
 {
-    float lane[CLV_V], warp_x[CLV_V], warp_y[CLV_V];
-    for (int i = 0; i < CLV_V; i++)
-        lane[i] = (float)(x + i) + 0.5f;
-    const floatV target = vloadV(0, lane);
     const float row = ((float)y + 0.5f) * (NODES - 1) / (float)h;
     const int j = min((int)row, NODES - 2);
-    const float below = row - (float)j;
-    for (int i = 0; i < CLV_V; i++) {
-        const float column = lane[i] * (NODES - 1) / (float)w;
-        const int k = min((int)column, NODES - 2);
-        const float right = column - (float)k;
-        const float2 top =
-            mix(vload2(j * NODES + k, d->node), vload2(j * NODES + k + 1, d->node), right);
-        const float2 bottom = mix(vload2(j * NODES + NODES + k, d->node),
-                                  vload2(j * NODES + NODES + k + 1, d->node), right);
-        const float2 both = mix(top, bottom, below);
-        warp_x[i] = both.x;
-        warp_y[i] = both.y;
+    float2 node[NODES];
+    CLV_UNROLL
+    for (int k = 0; k < NODES; k++)
+        node[k] = mix(vload2(j * NODES + k, d->node), vload2(j * NODES + NODES + k, d->node),
+                      row - (float)j);
+    value[0] = node[0];
+    value[1] = node[1] - node[0];
+    CLV_UNROLL
+    for (int k = 2; k < NODES; k++)
+        value[k] = node[k] - 2 * node[k - 1] + node[k - 2];
+}
+
+/* Where the target pixels (x, y) come from, in pixels of the source; x: centres, from the left; y:
+ * centre, from the middle; bend: of the row. */
+static void source_of(const distortion *d, floatV x, float y, int h, int w,
+                      const float2 bend[NODES], floatV *from_x, floatV *from_y)
+{
+    const float half_w = 0.5f * (float)w, half_h = 0.5f * (float)h;
+    const floatV px = x - half_w, column = x * (NODES - 1) / (float)w;
+    floatV warp_x = bend[0].x, warp_y = bend[0].y;
+    CLV_UNROLL
+    for (int k = 1; k < NODES; k++) {
+        const floatV beyond = max(column - (float)(k - 1), (floatV)(0));
+        warp_x += bend[k].x * beyond;
+        warp_y += bend[k].y * beyond;
     }
-    const floatV px = target - 0.5f * (float)w;
-    const float py = (float)y + 0.5f - 0.5f * (float)h;
-    *from_x = d->a00 * px + (d->a01 * py + d->shift_x + 0.5f * (float)w - 0.5f) + vloadV(0, warp_x);
-    *from_y = d->a10 * px + (d->a11 * py + d->shift_y + 0.5f * (float)h - 0.5f) + vloadV(0, warp_y);
+    *from_x = d->a00 * px + (d->a01 * y + d->shift_x + half_w - 0.5f) + warp_x;
+    *from_y = d->a10 * px + (d->a11 * y + d->shift_y + half_h - 0.5f) + warp_y;
 }
 
-/* Bilinear value at x + right, y + below of the four bytes around it. */
-static float among(__global const uchar *in, int4 corners, float right, float below)
+/* One row of a sample; out [w, c] */
+static void distort_row(const distortion *d, __global const uchar *in, const whole *p, int y, int h,
+                        int w, __global float *out)
 {
-    return mix(mix((float)in[corners.x], (float)in[corners.y], right),
-               mix((float)in[corners.z], (float)in[corners.w], right), below);
-}
-
-/* Bilinear value of channel k at (x, y); beyond the border the border goes on. */
-static float sample(__global const uchar *in, int h, int w, int c, int k, float x, float y)
-{
-    x = clamp(x, 0.0f, (float)(w - 1));
-    y = clamp(y, 0.0f, (float)(h - 1));
-    const int x0 = (int)x, y0 = (int)y;
-    const int x1 = min(x0 + 1, w - 1), y1 = min(y0 + 1, h - 1);
-    const int4 corners = c * (int4)(y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1) + k;
-    return among(in, corners, x - (float)x0, y - (float)y0);
+    const float margin_x = 0.5f * (float)(p->w - w), margin_y = 0.5f * (float)(p->h - h);
+    const floatV centres = count_lanes() + 0.5f;
+    float2 bend[NODES];
+    bend_row(d, y, h, bend);
+    for (int x = 0; x < w; x += CLV_V) {
+        floatV from_x, from_y;
+        places from;
+        source_of(d, (float)x + centres, (float)y + 0.5f - 0.5f * (float)h, h, w, bend, &from_x,
+                  &from_y);
+        find_places(p, from_x + margin_x, from_y + margin_y, &from);
+        if (p->c == 1) {
+            const floatV v = fma(greys(in, p, &from), d->contrast, d->brightness);
+            clv_store(within(v, 255), out + x, w - x);
+            continue;
+        }
+        floatV v[3];
+        colours(in, p, &from, v);
+        CLV_UNROLL
+        for (int k = 0; k < 3; k++)
+            v[k] = within(fma(v[k], d->contrast, d->brightness), 255);
+        store_colours(v, out + x * 3, w - x);
+    }
 }
 
 /* y = x distorted as handwriting varies: rotated, sheared, scaled, shifted and bent a little, never
@@ -125,7 +314,7 @@ CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at
                                           __global const uint *restrict ids, ulong ids_at,
                                           uint key0, uint key1, uint epoch, int share)
 {
-    const int whole_h = h + 2 * my, whole_w = w + 2 * mx;
+    const whole p = whole_of(h + 2 * my, w + 2 * mx, c);
     distortion d;
     int drawn = -1;
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
@@ -133,30 +322,21 @@ CLV_SINGLE __kernel void image_characters(__global float *restrict y, ulong y_at
         if (s != drawn)
             distort(&d, (uint2)(key0, key1), epoch, ids[ids_at + s], h, w);
         drawn = s;
-        __global const uchar *in = x + x_at + (size_t)s * whole_h * whole_w * c;
-        __global float *out = y + y_at + (size_t)r * w * c;
-        for (int ox = 0; ox < w; ox += CLV_V) {
-            floatV from_x, from_y;
-            float at_x[CLV_V], at_y[CLV_V];
-            source_of(&d, ox, r % h, h, w, &from_x, &from_y);
-            vstoreV(from_x, 0, at_x);
-            vstoreV(from_y, 0, at_y);
-            for (int i = 0; i < CLV_V && ox + i < w; i++)
-                for (int k = 0; k < c; k++) {
-                    const float v = sample(in, whole_h, whole_w, c, k, at_x[i] + (float)mx,
-                                           at_y[i] + (float)my);
-                    out[(ox + i) * c + k] = clamp(fma(v, d.contrast, d.brightness), 0.0f, 255.0f);
-                }
-        }
+        distort_row(&d, x + x_at + (size_t)s * p.h * p.w * c, &p, r % h, h, w,
+                    y + y_at + (size_t)r * w * c);
     }
 }
+
+/* ---- Steps ---- */
 
 /* One sample's changes by image_steps. */
 typedef struct change {
     float left, top, across, down; /* where the crop begins, pixels of it per target pixel */
     bool mirrored;
-    float4 red, green, blue; /* colour = (row.xyz · colour) + row.w */
-    int4 hole;               /* what is erased: from x, y to before z, w */
+    /* What a unit of each channel adds to the three of the result, and what is always there; of one
+     * channel, red.x and plain.x. */
+    float4 red, green, blue, plain;
+    int4 hole; /* what is erased: from x, y to before z, w */
 } change;
 
 /* Four numbers in (0, 1) of the counter (epoch, id, 1, index). */
@@ -190,15 +370,13 @@ static void recolour(change *d, int c, float turn, float saturation, float contr
     float4 blue = (float4)(third - skew, third + skew, cosine + third, 0);
     const float4 grey = 0.299f * red + 0.587f * green + 0.114f * blue;
     const float scale = contrast * brightness;
-    const float4 middle = (float4)(0, 0, 0, 127.5f * (1 - contrast) * brightness);
-    red = scale * (saturation * red + (1 - saturation) * grey) + middle;
-    green = scale * (saturation * green + (1 - saturation) * grey) + middle;
-    blue = scale * (saturation * blue + (1 - saturation) * grey) + middle;
-    if (c == 1)
-        red = (float4)(scale, 0, 0, middle.w);
-    d->red = red;
-    d->green = green;
-    d->blue = blue;
+    red = scale * (saturation * red + (1 - saturation) * grey);
+    green = scale * (saturation * green + (1 - saturation) * grey);
+    blue = scale * (saturation * blue + (1 - saturation) * grey);
+    d->red = c == 1 ? (float4)(scale) : (float4)(red.x, green.x, blue.x, 0);
+    d->green = (float4)(red.y, green.y, blue.y, 0);
+    d->blue = (float4)(red.z, green.z, blue.z, 0);
+    d->plain = (float4)(127.5f * (1 - contrast) * brightness);
 }
 
 /* Which part of the whole is seen: of at least `crop` of its area, anywhere in it; crop = 0: the
@@ -238,6 +416,36 @@ static void choose(change *d, uint2 key, uint epoch, uint id, int h, int w, int 
     }
 }
 
+/* One row of a sample; out [w, c] */
+static void change_row(const change *d, __global const uchar *in, const whole *p, int y, int w,
+                       __global float *out)
+{
+    const floatV centres = count_lanes() + 0.5f;
+    const floatV from_y = ((float)y + 0.5f) * d->down + d->top - 0.5f;
+    const bool crosses = y >= d->hole.y && y < d->hole.w;
+    for (int x = 0; x < w; x += CLV_V) {
+        places from;
+        const floatV at = (float)x + centres;
+        const floatV turned = d->mirrored ? (float)w - at : at;
+        find_places(p, turned * d->across + d->left - 0.5f, from_y, &from);
+        const intV gone = (at > (float)d->hole.x) & (at < (float)(crosses ? d->hole.z : d->hole.x));
+        floatV v[3];
+        if (p->c == 1) {
+            v[0] = within(fma(greys(in, p, &from), d->red.x, d->plain.x), 255);
+            clv_store(select(v[0], (floatV)(127.5f), gone), out + x, w - x);
+            continue;
+        }
+        colours(in, p, &from, v);
+        const floatV red = v[0] * d->red.x + v[1] * d->green.x + v[2] * d->blue.x + d->plain.x;
+        const floatV green = v[0] * d->red.y + v[1] * d->green.y + v[2] * d->blue.y + d->plain.y;
+        const floatV blue = v[0] * d->red.z + v[1] * d->green.z + v[2] * d->blue.z + d->plain.z;
+        v[0] = select(within(red, 255), (floatV)(127.5f), gone);
+        v[1] = select(within(green, 255), (floatV)(127.5f), gone);
+        v[2] = select(within(blue, 255), (floatV)(127.5f), gone);
+        store_colours(v, out + x * 3, w - x);
+    }
+}
+
 /* y = x changed as photos of the same things differ: a part of x, margins included, brought to the
  * size of y (bilinear; at least `crop` of the area, its proportions at most 4:3 away from those of
  * x), mirrored with probability `flip`, hues turned by up to ±hue of a full turn, brightness,
@@ -252,42 +460,19 @@ CLV_SINGLE __kernel void image_steps(__global float *restrict y, ulong y_at,
                                      uint key1, uint epoch, float crop, float flip, float colour,
                                      float hue, float erase, int share)
 {
-    const int whole_h = h + 2 * my, whole_w = w + 2 * mx;
+    const whole p = whole_of(h + 2 * my, w + 2 * mx, c);
     change d;
     int chosen = -1;
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
-        const int s = r / h, oy = r % h;
+        const int s = r / h;
         if (s != chosen) {
             const uint2 key = (uint2)(key0, key1);
             part_of(&d, draw_unit(key, epoch, ids[ids_at + s], 0), crop, h, w, my, mx);
             choose(&d, key, epoch, ids[ids_at + s], h, w, c, flip, colour, hue, erase);
         }
         chosen = s;
-        __global const uchar *in = x + x_at + (size_t)s * whole_h * whole_w * c;
-        __global float *out = y + y_at + (size_t)r * w * c;
-        const float from_y =
-            clamp(((float)oy + 0.5f) * d.down + d.top - 0.5f, 0.0f, (float)(whole_h - 1));
-        const int y0 = (int)from_y, y1 = min(y0 + 1, whole_h - 1);
-        const float below = from_y - (float)y0;
-        const bool crosses = oy >= d.hole.y && oy < d.hole.w;
-        for (int ox = 0; ox < w; ox++) {
-            const int turned = d.mirrored ? w - 1 - ox : ox;
-            const float from_x = clamp(((float)turned + 0.5f) * d.across + d.left - 0.5f, 0.0f,
-                                       (float)(whole_w - 1));
-            const int x0 = (int)from_x, x1 = min(x0 + 1, whole_w - 1);
-            const float right = from_x - (float)x0;
-            const int4 corners = c * (int4)(y0 * whole_w + x0, y0 * whole_w + x1, y1 * whole_w + x0,
-                                            y1 * whole_w + x1);
-            const bool gone = crosses && ox >= d.hole.x && ox < d.hole.z;
-            float4 v = (float4)(among(in, corners, right, below), 0, 0, 1);
-            if (c == 3) {
-                v.y = among(in, corners + 1, right, below);
-                v.z = among(in, corners + 2, right, below);
-                out[ox * 3 + 1] = gone ? 127.5f : clamp(dot(d.green, v), 0.0f, 255.0f);
-                out[ox * 3 + 2] = gone ? 127.5f : clamp(dot(d.blue, v), 0.0f, 255.0f);
-            }
-            out[ox * c] = gone ? 127.5f : clamp(dot(d.red, v), 0.0f, 255.0f);
-        }
+        change_row(&d, x + x_at + (size_t)s * p.h * p.w * c, &p, r % h, w,
+                   y + y_at + (size_t)r * w * c);
     }
 }
 

@@ -22,7 +22,7 @@ clv_status clvi_image_augment(clvi_device *device, const clvi_picture_desc *d,
     CLV_TRY(check(d, p->channels, error));
     /* Each group draws the changes of its samples anew: a few rows are worth that, and give a
      * device of many cores something to do. */
-    const int64_t work = augment->kind == CLVI_AUGMENT_NONE ? 1 : 8;
+    const int64_t work = augment->kind == CLVI_AUGMENT_NONE ? 1 : 2;
     const clvi_share share = clvi_share_of(d->n * p->height, work * p->width * p->channels, 1);
     static const char *const kernels[] = {[CLVI_AUGMENT_NONE] = "image_middle",
                                           [CLVI_AUGMENT_CHARACTERS] = "image_characters",
