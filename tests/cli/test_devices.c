@@ -2,43 +2,17 @@
  * Arguments: the command, the folder kernels, any plugin. Needs PoCL, of which it makes one device
  * or two. */
 #include "base/files.h"
+#include "calling.h"
 
-#include <limits.h>
-#include <setjmp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
-static char command[PATH_MAX], kernels[PATH_MAX], plugin[PATH_MAX];
+static char kernels[PATH_MAX], plugin[PATH_MAX];
 static char folder[64]; /* of this test: cache, vendors, loose kernels */
-static char text[65536];
 
 #define OK(call) assert_int_equal(call, CLV_OK)
-
-/* Runs "conclave ARGUMENTS" with both of its streams in text. Returns the exit code. */
-static int conclave(const char *arguments)
-{
-    char line[2 * PATH_MAX];
-    snprintf(line, sizeof(line), "'%s' %s 2>&1", command, arguments);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    text[fread(text, 1, sizeof(text) - 1, pipe)] = '\0';
-    const int status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void expect(const char *arguments, int status, const char *part)
-{
-    const int got = conclave(arguments);
-    if (got != status || strstr(text, part) == NULL)
-        fail_msg("conclave %s: exit %d, \"%s\"; expected %d and \"%s\"", arguments, got, text,
-                 status, part);
-}
 
 static void expect_not(const char *part)
 {

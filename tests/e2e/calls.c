@@ -21,6 +21,30 @@ const char *const class_names[CLASSES] = {"checks", "columns", "disc", "rows"};
 char call_out[CALL_BYTES], call_err[CALL_BYTES];
 static char command[PATH_MAX];
 
+/* ---- Where ---- */
+
+char *home;
+
+int calls_enter(void **state)
+{
+    (void)state;
+    home = folder_make();
+    return chdir(home);
+}
+
+int calls_leave(void **state)
+{
+    (void)state;
+    const int status = chdir("/");
+    folder_remove(home);
+    return status;
+}
+
+void put(const char *name, const char *text)
+{
+    file_put(".", name, text, strlen(text));
+}
+
 /* ---- Calling ---- */
 
 void read_whole(const char *path, char *text, size_t size)
@@ -63,6 +87,14 @@ void contains(const char *text, const char *part)
 {
     if (strstr(text, part) == NULL)
         fail_msg("\"%s\" is not in: %s", part, text);
+}
+
+int count(const char *text, const char *part)
+{
+    int times = 0;
+    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
+        times++;
+    return times;
 }
 
 bool exists(const char *path)

@@ -16,6 +16,13 @@ extern char call_out[CALL_BYTES], call_err[CALL_BYTES]; /* what the last call pr
  * none, or no OpenCL device (77); otherwise 0. */
 int calls_begin(int argc, char **argv);
 
+/* Makes an empty folder and goes there, for a group's set-up; goes away and removes it, for its
+ * tear-down. Both return 0, or -1. */
+extern char *home;
+int calls_enter(void **state);
+int calls_leave(void **state);
+void put(const char *name, const char *text); /* a file there */
+
 /* Runs "conclave ARGUMENTS" and fills call_out and call_err; returns the exit code. */
 int conclave(const char *arguments);
 /* The same, and the exit code must be `status`. */
@@ -24,6 +31,7 @@ void expect(const char *arguments, int status);
 void expect_refusal(const char *arguments, int status, const char *part);
 
 void contains(const char *text, const char *part);
+int count(const char *text, const char *part); /* how often it holds `part` */
 bool exists(const char *path);
 void read_whole(const char *path, char *text, size_t size);
 json_t *parse(const char *text); /* a new reference */

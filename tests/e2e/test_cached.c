@@ -32,18 +32,9 @@ static const char fuse[] = "[run]\nbase = tiny.ini\n[mixture]\nexperts = a, b\n"
                            "[data]\naugment = characters\nimage_size = 24\n"
                            "[gate]\nplugin = linear\n[train]\nepochs = 3\n";
 
-static char *home;
-
-static void put(const char *name, const char *text)
-{
-    file_put(".", name, text, strlen(text));
-}
-
 static int set_up(void **state)
 {
-    (void)state;
-    home = folder_make();
-    if (chdir(home) != 0)
+    if (calls_enter(state) != 0)
         return -1;
     draw_set("data/train", 16);
     draw_set("data/test", 6);
@@ -54,23 +45,6 @@ static int set_up(void **state)
     expect("train tiny.ini --data data --seed 2 run.name=two.2 -q", 0);
     expect("train wide.ini --data data run.name=wide -q", 0);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    if (chdir("/") != 0)
-        return -1;
-    folder_remove(home);
-    return 0;
-}
-
-static int count(const char *text, const char *part)
-{
-    int times = 0;
-    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
-        times++;
-    return times;
 }
 
 static size_t count_files(const char *folder)
@@ -391,5 +365,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
-    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, calls_leave);
 }

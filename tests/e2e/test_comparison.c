@@ -27,18 +27,9 @@ static const char broken[] = "[run]\nbase = tiny.ini\n[optimizer]\nname = sgd\nl
                              "momentum = 0.99\n";
 static const char suite[] = "# A suite\n[suite]\nconfigs = tiny.ini, wide.ini\n";
 
-static char *home;
-
-static void put(const char *name, const char *text)
-{
-    file_put(".", name, text, strlen(text));
-}
-
 static int set_up(void **state)
 {
-    (void)state;
-    home = folder_make();
-    if (chdir(home) != 0)
+    if (calls_enter(state) != 0)
         return -1;
     draw_set("data/train", 16);
     draw_set("data/test", 6);
@@ -47,23 +38,6 @@ static int set_up(void **state)
     put("broken.ini", broken);
     put("both.ini", suite);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    if (chdir("/") != 0)
-        return -1;
-    folder_remove(home);
-    return 0;
-}
-
-static int count(const char *text, const char *part)
-{
-    int times = 0;
-    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
-        times++;
-    return times;
 }
 
 /* Columns of the longest line. */
@@ -438,5 +412,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_refused),
     };
     const int status = calls_begin(argc, argv);
-    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, calls_leave);
 }

@@ -53,27 +53,14 @@ static const struct {
     {"both.ini", "[run]\nbase = late.ini\n[expert.b]\nweights = runs/tiny/best.safetensors\n"},
 };
 
-static char *home;
-
 static int set_up(void **state)
 {
-    (void)state;
-    home = folder_make();
-    if (chdir(home) != 0)
+    if (calls_enter(state) != 0)
         return -1;
     draw_set("data/train", 16);
     draw_set("data/test", 6);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        file_put(".", files[i].name, files[i].text, strlen(files[i].text));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    if (chdir("/") != 0)
-        return -1;
-    folder_remove(home);
+        put(files[i].name, files[i].text);
     return 0;
 }
 
@@ -422,5 +409,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_compare),
     };
     const int status = calls_begin(argc, argv);
-    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, calls_leave);
 }

@@ -27,27 +27,14 @@ static const char config[] = "# For the tests\n"
                              "[optimizer]\nlr = 0.01\n"
                              "[train]\nepochs = 8\nbatch = 10\n";
 
-static char *home;
-
 static int set_up(void **state)
 {
-    (void)state;
-    home = folder_make();
-    if (chdir(home) != 0)
+    if (calls_enter(state) != 0)
         return -1;
     draw_set("data/train", TRAIN_IMAGES);
     draw_set("data/Test", TEST_IMAGES);
-    file_put(".", "tiny.ini", config, sizeof config - 1);
+    put("tiny.ini", config);
     expect("train tiny.ini --data data", 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    if (chdir("/") != 0)
-        return -1;
-    folder_remove(home);
     return 0;
 }
 
@@ -446,8 +433,8 @@ static void test_nested(void **state)
     (void)state;
     json_error_t problem;
     assert_int_equal(setenv("CONCLAVE_CONFIG_PATH", home, 1), 0);
-    file_put(".", "pair.ini", pair, sizeof pair - 1);
-    file_put(".", "pairs.ini", pairs, sizeof pairs - 1);
+    put("pair.ini", pair);
+    put("pairs.ini", pairs);
     expect("train pairs --data data --set gate.q.grid=4", 0);
     contains(call_err, "expert p is a mixture: its [data], [optimizer], [train] mean nothing here");
     contains(call_err, "experts p/x, p/y, q/x, q/y: plugin cnn");
@@ -495,5 +482,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_nested),
     };
     const int status = calls_begin(argc, argv);
-    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, tear_down);
+    return status != 0 ? status : cmocka_run_group_tests(tests, set_up, calls_leave);
 }

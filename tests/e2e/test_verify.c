@@ -1,49 +1,23 @@
 /* conclave verify on two PoCL devices, on PoCL and Mesa's rusticl (skipped where that is not
  * installed), with right and wrong kernels, for configurations and a run. Arguments: the command,
  * the folder kernels. */
+#include "../cli/calling.h"
 #include "../unit/image_files.h"
 #include "base/files.h"
 
-#include <limits.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
-static char command[PATH_MAX], kernels[PATH_MAX];
-static char text[1 << 16]; /* stdout and stderr of the last call */
+static char kernels[PATH_MAX];
 static char *home;
 
 static const char tiny[] = "[data]\nimage_size = 11\nchannels = 1\n"
                            "[mixture]\nexperts = a\n"
                            "[expert.a]\nplugin = cnn\nwidths = 3, 5\ndropout = 0.25\n"
                            "[train]\nbatch = 6\nepochs = 1\n";
-
-/* Runs "conclave ARGUMENTS"; returns the exit code. */
-static int conclave(const char *arguments)
-{
-    char line[2 * PATH_MAX];
-    snprintf(line, sizeof(line), "'%s' %s 2>&1", command, arguments);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    text[fread(text, 1, sizeof(text) - 1, pipe)] = '\0';
-    const int status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void expect(const char *arguments, int status, const char *part)
-{
-    const int got = conclave(arguments);
-    if (got != status || strstr(text, part) == NULL)
-        fail_msg("conclave %s: exit %d, \"%s\"; expected %d and \"%s\"", arguments, got, text,
-                 status, part);
-}
 
 static json_t *parse(void)
 {

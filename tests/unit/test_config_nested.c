@@ -5,6 +5,7 @@
 #include "base/process.h"
 #include "config/config.h"
 #include "config/differences.h"
+#include "short_memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -301,59 +302,19 @@ static void test_many(void **state)
 
 /* ---- No memory ---- */
 
-/* Fails at the n-th call, once, and counts what is alive. */
-static int fail_at;
-static long alive;
-
-static void *counted_allocate(size_t bytes)
+static clv_status load_and_destroy(void *overrides, clv_error *error)
 {
-    if (fail_at > 0 && --fail_at == 0)
-        return NULL;
-    void *block = malloc(bytes);
-    alive += block != NULL;
-    return block;
-}
-
-static void *counted_reallocate(void *block, size_t bytes)
-{
-    if (fail_at > 0 && --fail_at == 0)
-        return NULL;
-    void *grown = realloc(block, bytes);
-    alive += block == NULL && grown != NULL;
-    return grown;
-}
-
-static void counted_release(void *block)
-{
-    alive--;
-    free(block);
+    clvi_config *config = NULL;
+    const clv_status status = load("a.ini", OUTER, overrides, &config, error);
+    clvi_config_destroy(config);
+    return status;
 }
 
 static void test_no_memory(void **state)
 {
     (void)state;
-    static const char *const overrides[] = {"expert.a.mixture=both", "expert.a/q/x.widths=4", NULL};
-    const clvi_allocator table = {counted_allocate, counted_reallocate, counted_release};
-    clv_status status = CLV_E_MEMORY;
-    int n = 1;
-    for (; status != CLV_OK && n < 2000; n++) {
-        clvi_config *config = NULL;
-        clv_error error = CLV_ERROR_INIT;
-        clvi_set_allocator(&table);
-        alive = 0;
-        fail_at = n;
-        status = load("a.ini", OUTER, overrides, &config, &error);
-        const bool reached = fail_at == 0;
-        fail_at = 0;
-        clvi_config_destroy(config);
-        clvi_set_allocator(NULL);
-        assert_int_equal(alive, 0);
-        if (status != CLV_OK && (status != CLV_E_MEMORY || error.message[0] == '\0'))
-            fail_msg("allocation %d: status %d, \"%s\"", n, status, error.message);
-        if (status == CLV_OK && reached)
-            status = CLV_E_MEMORY; /* one that it can do without */
-    }
-    assert_true(n > 20 && n < 2000);
+    const char *overrides[] = {"expert.a.mixture=both", "expert.a/q/x.widths=4", NULL};
+    fail_each_allocation(load_and_destroy, overrides);
 }
 
 static void write_files(void)

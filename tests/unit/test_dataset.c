@@ -1,6 +1,7 @@
 /* core/data: folders and archives as data sets, their classes and splits. */
 #define _POSIX_C_SOURCE 200809L
 #include "image_files.h"
+#include "short_memory.h"
 
 #include "base/process.h"
 #include "data/dataset.h"
@@ -504,38 +505,17 @@ static void test_channels_of_most(void **state)
     folder_remove(folder);
 }
 
-/* An allocator that fails at the n-th call, once, and counts what is alive. */
-static int fail_at;
-static long alive;
-
-static void *counted_allocate(size_t bytes)
+static clv_status open_and_close(void *options, clv_error *error)
 {
-    if (fail_at > 0 && --fail_at == 0)
-        return NULL;
-    void *block = malloc(bytes);
-    alive += block != NULL;
-    return block;
-}
-
-static void *counted_reallocate(void *block, size_t bytes)
-{
-    if (fail_at > 0 && --fail_at == 0)
-        return NULL;
-    void *grown = realloc(block, bytes);
-    alive += !block && grown;
-    return grown;
-}
-
-static void counted_release(void *block)
-{
-    alive--;
-    free(block);
+    clvi_dataset *data = NULL;
+    const clv_status status = clvi_dataset_open(options, &data, error);
+    clvi_dataset_close(data);
+    return status;
 }
 
 static void test_every_allocation_may_fail(void **state)
 {
     (void)state;
-    const clvi_allocator table = {counted_allocate, counted_reallocate, counted_release};
     char *folder = folder_make();
     char *archive = archive_put(folder, "x.tar", good, sizeof good / sizeof good[0]);
     put_class(folder, "t/a", 2, 1);
@@ -545,26 +525,7 @@ static void test_every_allocation_may_fail(void **state)
     for (int which = 0; which < 2; which++) {
         clvi_data_options options = options_of(which == 0 ? archive : tree);
         options.val_fraction = 0.5;
-        clv_status status = CLV_E_MEMORY;
-        int n = 1;
-        for (; status != CLV_OK && n < 2000; n++) {
-            clvi_dataset *data = NULL;
-            clv_error error = CLV_ERROR_INIT;
-            clvi_set_allocator(&table);
-            alive = 0;
-            fail_at = n;
-            status = clvi_dataset_open(&options, &data, &error);
-            const bool reached = fail_at == 0;
-            fail_at = 0;
-            clvi_dataset_close(data);
-            clvi_set_allocator(NULL);
-            assert_int_equal(alive, 0);
-            if (status != CLV_OK && (status != CLV_E_MEMORY || error.message[0] == '\0'))
-                fail_msg("allocation %d: status %d, \"%s\"", n, status, error.message);
-            if (status == CLV_OK && reached)
-                status = CLV_E_MEMORY; /* one that it can do without */
-        }
-        assert_true(n > 20 && n < 2000);
+        fail_each_allocation(open_and_close, &options);
     }
     free(archive);
     folder_remove(folder);
