@@ -29,42 +29,48 @@ rule() {
     fi
 }
 
-# Tracked files that exist, one per line.
-tracked() {
-    git ls-files -- "$@" | while IFS= read -r file; do
-        if [ -f "$file" ]; then printf '%s\n' "$file"; fi
+# Runs a command with the names of the tracked files that exist, at least one.
+# with PATTERN… -- COMMAND…
+with() {
+    patterns=
+    while [ "$1" != -- ]; do
+        patterns="$patterns $1"
+        shift
     done
+    shift
+    set -f
+    # shellcheck disable=SC2016,SC2086 # the inner shell has variables of its own; patterns are words
+    git ls-files -z -- $patterns | xargs -0 sh -c '
+        for file; do [ -f "$file" ] && printf "%s\0" "$file"; done' sh | xargs -0 -r "$@"
+    set +f
 }
 
 formatted() {
-    tracked '*.c' '*.h' '*.cl' '*.clh' | while IFS= read -r file; do
-        "$format" --style=file "$file" | cmp -s - "$file" || echo "$file: run $format -i on it"
-    done
+    with '*.c' '*.h' '*.cl' '*.clh' -- "$format" --style=file --dry-run 2>&1 |
+        sed -n "s/: warning: code should be clang-formatted.*/: run $format -i on it/p"
 }
 
 small() {
-    tracked | while IFS= read -r file; do
-        bytes=$(wc -c <"$file")
-        if [ "$bytes" -gt 1000000 ]; then echo "$file: $bytes bytes, more than 1 MB"; fi
-    done
+    with '*' -- wc -c | awk '$2 != "total" && $1 > 1000000 { print $2 ": " $1 " bytes, more than 1 MB" }'
 }
 
 environment() {
-    tracked 'core/*.c' 'plugins/*.c' | grep -vx core/base/process.c | while IFS= read -r file; do
-        grep -nHw getenv "$file" || :
-    done
+    with 'core/*.c' 'plugins/*.c' -- awk '
+        FILENAME != "core/base/process.c" && /(^|[^A-Za-z0-9_])getenv([^A-Za-z0-9_]|$)/ { print FILENAME ":" FNR }'
 }
 
 # report → train → mixture → plugin, weights, data → graph → ops → runtime → config → base
 includes() {
-    tracked 'core/*.c' 'core/*.h' 'plugins/*.c' | while IFS= read -r file; do
-        awk -v file="$file" '
+    # shellcheck disable=SC2016 # of awk
+    with 'core/*.c' 'core/*.h' 'plugins/*.c' -- awk '
         BEGIN {
             count = split("base config runtime ops graph data mixture train report", order, " ")
             for (i = 1; i <= count; i++)
                 rank[order[i]] = i
             rank["plugin"] = rank["weights"] = rank["data"]
-            split(file, parts, "/")
+        }
+        FNR == 1 {
+            split(FILENAME, parts, "/")
             own = parts[1] == "core" ? parts[2] : ""
         }
         /^[ \t]*#[ \t]*include[ \t]*"/ {
@@ -73,19 +79,17 @@ includes() {
             folder = index(target, "/") ? substr(target, 1, index(target, "/") - 1) : own
             if (parts[1] == "plugins" ||
                 (folder != own && folder in rank && own in rank && rank[folder] >= rank[own]))
-                print file ":" FNR ": must not include " target
-        }' "$file"
-    done
+                print FILENAME ":" FNR ": must not include " target
+        }'
 }
 
 # The compiler turns it into an intrinsic that Oclgrind does not know.
 restricted() {
-    tracked 'kernels/*.cl' 'kernels/*.clh' | while IFS= read -r file; do
-        awk -v file="$file" '
+    with 'kernels/*.cl' 'kernels/*.clh' -- awk '
+        FNR == 1 { head = 0 }
         /^static/ { head = 1 }
-        head && /restrict/ { print file ":" FNR ": restrict" }
-        /[{;]/ { head = 0 }' "$file"
-    done
+        head && /restrict/ { print FILENAME ":" FNR ": restrict" }
+        /[{;]/ { head = 0 }'
 }
 
 # Formats differ between versions: this one is in Debian 12.
