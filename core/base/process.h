@@ -56,6 +56,8 @@ int clvi_clblast_users(int change);
     X(HF_HOME, "HF_HOME", "the same, in hub")                                                      \
     X(XDG_DATA_HOME, "XDG_DATA_HOME", "base of the default folder of named weights")               \
     X(H5, "CONCLAVE_H5", "the program conclave-h5, where it is not beside the command")            \
+    X(GNUPLOT, "CONCLAVE_GNUPLOT", "the program gnuplot, where it is not in a folder of PATH")     \
+    X(PATH, "PATH", "where programs are, such as gnuplot")                                         \
     X(CONFIG_PATH, "CONCLAVE_CONFIG_PATH", "folders of shipped configs, separated by ':'")         \
     X(SYNC, "CONCLAVE_SYNC", "1: wait after each kernel launch and name the one that fails")       \
     X(ARENA, "CONCLAVE_ARENA", "0: a buffer with guard bands for every tensor instead of slabs")   \

@@ -101,15 +101,17 @@ static clv_status take_rows(char *text, clvi_run_record *r, clv_error *error)
     enum { EPOCH, STEP, SPLIT, LOSS, TOP1, TOP5, LR, SECONDS, SPEED, FIELDS };
     char *fields[FIELDS], *cursor = text;
     size_t capacity = 0;
-    double images = 0, training = 0, train_loss = NAN;
+    double images = 0, training = 0, train_loss = NAN, train_top1 = NAN;
     for (size_t count; (count = clvi_csv_next(&cursor, fields, FIELDS)) > 0;) {
         int64_t epoch;
         if (count < FIELDS || !clvi_parse_int(fields[EPOCH], &epoch))
             continue; /* the header, or a row that was cut */
         const double seconds = number(fields[SECONDS]), speed = number(fields[SPEED]);
         r->seconds += isfinite(seconds) ? seconds : 0;
-        if (strcmp(fields[SPLIT], "train") == 0)
+        if (strcmp(fields[SPLIT], "train") == 0) {
             train_loss = number(fields[LOSS]);
+            train_top1 = number(fields[TOP1]);
+        }
         if (strcmp(fields[SPLIT], "train") == 0 && isfinite(seconds * speed)) {
             images += seconds * speed;
             training += seconds;
@@ -119,6 +121,8 @@ static clv_status take_rows(char *text, clvi_run_record *r, clv_error *error)
                               (clvi_epoch_record){.epoch = epoch,
                                                   .seconds = r->seconds,
                                                   .train_loss = train_loss,
+                                                  .train_top1 = train_top1,
+                                                  .lr = number(fields[LR]),
                                                   .val_loss = number(fields[LOSS]),
                                                   .val_top1 = number(fields[TOP1])},
                               error));
@@ -313,7 +317,8 @@ static clv_status read_predictions(const char *path, clvi_run_record *r, clv_err
     return clvi_predictions_read(path, r->judged, &r->predictions, error);
 }
 
-clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error *error)
+/* lenient: files may be missing, and what the experts start from is left out. */
+static clv_status read_record(const char *run, bool lenient, clvi_run_record *r, clv_error *error)
 {
     static const struct {
         const char *name;
@@ -322,24 +327,51 @@ clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error
                  {CLVI_RUN_METRICS, read_metrics},
                  {CLVI_RUN_CLASSES, read_classes},
                  {CLVI_RUN_PREDICTIONS, read_predictions}};
-    clvi_run_record r = {.path = clvi_strdup(run)};
     clv_status status = CLV_OK;
     way w = {0};
     for (size_t i = 0; i < sizeof files / sizeof *files && status == CLV_OK; i++) {
-        char *path = r.path ? clvi_path_join(run, files[i].name) : NULL;
-        status = path ? files[i].read(path, &r, error)
-                      : clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to read %s", run);
+        char *path = r->path ? clvi_path_join(run, files[i].name) : NULL;
+        if (!path)
+            status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory to read %s", run);
+        else if (!lenient || clvi_is_file(path))
+            status = files[i].read(path, r, error);
         clvi_free(path);
     }
-    if (status == CLV_OK)
-        status = read_starts(run, &w, &r, error);
+    if (status == CLV_OK && !lenient)
+        status = read_starts(run, &w, r, error);
     way_fini(&w);
+    return status;
+}
+
+static clv_status read_whole(const char *run, bool lenient, clvi_run_record *out, clv_error *error)
+{
+    clvi_run_record r = {.path = clvi_strdup(run),
+                         .epochs = -1,
+                         .best_epoch = -1,
+                         .parameters = -1,
+                         .trainable = -1,
+                         .multiply_adds = -1,
+                         .active = -1,
+                         .peak_bytes = -1,
+                         .images_per_second = NAN,
+                         .judged = CLVI_VAL};
+    const clv_status status = read_record(run, lenient, &r, error);
     if (status != CLV_OK) {
         clvi_run_record_fini(&r);
         return status;
     }
     *out = r;
     return CLV_OK;
+}
+
+clv_status clvi_run_record_read(const char *run, clvi_run_record *out, clv_error *error)
+{
+    return read_whole(run, false, out, error);
+}
+
+clv_status clvi_run_record_read_some(const char *run, clvi_run_record *out, clv_error *error)
+{
+    return read_whole(run, true, out, error);
 }
 
 /* ---- Equal conditions ---- */

@@ -11,9 +11,10 @@
  * as trained before: its time is added, and the longest one's epochs. */
 typedef struct clvi_epoch_record {
     int64_t epoch;
-    double seconds;    /* of training and validation since the begin, start_seconds included */
-    double train_loss; /* NLL of the steps as they ran; NAN: not known */
+    double seconds; /* of training and validation since the begin, start_seconds included */
+    double train_loss, train_top1; /* of the steps as they ran, augmented; NAN: not known */
     double val_loss, val_top1;
+    double lr; /* of its last step */
 } clvi_epoch_record;
 
 typedef struct clvi_run_record {
@@ -43,6 +44,11 @@ typedef struct clvi_run_record {
  * with clvi_run_record_fini. */
 clv_status clvi_run_record_read(const char *run, clvi_run_record *out,
                                 clv_error *error) CLV_MUST_CHECK;
+/* The same of a run that may not have ended, or is of an older version: what is not there is
+ * unknown (NAN, -1, a count of 0, summary NULL), and the history is the run's own, whatever its
+ * experts start from. */
+clv_status clvi_run_record_read_some(const char *run, clvi_run_record *out,
+                                     clv_error *error) CLV_MUST_CHECK;
 void clvi_run_record_fini(clvi_run_record *record);
 
 /* Epochs of the run and before it, start_epochs; where nothing was trained in it, of these alone.

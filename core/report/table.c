@@ -166,16 +166,21 @@ void clvi_report_markdown(const clvi_report_table *table, clvi_text *out)
 
 void clvi_report_escape(clvi_text *out, const char *text)
 {
-    for (const char *at = text; *at;) {
-        const size_t plain = strcspn(at, "&<>\"");
-        clvi_text_append_n(out, at, plain);
-        at += plain;
-        if (*at)
-            clvi_text_append(out, *at == '&'   ? "&amp;"
-                                  : *at == '<' ? "&lt;"
-                                  : *at == '>' ? "&gt;"
-                                               : "&quot;");
-        at += *at != '\0';
+    for (size_t left = strlen(text); left > 0;) {
+        size_t length = clvi_utf8_sequence(text, left);
+        const bool control = length == 1 && (unsigned char)*text < 0x20 && !strchr("\t\n", *text);
+        if (length == 0 || control || *text == 0x7F)
+            clvi_text_append(out, "\xEF\xBF\xBD");
+        else if (length == 1 && strchr("&<>\"", *text))
+            clvi_text_append(out, *text == '&'   ? "&amp;"
+                                  : *text == '<' ? "&lt;"
+                                  : *text == '>' ? "&gt;"
+                                                 : "&quot;");
+        else
+            clvi_text_append_n(out, text, length);
+        length = length > 0 ? length : 1;
+        text += length;
+        left -= length;
     }
 }
 
@@ -185,9 +190,9 @@ void clvi_report_html(const clvi_report_table *table, clvi_text *out)
     out->failed = out->failed || table->failed;
     if (table->count == 0)
         return;
-    clvi_text_append(out, "<section>\n<h2>");
-    clvi_report_escape(out, table->title);
-    clvi_text_append(out, "</h2>\n<div class=\"scroll\"><table>\n<thead><tr>");
+    clvi_text_printf(out, "<div class=\"scroll%s\"><table%s>\n<thead><tr>",
+                     table->count / columns > CLVI_REPORT_LONG ? " long" : "",
+                     table->sortable ? " class=\"sort\"" : "");
     for (size_t c = 0; c < columns; c++) {
         clvi_text_append(out, table->columns[c].right ? "<th class=\"n\" scope=\"col\">"
                                                       : "<th scope=\"col\">");
@@ -206,10 +211,4 @@ void clvi_report_html(const clvi_report_table *table, clvi_text *out)
             clvi_text_append(out, "</tr>\n");
     }
     clvi_text_append(out, "</tbody>\n</table></div>\n");
-    if (table->note) {
-        clvi_text_append(out, "<p class=\"note\">");
-        clvi_report_escape(out, table->note);
-        clvi_text_append(out, "</p>\n");
-    }
-    clvi_text_append(out, "</section>\n");
 }

@@ -19,7 +19,8 @@ typedef struct clvi_report_table {
     clvi_arena *arena;
     const char **cells; /* row-major */
     size_t count, capacity;
-    bool failed; /* an allocation has failed: rendering says so */
+    bool failed;   /* an allocation has failed: rendering says so */
+    bool sortable; /* in a page: by any column */
 } clvi_report_table;
 
 clv_status clvi_report_table_init(clvi_report_table *table, const char *title,
@@ -40,8 +41,11 @@ void clvi_report_decimal(clvi_report_table *table, int decimals, double value);
 
 /* Appends it with its title; Markdown as GitHub has it. Without rows nothing is appended. */
 void clvi_report_markdown(const clvi_report_table *table, clvi_text *out);
+/* Appends it alone, for a page (page.h); with more rows than these it scrolls by itself. */
+enum { CLVI_REPORT_LONG = 50 };
 void clvi_report_html(const clvi_report_table *table, clvi_text *out);
-/* Appends text with what HTML gives a meaning replaced. */
+/* Appends text for HTML: what has a meaning there is replaced, and what is no character of a
+ * page (control characters, bytes that are no UTF-8) becomes U+FFFD. */
 void clvi_report_escape(clvi_text *out, const char *text);
 
 #endif

@@ -44,6 +44,18 @@ static const char *image_name(clvi_predictions *p, const clvi_dataset *data,
                              sample->path);
 }
 
+bool clvi_prediction_is_of(const char *image, const clvi_dataset *data, const clvi_sample *sample)
+{
+    if (clvi_dataset_source_count(data) > 1) {
+        const char *source = clvi_dataset_source_name(data, sample->source);
+        const size_t length = strlen(source);
+        if (strncmp(image, source, length) != 0 || image[length] != ':')
+            return false;
+        image += length + 1;
+    }
+    return strcmp(image, sample->path) == 0;
+}
+
 clv_status clvi_predictions_add(clvi_predictions *to, const clvi_dataset *data, clvi_split split,
                                 const clvi_batch *batch, const float *logits, clv_error *error)
 {

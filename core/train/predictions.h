@@ -28,6 +28,9 @@ clv_status clvi_predictions_add(clvi_predictions *to, const clvi_dataset *data, 
                                 const clvi_batch *batch, const float *logits,
                                 clv_error *error) CLV_MUST_CHECK;
 
+/* Whether predictions of a run on `data` call the sample `image`. */
+bool clvi_prediction_is_of(const char *image, const clvi_dataset *data, const clvi_sample *sample);
+
 /* Appends the lines of one split to a text that will be the file: split, image, label, predicted,
  * log_probability. The header comes first where the text is empty. */
 void clvi_predictions_append(const clvi_predictions *from, clvi_split split, clvi_text *text);

@@ -1,6 +1,7 @@
 /* conclave train: a configuration and a data set in, a run's folder out. */
 #include "config_args.h"
 #include "freeze.h"
+#include "run_report.h"
 #include "session.h"
 #include "show.h"
 #include "starts.h"
@@ -117,6 +118,16 @@ static clv_status set_max_time(job *j, const cli_args *args, const clvi_resume *
     return resume != NULL && new_limit ? extend_limit(j, &resume->state, error) : CLV_OK;
 }
 
+/* The page of the run; a training that has ended is none that failed where there is none. */
+static const char *write_report(const job *j)
+{
+    clv_error fault = CLV_ERROR_INIT;
+    if (cli_write_report(j->run, j->data, NULL, &fault) == CLV_OK)
+        return CLVI_RUN_REPORT;
+    clvi_log(CLVI_LOG_WARN, "%s/" CLVI_RUN_REPORT " was not written: %s", j->run, fault.message);
+    return NULL;
+}
+
 static clv_status print_result(const job *j, const clvi_train_result *r, clv_error *error)
 {
     static const char *const labels[] = {"training", "validation", "test"};
@@ -135,8 +146,12 @@ static clv_status print_result(const job *j, const clvi_train_result *r, clv_err
             "\ngate  dropped %.2f %% of its assignments in the last epoch; %.2f %% of the images "
             "had no expert\n",
             100 * r->dropped, 100 * r->unrouted);
-    printf("\nrun   %s\ntry   conclave eval %s%s\n      conclave predict %s IMAGE\n", j->run,
-           j->run, r->has_test ? "" : " --split val", j->run);
+    const char *report = write_report(j);
+    printf("\nrun   %s\n", j->run);
+    if (report != NULL)
+        printf("page  %s/%s\n", j->run, report);
+    printf("try   conclave eval %s%s\n      conclave predict %s IMAGE\n", j->run,
+           r->has_test ? "" : " --split val", j->run);
     return CLV_OK;
 }
 

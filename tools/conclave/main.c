@@ -12,6 +12,7 @@ static const cli_command *const commands[] = {
     &cmd_train,
     &cmd_compare,
     &cmd_runs,
+    &cmd_report,
     &cmd_eval,
     &cmd_predict,
     &cmd_profile,
