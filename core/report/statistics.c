@@ -157,8 +157,7 @@ static double resample(const int8_t *const *differences, size_t seeds, size_t im
     return (double)sum / ((double)seeds * (double)images);
 }
 
-/* Quantile of sorted values, linear between neighbours. */
-static double quantile(const double *sorted, size_t count, double share)
+double clvi_quantile(const double *sorted, size_t count, double share)
 {
     const double at = share * (double)(count - 1);
     const size_t low = (size_t)at, high = low + 1 < count ? low + 1 : low;
@@ -190,8 +189,8 @@ clv_status clvi_bootstrap(const int8_t *const *differences, size_t seeds, size_t
     const int64_t side = not_above < not_below ? not_above : not_below;
     const double p = 2 * (double)(side + 1) / (RESAMPLES + 1);
     *out = (clvi_difference){.mean = (double)sum / ((double)seeds * (double)images),
-                             .low = quantile(means, RESAMPLES, 0.025),
-                             .high = quantile(means, RESAMPLES, 0.975),
+                             .low = clvi_quantile(means, RESAMPLES, 0.025),
+                             .high = clvi_quantile(means, RESAMPLES, 0.975),
                              .p = p < 1 ? p : 1};
     clvi_free(means);
     clvi_free(sums);

@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+#include "../unit/image_files.h"
+
 static char wrong_folder[PATH_MAX], weights[PATH_MAX];
 
 static void test_every_command_explains_itself(void **state)
@@ -113,20 +115,16 @@ static void test_inspect(void **state)
     unlink(file);
 }
 
-/* A line for each step: two before anybody asks, one for each line asked, two about memory. */
-static void test_bench_at_another_pace(void **state)
+/* Runs `bench --paced ARGUMENTS`, asks for three steps, and wants a line with each of these keys.
+ */
+static void follow(const char *arguments, const char *const *keys, size_t count)
 {
-    (void)state;
-    char line[PATH_MAX + 256];
-    snprintf(
-        line, sizeof line,
-        "printf '\\n\\n\\n' | '%s' bench --paced -q --model cnn widths=4 --image-size 8 --batch 2",
-        command);
-    static const char *const keys[] = {"first_ms", "ready",    "ms",      "ms",
-                                       "ms",       "base_mib", "peak_mib"};
+    char line[2 * PATH_MAX];
+    snprintf(line, sizeof line, "printf '\\n\\n\\n' | '%s' bench --paced -q %s", command,
+             arguments);
     FILE *pipe = popen(line, "r");
     assert_non_null(pipe);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < count; i++) {
         assert_non_null(fgets(text, sizeof text, pipe));
         json_t *object = json_loads(text, 0, NULL);
         if (!(json_number_value(json_object_get(object, keys[i])) > 0))
@@ -135,9 +133,35 @@ static void test_bench_at_another_pace(void **state)
     }
     assert_null(fgets(text, sizeof text, pipe));
     assert_int_equal(pclose(pipe), 0);
+}
+
+/* A line for each step: two before anybody asks, one for each line asked; two about memory. */
+static void test_bench_at_another_pace(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"base_mib", "first_ms", "ready",   "ms",
+                                       "ms",       "ms",       "peak_mib"};
+    follow("--model cnn widths=4 --image-size 8 --batch 2", keys, sizeof keys / sizeof *keys);
     expect("bench --paced --peak", 2, "--paced goes with --model");
     expect("bench --model nosuch", 1, "command line: [expert.bench] plugin: there is no");
     expect("profile cnn-custom-only --channels 2", 2, "--channels 2: it is 1 or 3");
+}
+
+static void test_bench_of_images(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"first_ms", "ready", "ms", "ms", "ms", "peak_mib"};
+    char *folder = folder_make(), line[PATH_MAX + 256];
+    put_class(folder, "a", 3, 1);
+    put_class(folder, "b", 3, 100);
+    snprintf(line, sizeof line, "--images '%s' --batch 4", folder);
+    follow(line, keys, sizeof keys / sizeof *keys);
+    snprintf(line, sizeof line, "bench --images '%s' --repeat 2 --json", folder);
+    expect(line, 0, "{\"images\":6,\"image_size\":32,\"images_per_s\":");
+    snprintf(line, sizeof line, "bench --images '%s' --batch 4 --repeat 2", folder);
+    expect(line, 0, "4 images to 32 pixels on one thread: ");
+    expect("bench --images /nowhere", 1, "/nowhere");
+    folder_remove(folder);
 }
 
 /* Sizes may be left out at the end. */
@@ -163,6 +187,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plugin_path),
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_bench_at_another_pace),
+        cmocka_unit_test(test_bench_of_images),
         cmocka_unit_test(test_bench_of_an_op),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);

@@ -15,6 +15,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "../unit/image_files.h"
+
 static char command[PATH_MAX];
 
 /* One block of 4 filters on 8×8 pictures of 3 channels, 2 at a time. */
@@ -125,6 +127,68 @@ static void test_trace(void **state)
     json_decref(all);
 }
 
+/* Steps of training on 20 pictures of two classes, 8 steps of 2: from files, and from memory. */
+static void test_input(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), more[PATH_MAX];
+    put_class(folder, "train/a", 10, 1);
+    put_class(folder, "train/b", 10, 100);
+    for (int kept = 0; kept < 2; kept++) {
+        snprintf(more, sizeof(more),
+                 "--input --data '%s' data.val_fraction=0.2 --repeat 3 --json data.cache=%s -q",
+                 folder, kept ? "memory" : "none");
+        json_t *all = profile(more);
+        assert_non_null(all);
+        const json_t *ratio = json_object_get(all, "ratio");
+        assert_true(number(all, "batch") == 2 && number(all, "steps") == 8);
+        assert_true(number(all, "rounds") == 3);
+        assert_true(json_array_size(ratio) == 3);
+        double last = 0;
+        for (size_t i = 0; i < 3; i++) {
+            const double value = json_number_value(json_array_get(ratio, i));
+            assert_true(value > 0 && value >= last);
+            last = value;
+        }
+        assert_true(number(all, "memory_images_per_s") > 0);
+        assert_true(number(all, "files_images_per_s") > 0);
+        assert_true(number(all, "processor_ratio") > 0);
+        assert_true(number(all, "waited") >= 0 && number(all, "waited") <= 1);
+        json_decref(all);
+    }
+    folder_remove(folder);
+}
+
+/* A call that must fail with this status and say this. */
+static void refuses(const char *more, int status, const char *what)
+{
+    char line[PATH_MAX + 512], text[4096];
+    snprintf(line, sizeof(line), "'%s' " TINY " %s 2>&1", command, more);
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    text[fread(text, 1, sizeof(text) - 1, pipe)] = '\0';
+    assert_int_equal(WEXITSTATUS(pclose(pipe)), status);
+    if (!strstr(text, what))
+        fail_msg("%s: %s", line, text);
+}
+
+static void test_input_refusals(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), more[PATH_MAX];
+    put_class(folder, "train/a", 3, 1);
+    put_class(folder, "train/b", 3, 100);
+    refuses("--input", 2, "which images? give --data PATH");
+    snprintf(more, sizeof(more), "--input --mode infer --data '%s'", folder);
+    refuses(more, 2, "--input measures training");
+    snprintf(more, sizeof(more), "--input --data '%s' --batch 4", folder);
+    refuses(more, 1, "fewer than two batches of 4; use a smaller --batch");
+    file_put(folder, "train/b/broken.png", "no picture", 10);
+    snprintf(more, sizeof(more), "--input --data '%s'", folder);
+    refuses(more, 1, "broken.png");
+    folder_remove(folder);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2 || realpath(argv[1], command) == NULL) {
@@ -132,9 +196,9 @@ int main(int argc, char **argv)
         return 2;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_inference),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_sums),           cmocka_unit_test(test_inference),
+        cmocka_unit_test(test_trace),          cmocka_unit_test(test_input),
+        cmocka_unit_test(test_input_refusals),
     };
     return cmocka_run_group_tests_name("profile", tests, NULL, NULL);
 }

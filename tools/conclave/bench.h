@@ -33,6 +33,9 @@ clv_status bench_steps_open(clvi_device *device, clvi_plugins *plugins, const cl
                             clv_error *error) CLV_MUST_CHECK;
 /* One step; enqueues only. */
 clv_status bench_steps_run(const bench_steps *steps, clv_error *error) CLV_MUST_CHECK;
+/* The same on other pictures than its own. */
+clv_status bench_steps_run_on(const bench_steps *steps, const clvi_mixture_batch *batch,
+                              clv_error *error) CLV_MUST_CHECK;
 void bench_steps_close(bench_steps *steps);
 
 typedef struct bench_times {
@@ -49,12 +52,29 @@ clv_status bench_model(clvi_device *device, clvi_plugins *plugins, const clvi_co
                        const bench_model_desc *desc, bench_times *out,
                        clv_error *error) CLV_MUST_CHECK;
 
-/* Steps at another program's pace, for measuring both in turn: two steps, a line of JSON with
- * "ready", then one step and a line with its "ms" for each line of standard input. At its end a
- * last line says "base_mib" and "peak_mib": the largest resident memory of the process before the
- * network was made, and of all. */
+/* Does one step and gives its milliseconds. */
+typedef clv_status bench_step(void *user, double *ms, clv_error *error);
+/* Steps at another program's pace, for measuring both in turn: a step, a line of JSON with
+ * "first_ms", a step, a line with "ready", then one step and a line with its "ms" for each line of
+ * standard input. At its end a last line says "peak_mib", the largest resident memory of the
+ * process. */
+clv_status bench_paced_by(bench_step *step, void *user, clv_error *error) CLV_MUST_CHECK;
+/* The same with steps of a network; a line before says "base_mib", that memory before the network
+ * was made. */
 clv_status bench_paced(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
                        const bench_model_desc *desc, clv_error *error) CLV_MUST_CHECK;
+
+/* Decoding and resizing. A step takes the first `count` training images (all, where there are
+ * fewer) of a data set, on one thread, and keeps nothing. */
+typedef struct bench_images_desc {
+    const char *path;
+    int size; /* side of the resized pictures */
+    int64_t count, repeat;
+    bool paced, json; /* paced: repeat is not read */
+} bench_images_desc;
+/* Prints the median speed of `repeat` steps after one, or follows another program's pace. Errors:
+ * those of clvi_dataset_open. */
+clv_status bench_images(const bench_images_desc *desc, clv_error *error) CLV_MUST_CHECK;
 
 /* One direction of one op. */
 typedef struct bench_op_row {

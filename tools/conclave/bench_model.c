@@ -43,16 +43,22 @@ clv_status bench_config(const bench_model_desc *desc, const char *gemm, clvi_con
     return status;
 }
 
+clv_status bench_steps_run_on(const bench_steps *r, const clvi_mixture_batch *batch,
+                              clv_error *error)
+{
+    if (!r->desc->train)
+        return clvi_mixture_infer(r->mixture, batch, error);
+    CLV_TRY(clvi_mixture_step(r->mixture, batch, error));
+    return clvi_optimizer_step(r->optimizer, 1e-3, NULL, error);
+}
+
 clv_status bench_steps_run(const bench_steps *r, clv_error *error)
 {
     const clvi_mixture_batch batch = {.n = r->desc->batch,
                                       .pixels = r->pixels,
                                       .labels = r->desc->train ? r->labels : NULL,
                                       .ids = r->ids};
-    if (!r->desc->train)
-        return clvi_mixture_infer(r->mixture, &batch, error);
-    CLV_TRY(clvi_mixture_step(r->mixture, &batch, error));
-    return clvi_optimizer_step(r->optimizer, 1e-3, NULL, error);
+    return bench_steps_run_on(r, &batch, error);
 }
 
 static clv_status prepare(bench_steps *r, clvi_plugins *plugins, clv_error *error)

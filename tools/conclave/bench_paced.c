@@ -12,15 +12,6 @@ static double peak_mib(void)
     return (double)usage.ru_maxrss / 1024;
 }
 
-static clv_status step(const bench_steps *steps, double *ms, clv_error *error)
-{
-    const double from = clvi_now();
-    CLV_TRY(bench_steps_run(steps, error));
-    CLV_TRY(clvi_wait(steps->device, error));
-    *ms = (clvi_now() - from) * 1e3;
-    return CLV_OK;
-}
-
 /* One line, at once: somebody waits for it. */
 static clv_status say(const char *key, double value, clv_error *error)
 {
@@ -29,34 +20,46 @@ static clv_status say(const char *key, double value, clv_error *error)
     return CLV_OK;
 }
 
-static clv_status follow(const bench_steps *steps, clv_error *error)
+clv_status bench_paced_by(bench_step *step, void *user, clv_error *error)
 {
     double ms;
-    CLV_TRY(step(steps, &ms, error));
+    CLV_TRY(step(user, &ms, error));
     CLV_TRY(say("first_ms", ms, error));
-    clvi_device_save_programs(steps->device);
-    CLV_TRY(step(steps, &ms, error));
+    CLV_TRY(step(user, &ms, error));
     CLV_TRY(say("ready", ms, error));
     for (int c; (c = getchar()) != EOF;) {
         if (c != '\n')
             continue;
-        CLV_TRY(step(steps, &ms, error));
+        CLV_TRY(step(user, &ms, error));
         CLV_TRY(say("ms", ms, error));
     }
+    return say("peak_mib", peak_mib(), error);
+}
+
+typedef struct network {
+    bench_steps steps;
+    int64_t done;
+} network;
+
+static clv_status step(void *user, double *ms, clv_error *error)
+{
+    network *n = user;
+    const double from = clvi_now();
+    CLV_TRY(bench_steps_run(&n->steps, error));
+    CLV_TRY(clvi_wait(n->steps.device, error));
+    *ms = (clvi_now() - from) * 1e3;
+    if (n->done++ == 0)
+        clvi_device_save_programs(n->steps.device);
     return CLV_OK;
 }
 
 clv_status bench_paced(clvi_device *device, clvi_plugins *plugins, const clvi_config *config,
                        const bench_model_desc *desc, clv_error *error)
 {
-    const double base = peak_mib();
-    bench_steps steps;
-    CLV_TRY(bench_steps_open(device, plugins, config, desc, &steps, error));
-    clv_status status = follow(&steps, error);
-    if (status == CLV_OK)
-        status = say("base_mib", base, error);
-    if (status == CLV_OK)
-        status = say("peak_mib", peak_mib(), error);
-    bench_steps_close(&steps);
+    network n = {0};
+    CLV_TRY(say("base_mib", peak_mib(), error));
+    CLV_TRY(bench_steps_open(device, plugins, config, desc, &n.steps, error));
+    const clv_status status = bench_paced_by(step, &n, error);
+    bench_steps_close(&n.steps);
     return status;
 }

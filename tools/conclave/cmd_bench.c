@@ -1,4 +1,5 @@
-/* conclave bench: speed of a network or an op, against the device's measured peak. */
+/* conclave bench: speed of a network or an op, against the device's measured peak, and of images.
+ */
 #include "bench.h"
 #include "runtime/peak.h"
 #include "session.h"
@@ -114,18 +115,29 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
         CLV_FAIL(error, CLV_E_USAGE, "--mode %s: it is train or infer", mode);
     b->model.train = !mode || strcmp(mode, "train") == 0;
     *gemm = cli_option_value(args, "gemm") ? cli_option_value(args, "gemm") : "auto";
-    const int tasks =
-        cli_flag(args, "peak") + (cli_option_value(args, "op") != NULL) + (b->model.plugin != NULL);
+    const bool images = cli_option_value(args, "images") != NULL;
+    const int tasks = cli_flag(args, "peak") + (cli_option_value(args, "op") != NULL) +
+                      (b->model.plugin != NULL) + images;
     if (tasks != 1)
         CLV_FAIL(error, CLV_E_USAGE,
-                 "give one of --peak, --op and --model; see conclave bench --help");
-    if (b->paced && !b->model.plugin)
-        CLV_FAIL(error, CLV_E_USAGE, "--paced goes with --model");
+                 "give one of --peak, --op, --model and --images; see conclave bench --help");
+    if (b->paced && !b->model.plugin && !images)
+        CLV_FAIL(error, CLV_E_USAGE, "--paced goes with --model or --images");
     return CLV_OK;
 }
 
 static clv_status measure(bench *b, clv_error *error)
 {
+    const char *images = cli_option_value(b->args, "images");
+    if (images) {
+        const bench_images_desc desc = {.path = images,
+                                        .size = b->model.width,
+                                        .count = b->model.batch,
+                                        .repeat = b->model.repeat,
+                                        .paced = b->paced,
+                                        .json = b->json};
+        return bench_images(&desc, error);
+    }
     CLV_TRY(cli_session_open_device(&b->session, b->config, cli_option_value(b->args, "device"),
                                     error));
     if (cli_flag(b->args, "peak"))
@@ -168,6 +180,7 @@ static const cli_option options_of_bench[] = {
     {"op", "OP:SIZES", "time an op, such as gemm:1024,1024,1024 or conv2d:4,28,28,512,512,3", 0,
      false},
     {"model", "NAME", "time an expert plugin with inputs in memory", 0, false},
+    {"images", "PATH", "time decoding and resizing of the first --batch training images", 0, false},
     {"image-size", "PIXELS", "side of the images (32)", 0, false},
     {"batch", "N", "images per step (128)", 0, false},
     {"classes", "N", "classes (46)", 0, false},
@@ -175,19 +188,21 @@ static const cli_option options_of_bench[] = {
     {"repeat", "N", "steps that count, after two that do not (15)", 0, false},
     {"gemm", "PROVIDER", "auto, native or clblast (auto)", 0, false},
     {"json", NULL, "one JSON object per line", 0, false},
-    {"paced", NULL, "with --model: a step for each line of standard input, its ms as JSON", 0,
-     false},
+    {"paced", NULL,
+     "with --model or --images: a step for each line of standard input, its ms as JSON", 0, false},
     CLI_PLUGIN_OPTION,
     CLI_DEVICE_OPTION,
 };
 
 const cli_command cmd_bench = {
     .name = "bench",
-    .summary = "Measure the speed of the device, an op or a network",
-    .usage = "(--peak | --op OP:SIZES | --model NAME [plugin option=value]...) [options]",
+    .summary = "Measure the speed of the device, an op, a network or of reading images",
+    .usage = "(--peak | --op OP:SIZES | --model NAME [plugin option=value]... | --images PATH) "
+             "[options]",
     .example = "conclave bench --peak\n"
                "conclave bench --op conv2d:4,28,28,512,512,3\n"
-               "conclave bench --model cnn --image-size 32 --batch 128 --mode train --json",
+               "conclave bench --model cnn --image-size 32 --batch 128 --mode train --json\n"
+               "conclave bench --images photos.tar --image-size 224",
     .options = options_of_bench,
     .option_count = sizeof options_of_bench / sizeof *options_of_bench,
     .run = run,

@@ -2,12 +2,14 @@
  * kernel, and a trace file. */
 #include "bench.h"
 #include "config_args.h"
+#include "profile_input.h"
 #include "session.h"
 #include "show.h"
 
 #include "base/clock.h"
 #include "runtime/peak.h"
 #include "runtime/profile.h"
+#include "train/settings.h"
 
 #include <stdlib.h>
 
@@ -18,6 +20,9 @@ static const cli_option options[] = {
     {"repeat", "N", "steps that count, after three that do not (5)", 0, false},
     {"top", "N", "rows of each table (15)", 0, false},
     {"trace", "FILE", "write the launches as a trace that ui.perfetto.dev opens", 0, false},
+    {"input", NULL,
+     "instead: training on the images of --data against training on pictures in memory, in turn", 0,
+     false},
     {"json", NULL, "one JSON object", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,
@@ -294,11 +299,42 @@ static clv_status read_options(job *j, clv_error *error)
     return CLV_OK;
 }
 
+/* --input: training with and without files. */
+static clv_status compare_input(job *j, clvi_dataset *data, bool kept, clv_error *error)
+{
+    j->desc.classes = (int)clvi_dataset_class_count(data);
+    j->desc.channels = clvi_dataset_channels(data);
+    clvi_dataset_size(data, &j->desc.height, &j->desc.width);
+    bench_steps steps;
+    CLV_TRY(bench_steps_open(j->session.device, j->session.plugins, j->config, &j->desc, &steps,
+                             error));
+    const clv_status status = profile_input(&steps, data, kept, cli_flag(j->args, "json"), error);
+    clvi_device_save_programs(j->session.device);
+    bench_steps_close(&steps);
+    return status;
+}
+
+static clv_status profile_with_images(job *j, clv_error *error)
+{
+    bool given;
+    CLV_TRY(clvi_train_has_images(j->config, true, &given, error));
+    if (!j->desc.train)
+        CLV_FAIL(error, CLV_E_USAGE, "--input measures training, not --mode infer");
+    const clvi_data_options images = clvi_train_data_options(j->config);
+    clvi_dataset *data;
+    CLV_TRY(clvi_dataset_open(&images, &data, error));
+    const clv_status status = compare_input(j, data, !images.no_cache, error);
+    clvi_dataset_close(data);
+    return status;
+}
+
 static clv_status profile(job *j, clv_error *error)
 {
     CLV_TRY(cli_load_config(j->args, 0, &j->config, error));
     CLV_TRY(read_options(j, error));
     CLV_TRY(cli_session_open_device(&j->session, j->config, NULL, error));
+    if (cli_flag(j->args, "input"))
+        return profile_with_images(j, error);
     bench_steps steps;
     CLV_TRY(bench_steps_open(j->session.device, j->session.plugins, j->config, &j->desc, &steps,
                              error));
@@ -325,7 +361,8 @@ const cli_command cmd_profile = {
     .summary = "Show where the time of a step goes",
     .usage = "CONFIG [SECTION.KEY=VALUE]... [--mode train|infer] [--trace FILE] [options]",
     .example = "conclave profile cnn-custom-only\n"
-               "conclave profile efficientnet-b0-only --batch 64 --trace trace.json",
+               "conclave profile efficientnet-b0-only --batch 64 --trace trace.json\n"
+               "conclave profile cnn-custom-only --input --data images.tar data.cache=none",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,
