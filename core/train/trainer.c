@@ -316,10 +316,11 @@ static clv_status check_circumstances(const clvi_trainer *t, const clvi_checkpoi
         state->running.steps > t->steps_per_epoch || state->epoch > t->epochs)
         CLV_FAIL(error, CLV_E_FORMAT, "%s stands behind the end of training", t->last_path);
     if (strcmp(device, now) != 0)
-        clvi_log(CLVI_LOG_WARN,
-                 "the run was begun on another device or driver (%s): it goes on, but not with the "
-                 "same bits",
-                 device);
+        clvi_log(
+            CLVI_LOG_WARN,
+            "the run was begun on another device or driver, or with another tuning record (%s): "
+            "it goes on, but not with the same bits",
+            device);
     return CLV_OK;
 }
 

@@ -3,6 +3,7 @@
 #define CONCLAVE_BENCH_H
 
 #include "mixture/mixture.h"
+#include "runtime/gemm.h"
 #include "train/optimizer.h"
 
 /* A whole network with inputs in memory. */
@@ -13,6 +14,7 @@ typedef struct bench_model_desc {
     int height, width, classes, channels;
     int64_t batch, repeat;
     bool train; /* forward, loss, backward and AdamW; otherwise forward */
+    bool bare;  /* training without AdamW, and without memory for it */
 } bench_model_desc;
 
 /* The network of a configuration on pictures in memory, ready to run. `plugin` and the options of
@@ -22,7 +24,7 @@ typedef struct bench_steps {
     clvi_device *device;
     const clvi_config *config;
     clvi_mixture *mixture;
-    clvi_optimizer *optimizer; /* NULL in inference */
+    clvi_optimizer *optimizer; /* NULL in inference, and where desc->bare */
     uint8_t *pixels;
     int32_t *labels;
     uint32_t *ids;
@@ -89,6 +91,12 @@ enum { BENCH_OP_ROWS = 2 };
 clv_status bench_op(clvi_device *device, const char *spec, int64_t repeat,
                     bench_op_row rows[BENCH_OP_ROWS], size_t *count,
                     clv_error *error) CLV_MUST_CHECK;
+
+/* A product of a shape (which has no bias) with matrices of its own and workspace, ready to run.
+ * The caller closes *out. */
+clv_status bench_product_open(clvi_device *device, const clvi_gemm *shape, clvi_gemm *out,
+                              clv_error *error) CLV_MUST_CHECK;
+void bench_product_close(clvi_gemm *product);
 
 /* Median of n numbers, n >= 1; sorts them. */
 double bench_median(double *values, size_t n);

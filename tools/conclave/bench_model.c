@@ -49,6 +49,8 @@ clv_status bench_steps_run_on(const bench_steps *r, const clvi_mixture_batch *ba
     if (!r->desc->train)
         return clvi_mixture_infer(r->mixture, batch, error);
     CLV_TRY(clvi_mixture_step(r->mixture, batch, error));
+    if (r->optimizer == NULL)
+        return CLV_OK;
     return clvi_optimizer_step(r->optimizer, 1e-3, NULL, error);
 }
 
@@ -75,19 +77,21 @@ static clv_status prepare(bench_steps *r, clvi_plugins *plugins, clv_error *erro
         r->pixels[i] = (uint8_t)(i * 2654435761u >> 24);
     for (size_t i = 0; i < batch; i++)
         r->labels[i] = (int32_t)(i % (size_t)d->classes), r->ids[i] = (uint32_t)i;
-    const clvi_mixture_desc desc = {.config = r->config,
-                                    .plugins = plugins,
-                                    .device = r->device,
-                                    .classes = d->classes,
-                                    .height = d->height,
-                                    .width = d->width,
-                                    .channels = d->channels,
-                                    .max_batch = d->batch,
-                                    .train = d->train};
+    const clvi_mixture_desc desc = {
+        .config = r->config,
+        .plugins = plugins,
+        .device = r->device,
+        .classes = d->classes,
+        .height = d->height,
+        .width = d->width,
+        .channels = d->channels,
+        .max_batch = d->batch,
+        .train = d->train,
+        .store_kinds = d->bare ? CLVI_STORE_ONLY_VALUES | 1u << CLVI_STORE_GRADIENT : 0};
     CLV_TRY(clvi_mixture_create(&desc, &r->mixture, error));
     const clvi_optimizer_desc adamw = {
         .betas = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 0.01, .decay_all = true};
-    if (d->train)
+    if (d->train && !d->bare)
         CLV_TRY(
             clvi_optimizer_create(clvi_mixture_store(r->mixture), &adamw, &r->optimizer, error));
     return clvi_mixture_warm(r->mixture, error);

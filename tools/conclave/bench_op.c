@@ -90,16 +90,20 @@ static clv_status call_gemm(void *user, clv_error *error)
     return clvi_gemm_run(r->device, &r->gemm, error);
 }
 
-static clv_status time_gemm(clvi_device *device, const spec *s, int64_t repeat, bench_op_row *row,
-                            clv_error *error)
+clv_status bench_product_open(clvi_device *device, const clvi_gemm *shape, clvi_gemm *out,
+                              clv_error *error)
 {
-    if (s->count != 3)
-        CLV_FAIL(error, CLV_E_USAGE, "gemm takes M,N,K");
-    gemm_run r = {.device = device, .gemm = {.m = s->sizes[0], .n = s->sizes[1], .k = s->sizes[2]}};
-    const int64_t m = r.gemm.m, n = r.gemm.n, k = r.gemm.k;
-    const int64_t elements[4] = {m * k, k * n, m * n,
-                                 (int64_t)clvi_gemm_workspace(device, &r.gemm)};
-    clvi_view *const views[4] = {&r.gemm.a, &r.gemm.b, &r.gemm.c, &r.gemm.workspace};
+    clvi_gemm g = *shape;
+    const int64_t rows_a = g.transpose_a ? g.k : g.m, rows_b = g.transpose_b ? g.n : g.k;
+    const int64_t elements[4] = {rows_a * (g.lda > 0       ? g.lda
+                                           : g.transpose_a ? g.m
+                                                           : g.k),
+                                 rows_b * (g.ldb > 0       ? g.ldb
+                                           : g.transpose_b ? g.k
+                                                           : g.n),
+                                 g.m * (g.ldc > 0 ? g.ldc : g.n),
+                                 (int64_t)clvi_gemm_workspace(device, &g)};
+    clvi_view *const views[4] = {&g.a, &g.b, &g.c, &g.workspace};
     clv_status status = CLV_OK;
     for (int i = 0; i < 4 && status == CLV_OK; i++) {
         if (elements[i] == 0)
@@ -108,12 +112,33 @@ static clv_status time_gemm(clvi_device *device, const spec *s, int64_t repeat, 
         if (status == CLV_OK)
             status = fill_random(device, *views[i], elements[i], error);
     }
-    if (status == CLV_OK)
-        status = best_of(device, call_gemm, &r, repeat, &row->ms, error);
-    for (int i = 0; i < 4; i++)
-        clvi_buf_destroy(views[i]->buf);
+    if (status != CLV_OK)
+        bench_product_close(&g);
+    else
+        *out = g;
+    return status;
+}
+
+void bench_product_close(clvi_gemm *product)
+{
+    clvi_buf_destroy(product->a.buf);
+    clvi_buf_destroy(product->b.buf);
+    clvi_buf_destroy(product->c.buf);
+    clvi_buf_destroy(product->workspace.buf);
+}
+
+static clv_status time_gemm(clvi_device *device, const spec *s, int64_t repeat, bench_op_row *row,
+                            clv_error *error)
+{
+    if (s->count != 3)
+        CLV_FAIL(error, CLV_E_USAGE, "gemm takes M,N,K");
+    const clvi_gemm shape = {.m = s->sizes[0], .n = s->sizes[1], .k = s->sizes[2]};
+    gemm_run r = {.device = device};
+    CLV_TRY(bench_product_open(device, &shape, &r.gemm, error));
+    const clv_status status = best_of(device, call_gemm, &r, repeat, &row->ms, error);
+    bench_product_close(&r.gemm);
     snprintf(row->name, sizeof row->name, "forward");
-    row->gflops = 2.0 * (double)m * (double)n * (double)k / row->ms * 1e-6;
+    row->gflops = 2.0 * (double)shape.m * (double)shape.n * (double)shape.k / row->ms * 1e-6;
     return status;
 }
 

@@ -4,19 +4,38 @@
 #include "show.h"
 #include "verdicts.h"
 
+#include "runtime/tuned.h"
+
 static const char *type_name(clvi_device_type type)
 {
     return type == CLVI_DEVICE_CPU ? "CPU" : type == CLVI_DEVICE_GPU ? "GPU" : "other";
 }
 
-static void print_device(const clvi_device_info *info, const cli_verdict *verdict, bool chosen)
+/* Which tuning record counts; the caller frees. NULL: none can be said. */
+static char *tuning_of(const clvi_runtime *runtime, size_t index)
 {
+    clvi_text text = {0};
+    clv_error none = CLV_ERROR_INIT; /* opening the device would report it */
+    if (clvi_runtime_tuning(runtime, index, &text, &none) == CLV_OK && !text.failed)
+        return text.data;
+    clvi_text_fini(&text);
+    return NULL;
+}
+
+static void print_device(const cli_verdicts *verdicts, size_t index, bool chosen)
+{
+    const clvi_device_info *info = clvi_runtime_device(verdicts->runtime, index);
+    const cli_verdict *verdict = &verdicts->list[index];
     printf("%s%-5s %s\n", chosen ? "* " : "  ", info->selector, info->name);
     printf("        %s, %s, %s, driver %s\n", type_name(info->type), info->platform, info->version,
            info->driver);
     printf("        %u compute units, %.1f GB of memory, at most %.1f GB in one buffer\n",
            info->compute_units, (double)info->global_bytes / (1 << 30),
            (double)info->max_alloc_bytes / (1 << 30));
+    char *tuning = info->refused == NULL ? tuning_of(verdicts->runtime, index) : NULL;
+    if (tuning != NULL)
+        printf("        tuning: %s\n", tuning);
+    clvi_free(tuning);
     if (info->refused != NULL)
         printf("        refused: %s\n", info->refused);
     else if (verdict->known && verdict->good)
@@ -39,8 +58,7 @@ static void print_notes(const clvi_runtime *runtime)
 static void print_text(const cli_verdicts *verdicts, int64_t chosen, bool quiet)
 {
     for (size_t i = 0; i < verdicts->count; i++)
-        print_device(clvi_runtime_device(verdicts->runtime, i), &verdicts->list[i],
-                     (int64_t)i == chosen);
+        print_device(verdicts, i, (int64_t)i == chosen);
     if (verdicts->count == 0)
         puts("no OpenCL device");
     if (quiet)
@@ -62,15 +80,20 @@ static json_t *verdict_json(const cli_verdict *verdict)
                      verdict->seconds);
 }
 
-static json_t *device_json(const clvi_device_info *info, const cli_verdict *verdict, bool chosen)
+static json_t *device_json(const cli_verdicts *verdicts, size_t index, bool chosen)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:s?, s:o}", "select",
-                     info->selector, "name", info->name, "type", type_name(info->type), "platform",
-                     info->platform, "vendor", info->vendor, "version", info->version, "driver",
-                     info->driver, "global_bytes", (json_int_t)info->global_bytes,
-                     "max_alloc_bytes", (json_int_t)info->max_alloc_bytes, "compute_units",
-                     (int)info->compute_units, "auto", chosen, "refused", info->refused,
-                     "self_check", verdict_json(verdict));
+    const clvi_device_info *info = clvi_runtime_device(verdicts->runtime, index);
+    char *tuning = info->refused == NULL ? tuning_of(verdicts->runtime, index) : NULL;
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:s?, s:b, s:s?, s:o}",
+                  "select", info->selector, "name", info->name, "type", type_name(info->type),
+                  "platform", info->platform, "vendor", info->vendor, "version", info->version,
+                  "driver", info->driver, "global_bytes", (json_int_t)info->global_bytes,
+                  "max_alloc_bytes", (json_int_t)info->max_alloc_bytes, "compute_units",
+                  (int)info->compute_units, "tuning", tuning, "auto", chosen, "refused",
+                  info->refused, "self_check", verdict_json(&verdicts->list[index]));
+    clvi_free(tuning);
+    return json;
 }
 
 /* {"devices": [ … ], "notes": [ … ]} */
@@ -78,8 +101,7 @@ static clv_status print_json(const cli_verdicts *verdicts, int64_t chosen, clv_e
 {
     json_t *devices = json_array(), *notes = json_array();
     for (size_t i = 0; i < verdicts->count; i++)
-        json_array_append_new(devices, device_json(clvi_runtime_device(verdicts->runtime, i),
-                                                   &verdicts->list[i], (int64_t)i == chosen));
+        json_array_append_new(devices, device_json(verdicts, i, (int64_t)i == chosen));
     for (const char *line = clvi_runtime_notes(verdicts->runtime); *line != '\0';) {
         const size_t length = strcspn(line, "\n");
         json_array_append_new(notes, json_stringn(line, length));

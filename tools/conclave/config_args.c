@@ -54,15 +54,15 @@ static clv_status show_faults(const char *name, const clvi_text *report, clv_err
     CLV_FAIL(error, CLV_E_CONFIG, "%s: the faults above", name);
 }
 
-static clv_status load(const cli_args *args, size_t first, clvi_arena *arena, clvi_config **out,
-                       clv_error *error)
+static clv_status load(const cli_args *args, const char *name, size_t from, clvi_arena *arena,
+                       clvi_config **out, clv_error *error)
 {
     const char *const *overrides;
     size_t count;
-    CLV_TRY(cli_overrides(args, first + 1, arena, &overrides, &count, error));
+    CLV_TRY(cli_overrides(args, from, arena, &overrides, &count, error));
     const char *const folders[] = {cli_config_dir()};
     clvi_text report = {0};
-    const clvi_config_source source = {.name = cli_at(args, first),
+    const clvi_config_source source = {.name = name,
                                        .folders = folders,
                                        .folder_count = 1,
                                        .overrides = overrides,
@@ -83,9 +83,15 @@ clv_status cli_load_config(const cli_args *args, size_t first, clvi_config **out
     const char *name = cli_at(args, first);
     if (strchr(name, '=') != NULL && !clvi_is_file(name))
         CLV_FAIL(error, CLV_E_USAGE, "the configuration's name comes before %s", name);
+    return cli_load_named_config(args, name, first + 1, out, error);
+}
+
+clv_status cli_load_named_config(const cli_args *args, const char *name, size_t from,
+                                 clvi_config **out, clv_error *error)
+{
     clvi_arena *arena = NULL;
     CLV_TRY(clvi_arena_create(&arena, error));
-    const clv_status status = load(args, first, arena, out, error);
+    const clv_status status = load(args, name, from, arena, out, error);
     clvi_arena_destroy(arena);
     return status;
 }

@@ -33,6 +33,10 @@ clv_status cli_overrides(const cli_args *args, size_t from, clvi_arena *arena,
 clv_status cli_load_config(const cli_args *args, size_t first, clvi_config **out,
                            clv_error *error) CLV_MUST_CHECK;
 
+/* The same for a name that is no argument, changed by the arguments from index `from` on. */
+clv_status cli_load_named_config(const cli_args *args, const char *name, size_t from,
+                                 clvi_config **out, clv_error *error) CLV_MUST_CHECK;
+
 /* The value of --max-time ("90s", "10m", "1h30m", "2.5h", or a number of seconds) as
  * train.max_seconds takes it. Errors: CLV_E_USAGE. */
 enum { CLI_SECONDS_BYTES = 64 };

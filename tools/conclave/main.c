@@ -19,6 +19,7 @@ static const cli_command *const commands[] = {
     &cmd_inspect,
     &cmd_verify,
     &cmd_bench,
+    &cmd_tune,
     &cmd_check_plugin,
     &cmd_check_plugin_child,
     &cmd_devices_child,
