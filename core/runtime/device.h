@@ -29,6 +29,7 @@ struct clvi_runtime {
     clvi_text notes;
     unsigned open_devices;
     bool used_clblast;
+    bool said_clock; /* that time stamps are of no use */
 };
 
 /* The device that `select` names (runtime.h). Errors: CLV_E_DEVICE with the candidates. */

@@ -31,8 +31,8 @@ clvi_wide clvi_wide_of(const clvi_device *device)
                    .cached_weights = clvi_tuning_int(device, "cached_weights")};
     const int nv = clvi_tuning_int(device, "gemm_nv");
     w.columns = nv * w.vector;
-    snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d", w.rows, nv,
-             w.param_rows);
+    snprintf(w.options, sizeof(w.options), "-DCLV_MR=%d -DCLV_NV=%d -DCLV_PR=%d%s", w.rows, nv,
+             w.param_rows, clvi_tuning_int(device, "prefetch") != 0 ? "" : " -DCLV_NO_PREFETCH");
     if (clvi_device_is_gpu_like(device)) {
         const int side = clvi_tuning_int(device, "tile_side");
         const int block = clvi_tuning_int(device, "tile_block");

@@ -67,9 +67,10 @@ clv_status clvi_timer_find_clock(clvi_device *device, clv_error *error)
     clvi_buf_destroy(buf);
     CLV_TRY(status);
     device->timer.clock = good ? CLVI_CLOCK_DEVICE : CLVI_CLOCK_HOST;
-    if (!good)
+    if (!good && !device->runtime->said_clock)
         clvi_log(CLVI_LOG_INFO, "%s: the driver's time stamps are of no use, timing on the host",
                  device->found->short_name);
+    device->runtime->said_clock = device->runtime->said_clock || !good;
     return CLV_OK;
 }
 

@@ -36,15 +36,11 @@ static int shipped(void *user, const char *key)
     static const struct {
         const char *key;
         int value;
-    } rows[] = {{"group_work", 1 << 20},
-                {"cached_weights", 131072},
-                {"gemm_mr", 12},
-                {"gemm_nv", 2},
-                {"param_mr", 8},
-                {"vector", 16},
-                {"tile_side", 16},
-                {"tile_block", 4},
-                {"items", 64}};
+    } rows[] = {{"group_work", 1 << 20}, {"cached_weights", 131072},
+                {"gemm_mr", 12},         {"gemm_nv", 2},
+                {"param_mr", 8},         {"vector", 16},
+                {"tile_side", 16},       {"tile_block", 4},
+                {"items", 64},           {"prefetch", 1}};
     (void)user;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (strcmp(rows[i].key, key) == 0)

@@ -237,6 +237,7 @@ static clv_status search(job *j, clv_error *error)
         printf("%s, %dx%d, batch %lld: %.2f ms a step as shipped\n", n->name, n->desc.height,
                n->desc.width, (long long)n->desc.batch, n->shipped_ms);
     }
+    fflush(stdout);
     const tune_search s = {.shipped = shipped_of,
                            .measure = measure_of,
                            .say = say,

@@ -26,6 +26,7 @@ static const axis wide_axes[] = {
      11,
      false},
     {{"param_mr"}, {{12}, {4}, {6}, {8}, {10}, {16}}, 2, 6, false},
+    {{"prefetch"}, {{0}, {1}}, 1, 2, false},
     {{"vector"}, {{16}, {8}, {4}}, 0, 3, false},
 };
 static const axis tiled_axes[] = {
