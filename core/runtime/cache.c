@@ -28,8 +28,11 @@ static const char cache_magic[8] = "CLVKERN";
 
 void clvi_cache_init(clvi_device *device)
 {
-    /* NVIDIA's binaries are PTX, and its driver has a cache of its own. */
-    if (strstr(device->found->info.platform, "NVIDIA") != NULL)
+    /* These drivers have caches of their own. NVIDIA's binaries are PTX; PoCL, asked for a binary,
+     * compiles each of its kernels once more, for work-groups of any size. */
+    const char *on = clvi_env_get(CLVI_ENV_CACHE);
+    const bool own = device->found->pocl || strstr(device->found->info.platform, "NVIDIA") != NULL;
+    if (own && (on == NULL || strcmp(on, "1") != 0))
         return;
     char *folder = clvi_cache_folder();
     if (folder != NULL)

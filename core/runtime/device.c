@@ -1,6 +1,7 @@
 /* Opening and closing a device, its counters and its banner. */
 #include "base/process.h"
-#include "runtime/device.h"
+#include "base/process.h"
+#include "runtime/compiling.h"
 
 #include <stdio.h>
 
@@ -64,6 +65,7 @@ static clv_status open_parts(clvi_device *device, const clvi_device_options *opt
     const char *sync = clvi_env_get(CLVI_ENV_SYNC);
     device->sync = sync != NULL && strcmp(sync, "0") != 0;
     device->fast_math = options->fast_math;
+    device->helper = options->helper;
     device->winograd = !options->no_winograd && !clvi_device_is_gpu_like(device);
     /* Desktop GPUs want short queues; on a CPU only the memory of PoCL's queue is at stake. */
     device->window = device->found->info.type == CLVI_DEVICE_GPU ? 32 : 256;
@@ -131,6 +133,7 @@ void clvi_device_close(clvi_device *device)
     if (device->queue != NULL && clvi_queue_wait(device, "closing", NULL) != CLV_OK)
         clvi_log(CLVI_LOG_WARN, "%s: the queue failed before it was closed",
                  device->found->short_name);
+    clvi_compiling_fini(device);
     clvi_profile_fini(device);
     clvi_timer_fini(device);
     const bool idle = clvi_staging_fini(device);

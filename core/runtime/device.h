@@ -20,6 +20,7 @@ typedef struct clvi_found_device {
     bool rusticl;           /* a CPU behind it wants the GPU's forms of kernels all the same */
     bool software; /* llvmpipe, Oclgrind: chosen by `auto` only when nothing else is there */
     bool unified;  /* shares the host's memory */
+    bool pocl;     /* compiles when a kernel is first launched, and keeps what it compiled */
 } clvi_found_device;
 
 struct clvi_runtime {
@@ -149,7 +150,11 @@ struct clvi_device {
     clvi_timer timer;
     clvi_profile *profile; /* NULL: never asked for */
     clvi_watch watch;
-    const clvi_kernel *last_kernel; /* newest launch, for messages */
+    const clvi_kernel *last_kernel;   /* newest launch, for messages */
+    struct clvi_compiling *compiling; /* NULL: nothing was compiled */
+    struct clvi_rehearsal *rehearsal; /* NULL: there was none */
+    bool rehearsing;                  /* launches are noted only */
+    const char *helper;               /* NULL: none */
     /* At most 2·window commands are under way; marks[0] is the older one. */
     cl_event marks[2];
     unsigned window, since_mark;

@@ -100,10 +100,12 @@ static const char *why_refused(clvi_runtime *runtime, const clvi_found_device *f
     return reason;
 }
 
+static const char pocl_platform[] = "Portable Computing Language";
+
 /* Short name of an implementation for banners and messages. */
 static const char *short_platform(const char *name)
 {
-    return strcmp(name, "Portable Computing Language") == 0 ? "PoCL" : name;
+    return strcmp(name, pocl_platform) == 0 ? "PoCL" : name;
 }
 
 static clv_status describe_device(clvi_runtime *runtime, clvi_found_device *found, size_t platform,
@@ -134,6 +136,7 @@ static clv_status describe_device(clvi_runtime *runtime, clvi_found_device *foun
     info->compute_units = device_uint(id, CL_DEVICE_MAX_COMPUTE_UNITS);
     found->vector = device_uint(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     found->rusticl = strcmp(info->platform, "rusticl") == 0;
+    found->pocl = strcmp(info->platform, pocl_platform) == 0;
     found->software =
         strstr(info->name, "llvmpipe") != NULL || strstr(info->platform, "Oclgrind") != NULL;
     found->unified = device_bool(id, CL_DEVICE_HOST_UNIFIED_MEMORY);

@@ -2,6 +2,8 @@
  */
 #include "runtime/program.h"
 
+#include "runtime/compiling.h"
+
 #include "base/files.h"
 #include "base/process.h"
 #include "runtime/flatten.h"
@@ -223,7 +225,9 @@ static clv_status build(clvi_device *device, clvi_program *program, clv_error *e
     if (clvi_cache_load(device, program)) {
         device->counters.programs_cached++;
     } else {
+        clvi_compiling_begin(device, program->name, NULL);
         status = build_text(device, program, text, bytes, &program->program, error);
+        clvi_compiling_end(device);
         device->counters.programs_built += status == CLV_OK;
     }
     clvi_free(text);

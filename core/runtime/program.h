@@ -6,7 +6,7 @@
 
 /* Code that a driver makes at the first launch: PoCL makes one for grids within 65,535 work-items
  * in each dimension and another one for larger grids. */
-enum { CLVI_VARIANT_SMALL = 1, CLVI_VARIANT_LARGE = 2 };
+enum { CLVI_VARIANT_SMALL = 1, CLVI_VARIANT_LARGE = 2, CLVI_SMALL_GRID = 65535 };
 
 enum { CLVI_KEY_BYTES = 65 }; /* SHA-256 in hex, with its NUL */
 
@@ -21,6 +21,14 @@ struct clvi_program {
     const char *known; /* kernels in the cached binary: digit of variants, name, NUL; … ; "" */
     bool dirty;        /* the cache lacks something */
 };
+
+/* Kinds of arguments: a buffer, an offset in it, a number of 4 bytes, local memory. */
+typedef enum clvi_arg_kind {
+    CLVI_ARG_BUFFER = 'b',
+    CLVI_ARG_OFFSET = 'o',
+    CLVI_ARG_WORD = 'w',
+    CLVI_ARG_LOCAL = 'l'
+} clvi_arg_kind;
 
 struct clvi_kernel {
     clvi_program *program;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 
 /* ---- Implementations and devices ---- */
 
@@ -64,6 +65,9 @@ typedef struct clvi_device_options {
     /* Text of a tuning record to be taken over the shipped one, "" for none; NULL: the user's own
      * where there is one (tuned.h). Read while opening. */
     const char *tuning;
+    /* The running program's first argument that makes it a helper (clvi_compile_list), with the
+     * device's selector and, for fast_math, "fast" behind it; NULL: there is no help. Borrowed */
+    const char *helper;
 } clvi_device_options;
 
 /* Opens context, in-order queue and kernel cache. Errors: CLV_E_DEVICE with the list of candidates.
@@ -165,9 +169,15 @@ clv_status clvi_device_add_source(clvi_device *device, const char *name, const c
  * this kernel's variant ("" for none; the device's own, -DCLV_V=<vector> and the language flags,
  * are added by the runtime). Errors are kept until run. At most 32 arguments. */
 enum { CLVI_LAUNCH_ARGS = 40 };
+/* What is known of a launch while rehearsing. */
+typedef struct clvi_named_kernel {
+    const char *program, *kernel, *options;
+    char kinds[CLVI_LAUNCH_ARGS + 1]; /* of its arguments, a letter each */
+} clvi_named_kernel;
 typedef struct clvi_launch {
     clvi_device *device;
-    void *kernel; /* runtime's own record */
+    clvi_named_kernel named; /* while rehearsing */
+    void *kernel;            /* runtime's own record */
     clv_status status;
     unsigned arg_count;
     clv_error first; /* why building failed, if it did */
@@ -189,6 +199,19 @@ clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
  * launched once (PoCL compiles at the first launch). Waits when there is something to save.
  * Failures are logged, never returned. */
 void clvi_device_save_programs(clvi_device *device);
+
+/* Between these, launches are noted and not made, fills and copies are left out, downloads give
+ * zeros; uploads are made. When a kernel launched later turns out to be new to the driver, other
+ * processes help to compile what was noted. False, and nothing is to be rehearsed: where that would
+ * not help (other drivers than PoCL, no helper, helpers at work already). Not on a device on which
+ * something is under way. */
+bool clvi_rehearsal_begin(clvi_device *device) CLV_MUST_CHECK;
+void clvi_rehearsal_end(clvi_device *device);
+/* In a helper: launches each kernel of the list that another process wrote once, and says "done" in
+ * the report. What kernels compute from blank arguments is nobody's; it may end the process.
+ * Errors: as of launches. */
+clv_status clvi_compile_list(clvi_device *device, FILE *list, FILE *report,
+                             clv_error *error) CLV_MUST_CHECK;
 
 /* Seconds on the device of the launches between begin and end, by event profiling where a probe
  * at the first call found it trustworthy, else by waiting on the host. For bench and profile only.

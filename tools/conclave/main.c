@@ -23,6 +23,7 @@ static const cli_command *const commands[] = {
     &cmd_check_plugin,
     &cmd_check_plugin_child,
     &cmd_devices_child,
+    &cmd_kernels_child,
     &cmd_train_child,
 };
 /* clang-format on */

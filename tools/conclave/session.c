@@ -67,6 +67,7 @@ clv_status cli_session_open_another(cli_session *session, const clvi_config *con
         CLV_TRY(clvi_runtime_create(&session->runtime, error));
     CLV_TRY(cli_choose_device(session->runtime, select, &choice, error));
     options.select = choice.select;
+    options.helper = cmd_kernels_child.name;
     CLV_TRY(clvi_device_open(session->runtime, &options, out, error));
     clvi_log(CLVI_LOG_INFO, "device: %s%s", clvi_device_banner(*out), choice.note);
     return CLV_OK;

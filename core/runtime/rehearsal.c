@@ -1,0 +1,256 @@
+/* Launches that are only noted, and the processes that compile what was noted.
+ *
+ * PoCL compiles a kernel when it is first launched, one at a time in a process, and keeps what it
+ * compiled in a folder that processes share. So a network is rehearsed before it runs for the first
+ * time: that says which kernels it launches. As soon as one turns out not to be in the folder, a
+ * process for each further core launches those kernels, beginning with the last, over memory of its
+ * own and with extents of 0: what they compute is nobody's, and should one of them end the process,
+ * this one compiles for itself as it does without help. */
+#define _GNU_SOURCE
+#include "base/child.h"
+#include "base/process.h"
+#include "runtime/compiling.h"
+#include "runtime/program.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+
+enum { MOST_HELPERS = 3 };
+
+/* A kernel that launches were noted of. */
+typedef struct noted {
+    const char *program, *kernel, *options, *kinds;
+    size_t least, most; /* work-groups in one dimension */
+} noted;
+
+typedef struct helper {
+    pthread_t thread;
+    FILE *list; /* what it is to compile */
+    const char *arguments[5];
+    const char *device;
+    volatile sig_atomic_t stop;
+} helper;
+
+struct clvi_rehearsal {
+    bool on, started;
+    noted *items;
+    size_t count, capacity;
+    helper helpers[MOST_HELPERS];
+    size_t helper_count;
+};
+
+/* ---- Noting ---- */
+
+bool clvi_rehearsal_begin(clvi_device *device)
+{
+    const bool useful = device->found->pocl && device->helper != NULL && !device->clblast &&
+                        device->programs.folder == NULL;
+    if (useful && device->rehearsal == NULL)
+        device->rehearsal = clvi_calloc(1, sizeof(*device->rehearsal));
+    if (!useful || device->rehearsal == NULL || device->rehearsal->started)
+        return false;
+    device->rehearsing = true;
+    return true;
+}
+
+void clvi_rehearsal_end(clvi_device *device)
+{
+    device->rehearsing = false;
+}
+
+clv_status clvi_rehearsal_note(clvi_device *device, const clvi_launch *launch, const size_t *groups,
+                               clv_error *error)
+{
+    struct clvi_rehearsal *r = device->rehearsal;
+    const clvi_named_kernel *named = &launch->named;
+    size_t most = groups[0] > groups[1] ? groups[0] : groups[1];
+    most = groups[2] > most ? groups[2] : most;
+    for (size_t i = 0; i < r->count; i++) {
+        noted *n = &r->items[i];
+        if (strcmp(n->kernel, named->kernel) != 0 || strcmp(n->program, named->program) != 0 ||
+            strcmp(n->options, named->options) != 0)
+            continue;
+        n->most = most > n->most ? most : n->most;
+        n->least = most < n->least ? most : n->least;
+        return CLV_OK;
+    }
+    if (r->count == r->capacity) {
+        const size_t capacity = r->capacity > 0 ? 2 * r->capacity : 64;
+        noted *items = clvi_realloc(r->items, capacity * sizeof(*items));
+        if (items == NULL)
+            CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the list of kernels");
+        r->items = items;
+        r->capacity = capacity;
+    }
+    noted *n = &r->items[r->count];
+    *n = (noted){clvi_arena_strdup(device->arena, named->program),
+                 clvi_arena_strdup(device->arena, named->kernel),
+                 clvi_arena_strdup(device->arena, named->options),
+                 clvi_arena_strdup(device->arena, named->kinds),
+                 most,
+                 most};
+    if (n->program == NULL || n->kernel == NULL || n->options == NULL || n->kinds == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the list of kernels");
+    r->count++;
+    return CLV_OK;
+}
+
+/* ---- Helpers ---- */
+
+static void ignore_line(void *user, const char *line)
+{
+    (void)user;
+    (void)line;
+}
+
+static void *run_helper(void *user)
+{
+    enum { SILENCE = 120 };
+    helper *h = user;
+    clv_error error = CLV_ERROR_INIT;
+    clvi_child_end end;
+    const clvi_child_desc desc = {.arguments = h->arguments,
+                                  .input = fileno(h->list),
+                                  .silence_seconds = SILENCE,
+                                  .line = ignore_line,
+                                  .stop = &h->stop};
+    if (clvi_child_run(&desc, &end, &error) != CLV_OK)
+        clvi_log(CLVI_LOG_DEBUG, "kernels are compiled without help: %s", error.message);
+    else if (end.signal != 0 && !h->stop)
+        clvi_log(CLVI_LOG_DEBUG, "a helper that compiles kernels ended by signal %d", end.signal);
+    return NULL;
+}
+
+/* Cores that this process may use. */
+static size_t count_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+}
+
+/* Helper `index` of `count` begins at the end; others at even distances before it. */
+static bool write_list(const struct clvi_rehearsal *r, size_t index, size_t count, FILE *to)
+{
+    for (size_t k = 0; k < r->count; k++) {
+        const noted *n = &r->items[(2 * r->count - 1 - k - index * r->count / count) % r->count];
+        if (strchr(n->program, '.') == NULL) /* a plugin's own source is not known elsewhere */
+            fprintf(to, "%s\t%s\t%s\t%s\t%zu\t%zu\n", n->program, n->kernel, n->options, n->kinds,
+                    n->least, n->most);
+    }
+    return fflush(to) == 0 && fseek(to, 0, SEEK_SET) == 0;
+}
+
+void clvi_rehearsal_start_helpers(clvi_device *device)
+{
+    struct clvi_rehearsal *r = device->rehearsal;
+    if (r == NULL || r->started || device->rehearsing || r->count == 0)
+        return;
+    r->started = true;
+    const size_t cores = count_cores();
+    const size_t wanted = cores - 1 < MOST_HELPERS ? cores - 1 : MOST_HELPERS;
+    for (size_t i = 0; i < wanted; i++) {
+        helper *h = &r->helpers[r->helper_count];
+        *h = (helper){.list = tmpfile(),
+                      .arguments = {device->helper, "--quiet", device->found->info.selector,
+                                    device->fast_math ? "fast" : NULL, NULL}};
+        if (h->list == NULL)
+            return;
+        if (!write_list(r, i, wanted, h->list) ||
+            pthread_create(&h->thread, NULL, run_helper, h) != 0) {
+            fclose(h->list);
+            return;
+        }
+        r->helper_count++;
+    }
+}
+
+void clvi_rehearsal_fini(clvi_device *device)
+{
+    struct clvi_rehearsal *r = device->rehearsal;
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < r->helper_count; i++)
+        r->helpers[i].stop = 1;
+    for (size_t i = 0; i < r->helper_count; i++) {
+        pthread_join(r->helpers[i].thread, NULL);
+        fclose(r->helpers[i].list);
+    }
+    clvi_free(r->items);
+    clvi_free(r);
+    device->rehearsal = NULL;
+}
+
+/* ---- In a helper ---- */
+
+enum { SCRATCH_BYTES = 64 << 20, SCRATCH_FROM = 8 << 20, LOCAL_BYTES = 16 << 10 };
+
+/* Gives every argument: buffers the scratch memory, from a place inside on, numbers 0. */
+static clv_status set_blank_args(const clvi_kernel *kernel, const char *kinds,
+                                 const clvi_buf *scratch, clv_error *error)
+{
+    const cl_ulong from = SCRATCH_FROM;
+    const cl_uint zero = 0;
+    for (cl_uint i = 0; kinds[i] != '\0'; i++) {
+        if (kinds[i] == CLVI_ARG_BUFFER)
+            CLV_CL(error, clSetKernelArg(kernel->kernel, i, sizeof(scratch->mem), &scratch->mem));
+        else if (kinds[i] == CLVI_ARG_OFFSET)
+            CLV_CL(error, clSetKernelArg(kernel->kernel, i, sizeof(from), &from));
+        else if (kinds[i] == CLVI_ARG_LOCAL)
+            CLV_CL(error, clSetKernelArg(kernel->kernel, i, LOCAL_BYTES, NULL));
+        else
+            CLV_CL(error, clSetKernelArg(kernel->kernel, i, sizeof(zero), &zero));
+    }
+    return CLV_OK;
+}
+
+static clv_status launch_blank(clvi_device *device, const clvi_kernel *kernel, size_t groups,
+                               clv_error *error)
+{
+    const size_t global[3] = {groups * kernel->local[0], kernel->local[1], kernel->local[2]};
+    const cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernel, 3, NULL, global,
+                                               kernel->local, 0, NULL, NULL);
+    if (code != CL_SUCCESS)
+        return clvi_queue_fail(device, code, "clEnqueueNDRangeKernel", kernel->name, error);
+    return clvi_queue_wait(device, kernel->name, error);
+}
+
+/* One line of the list, which it cuts. */
+static clv_status compile_line(clvi_device *device, clvi_buf *scratch, char *line, clv_error *error)
+{
+    enum { WORDS = 6 };
+    const char *word[WORDS];
+    clvi_kernel *kernel = NULL;
+    line[strcspn(line, "\n")] = '\0';
+    for (int i = 0; i < WORDS; i++) {
+        word[i] = strsep(&line, "\t");
+        if (word[i] == NULL)
+            CLV_FAIL(error, CLV_E_USAGE, "a line of the list of kernels has %d words", i);
+    }
+    CLV_TRY(clvi_kernel_get(device, word[0], word[1], word[2], &kernel, error));
+    CLV_TRY(set_blank_args(kernel, word[3], scratch, error));
+    /* Small grids and large ones are compiled apart; a group is enough for small ones. */
+    const size_t least = strtoul(word[4], NULL, 10), most = strtoul(word[5], NULL, 10);
+    const size_t small = CLVI_SMALL_GRID / kernel->local[0];
+    if (least <= small)
+        CLV_TRY(launch_blank(device, kernel, 1, error));
+    if (most > small)
+        CLV_TRY(launch_blank(device, kernel, most, error));
+    return CLV_OK;
+}
+
+clv_status clvi_compile_list(clvi_device *device, FILE *list, FILE *report, clv_error *error)
+{
+    clvi_buf *scratch = NULL;
+    char line[2048];
+    clv_status status = clvi_buf_create(device, SCRATCH_BYTES, "scratch", &scratch, error);
+    if (status == CLV_OK)
+        status = clvi_fill(device, scratch, 0, SCRATCH_BYTES, 0, error);
+    while (status == CLV_OK && fgets(line, sizeof(line), list) != NULL) {
+        status = compile_line(device, scratch, line, error);
+        fputs("done\n", report);
+        fflush(report);
+    }
+    clvi_buf_destroy(scratch);
+    return status;
+}
