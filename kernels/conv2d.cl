@@ -47,7 +47,7 @@ static void store_block(__global float *y, const int *outs, floatV *tile,
             CLV_UNROLL
         for (int j = 0; j < CLV_NV; j++) {
             const floatV v = tile[i * CLV_NV + j] + add[j];
-            vstoreV(v < least ? least : v, j, y + outs[i]);
+            clv_put(v < least ? least : v, y + outs[i] + j * CLV_V);
         }
         return;
     }
@@ -218,8 +218,8 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
  * beyond run begin earlier instead and do not store what is another block's. In passes over pieces
  * of the chunk: dz is packed once, and for each tap the pixels are listed for which it lies inside
  * the picture; then all channels go over them. The accumulators pass through `part` between the
- * pieces. NDRange: group (g, q, s): chunk, columns [q·CLV_NB, …), filter rows a in [s·span, (s +
- * 1)·span). Overwrites. */
+ * pieces. NDRange: group (q, g, s): columns [q·CLV_NB, …), chunk, filter rows a in [s·span, (s +
+ * 1)·span): neighbours read the same pixels of x. Overwrites. */
 CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ulong part_at,
                                                __global const float *restrict x, ulong x_at,
                                                __global const float *restrict dz, ulong dz_at,
@@ -229,10 +229,10 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
                                                int chunk)
 {
     floatV panel[PARAM_PIECE * CLV_NV];
-    const int begin = CLV_BEGIN(chunk), end = CLV_END(pixels, chunk);
-    const int first = (int)get_group_id(1) * CLV_NB, columns = min(co - first, CLV_NB);
+    const int begin = (int)get_group_id(1) * chunk, end = min(pixels, begin + chunk);
+    const int first = (int)get_group_id(0) * CLV_NB, columns = min(co - first, CLV_NB);
     const int a0 = (int)get_group_id(2) * span;
-    part += part_at + (size_t)get_group_id(0) * kh * kw * run * row + first;
+    part += part_at + (size_t)get_group_id(1) * kh * kw * run * row + first;
     x += x_at;
     dz += dz_at + first;
     for (int start = begin; start < end; start += PARAM_PIECE) {

@@ -19,7 +19,7 @@
 #if DW_K > 0
 #define DW_CHANNEL(k, c)     min((k), (c)-CLV_V)
 #define DW_LOAD(p, left)     vloadV(0, (p))
-#define DW_STORE(v, p, left) vstoreV((v), 0, (p))
+#define DW_STORE(v, p, left) clv_put((v), (p))
 #else
 #define DW_CHANNEL(k, c)     (k)
 #define DW_LOAD(p, left)     clv_load((p), (left), 0)
@@ -44,7 +44,7 @@
 #if CLV_ITEMS > 1
 #define DW_CHANNELS CLV_STEP
 #else
-#define DW_CHANNELS (4 * CLV_V)
+#define DW_CHANNELS (64 * CLV_V)
 #endif
 
 /* Unrolled, what follows would be most of the program. */
@@ -93,21 +93,27 @@ static floatV part_or_zero(__global const float *p, int x, int w, int c, int lef
 #define EDGE(x)   pixel_or_zero(row, (x), l->w, l->c)
 
 #if DW_K > 0
-/* The same for a filter of width DW_K and step DW_S: a pixel is loaded once for all its taps. */
-#define ADD_KNOWN(l, at, acc, PIXEL)                                                               \
+/* The same for `width` taps and a known step: a pixel is loaded once for all its taps. */
+#define ADD_KNOWN(l, at, acc, PIXEL, width, step)                                                  \
     for (int a = 0; a < l->rows; a++) {                                                            \
         __global const float *row = l->in + (long)a * l->in_row, *f = l->f + a * l->f_row;         \
-        floatV v[DW_SPAN(DW_BLOCK)];                                                               \
+        floatV v[(DW_BLOCK - 1) * (step) + (width)];                                               \
         CLV_UNROLL                                                                                 \
-        for (int j = 0; j < DW_SPAN(DW_BLOCK); j++)                                                \
+        for (int j = 0; j < (DW_BLOCK - 1) * (step) + (width); j++)                                \
             v[j] = PIXEL(at + j);                                                                  \
         CLV_UNROLL                                                                                 \
-        for (int b = 0; b < DW_K; b++) {                                                           \
+        for (int b = 0; b < (width); b++) {                                                        \
             const floatV weight = vloadV(0, f + b * l->f_tap);                                     \
             CLV_UNROLL                                                                             \
             for (int i = 0; i < DW_BLOCK; i++)                                                     \
-                acc[i] = fma(v[i * DW_S + b], weight, acc[i]);                                     \
+                acc[i] = fma(v[i * (step) + b], weight, acc[i]);                                   \
         }                                                                                          \
+    }
+#define ADD_KNOWN_BLOCK(width, step)                                                               \
+    if (inside) {                                                                                  \
+        ADD_KNOWN(l, at, acc, INSIDE, width, step)                                                 \
+    } else {                                                                                       \
+        ADD_KNOWN(l, at, acc, EDGE, width, step)                                                   \
     }
 #else
 /* acc[i] += out[i] as above for a part of a vector of channels, through private memory. */
@@ -128,43 +134,42 @@ static void add_part(const line *l, int at, floatV acc[DW_BLOCK])
 }
 #endif
 
-/* acc[i] += out[i] for the DW_BLOCK outputs from pixel `at` on. known: the filter is DW_K wide with
- * step DW_S. */
-static void add_block(const line *l, int at, bool known, floatV acc[DW_BLOCK])
+/* acc[i] += out[i] for the DW_BLOCK outputs from pixel `at` on. phase: the taps are those of one
+ * phase of the gradient, with step 1. */
+static void add_block(const line *l, int at, bool phase, floatV acc[DW_BLOCK])
 {
     const bool inside = at >= 0 && at + (DW_BLOCK - 1) * l->step + l->taps <= l->w;
 #if DW_K > 0
-    if (known && inside) {
-        ADD_KNOWN(l, at, acc, INSIDE)
-        return;
-    }
-    if (known) {
-        ADD_KNOWN(l, at, acc, EDGE)
-        return;
+    if (!phase || DW_S == 1) {
+        ADD_KNOWN_BLOCK(DW_K, DW_S)
+    } else if (l->taps == DW_K / 2) {
+        ADD_KNOWN_BLOCK(DW_K / 2, 1)
+    } else {
+        ADD_KNOWN_BLOCK(DW_K / 2 + 1, 1)
     }
 #else
     if (l->left < CLV_V) {
         add_part(l, at, acc);
         return;
     }
-#endif
     if (inside) {
         ADD_ANY(l, at, acc, INSIDE)
     } else {
         ADD_ANY(l, at, acc, EDGE)
     }
+#endif
 }
 
 /* A block of `outputs` pixels, `y_step` elements apart, from pixel `at` on: y = act(start + out),
- * and start + out to `sum` where it is not NULL. known: the filter is DW_K wide with step DW_S. */
-static void convolve_block(const line *l, int at, bool known, floatV start, __global float *y,
+ * and start + out to `sum` where it is not NULL. phase: as for add_block. */
+static void convolve_block(const line *l, int at, bool phase, floatV start, __global float *y,
                            __global float *sum, int y_step, int outputs, int act)
 {
     floatV acc[DW_BLOCK];
     CLV_UNROLL
     for (int i = 0; i < DW_BLOCK; i++)
         acc[i] = start;
-    add_block(l, at, known, acc);
+    add_block(l, at, phase, acc);
     float tile[DW_BLOCK * CLV_V];
     CLV_UNROLL
     for (int i = 0; i < DW_BLOCK; i++)
@@ -210,7 +215,7 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(
                 l.f = f + f_at + (l.rows > 0 ? a * l.f_row : 0) + k;
                 l.left = c - k;
                 const floatV start = bias ? DW_LOAD(bias + bias_at + k, l.left) : (floatV)(0);
-                convolve_block(&l, first * sw - pl, DW_K > 0, start, y + y_at + to,
+                convolve_block(&l, first * sw - pl, false, start, y + y_at + to,
                                sum ? sum + sum_at + to : 0, c, min(DW_BLOCK, ow - first), act);
             }
     }
@@ -257,9 +262,8 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, u
                     l.in = dz + dz_at + from + k;
                     l.f = f + f_at + f_top + f_left * c + k;
                     l.left = c - k;
-                    convolve_block(&l, at + first, DW_K > 0 ? DW_S == 1 : false, (floatV)(0),
-                                   gx + gx_at + to, 0, sw * c, min(DW_BLOCK, pixels - first),
-                                   CLV_ACT_NONE);
+                    convolve_block(&l, at + first, true, (floatV)(0), gx + gx_at + to, 0, sw * c,
+                                   min(DW_BLOCK, pixels - first), CLV_ACT_NONE);
                 }
         }
     }
@@ -358,17 +362,19 @@ static void add_rows(const place *p, int begin, int end, __global float *to, int
 {
     float sums[DW_K * DW_K * CLV_V];
     floatV acc[DW_K * DW_K];
-    DW_ROLLED
-    for (int t = 0; t < DW_K * DW_K; t++)
-        for (int i = 0; i < CLV_V; i++)
-            sums[t * CLV_V + i] = fresh || i < skip ? 0 : to[t * p->c + i];
     CLV_UNROLL
     for (int t = 0; t < DW_K * DW_K; t++)
-        acc[t] = vloadV(t, sums);
+        acc[t] = fresh ? (floatV)(0) : vloadV(0, to + t * p->c);
     for (int r = begin; r < end; r++) {
         const reach here = reach_of(p, r);
         for (int first = 0; first < p->ow; first += DW_PIXELS)
             add_products(p, &here, first, acc);
+    }
+    if (skip == 0) {
+        CLV_UNROLL
+        for (int t = 0; t < DW_K * DW_K; t++)
+            clv_put(acc[t], to + t * p->c);
+        return;
     }
     CLV_UNROLL
     for (int t = 0; t < DW_K * DW_K; t++)
@@ -427,6 +433,24 @@ static void add_rows(const place *p, int begin, int end, __global float *to, int
 }
 #endif
 
+#if CLV_ITEMS == 1
+/* Asks for what rows [begin, end) of the outputs read: in the order it lies in, which processors
+ * foresee. What follows goes over it a vector of each pixel at a time, which they do not. */
+static void fetch_ahead(const place *p, __global const float *x, __global const float *dz,
+                        int columns, int begin, int end)
+{
+    const int picture = begin / p->oh, top = max(0, begin % p->oh * p->sh - p->pt);
+    const int last = min(end - picture * p->oh, p->oh) - 1; /* rows of the first picture only */
+    const int bottom = min(p->h, last * p->sh - p->pt + p->kh);
+    for (int i = 0; i < (bottom - top) * p->w; i++)
+        for (int k = 0; k < columns; k += 16)
+            CLV_PREFETCH(x + ((long)(picture * p->h + top) * p->w + i) * p->c + k);
+    for (int i = 0; i < (end - begin) * p->ow; i++)
+        for (int k = 0; k < columns; k += 16)
+            CLV_PREFETCH(dz + ((long)begin * p->ow + i) * p->c + k);
+}
+#endif
+
 /* Part of the gradient to the filter, from a chunk of the n·oh rows of outputs:
  *     part[g][a][b][:] = Σ x[n, i·sh - pt + a, j·sw - pl + b, :]·dz[n, i, j, :]
  * over the rows [g·chunk, (g + 1)·chunk), counted through all pictures. The sums pass through
@@ -464,13 +488,16 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_param(__global float *restrict part
     p.left = c - k;
     add_rows(&p, begin, end, part + k, k < c1, s, scratch);
 #else
-    for (int start = begin; start < end; start += piece)
+    for (int start = begin; start < end; start += piece) {
+        const int stop = min(end, start + piece);
+        fetch_ahead(&p, x + x_at + c0, dz + dz_at + c0, c1 - c0, start, stop);
         for (int k0 = c0; k0 < c1; k0 += CLV_V) {
             const int k = DW_CHANNEL(k0, c);
             p.x = x + x_at + k;
             p.dz = dz + dz_at + k;
             p.left = c - k;
-            add_rows(&p, start, min(end, start + piece), part + k, k0 - k, start == begin);
+            add_rows(&p, start, stop, part + k, k0 - k, start == begin);
         }
+    }
 #endif
 }

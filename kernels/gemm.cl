@@ -31,7 +31,8 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
             for (; r < stop; r++)
                 CLV_UNROLL
             for (int j = 0; j < CLV_NV; j++)
-                vstoreV(vloadV(j, tap + (size_t)(r - t * k) * row), j, to + (size_t)r * CLV_NB);
+                clv_put(vloadV(j, tap + (size_t)(r - t * k) * row),
+                        to + (size_t)r * CLV_NB + j * CLV_V);
             continue;
         }
         for (; r < stop; r++) {

@@ -145,7 +145,7 @@ CLV_SINGLE __kernel void winograd_filter(__global float *restrict out, ulong out
                 for (int a = 0; a < 6; a++)
                     WINO_G(u + 6 * a, 1, part + 3 * a, 1);
                 for (int p = 0; p < WINO_POINTS; p++)
-                    vstoreV(u[p], 0, out + p * apart + (size_t)l * CLV_NB + j0);
+                    clv_put(u[p], out + p * apart + (size_t)l * CLV_NB + j0);
             }
         }
     }

@@ -83,12 +83,13 @@ clv_status clvi_norm_fold(clvi_device *device, const clvi_norm *norm, clvi_view 
 }
 
 /* The arguments that all kernels over all pixels end with, and the launch. */
-static clv_status run_over_pixels(clvi_launch *l, const clvi_norm *norm, clv_error *error)
+static clv_status run_over_pixels(clvi_launch *l, const clvi_norm *norm, int64_t activation,
+                                  clv_error *error)
 {
     const clvi_norm_groups g = clvi_norm_groups_of(norm->pixels, norm->channels);
     clvi_arg_int(l, (int32_t)norm->pixels);
     clvi_arg_int(l, (int32_t)norm->channels);
-    clvi_arg_int(l, (int32_t)norm->activation);
+    clvi_arg_int(l, (int32_t)activation);
     clvi_arg_int(l, g.share);
     return clvi_launch_run(l, (size_t)g.count, 1, 1, error);
 }
@@ -103,12 +104,14 @@ clv_status clvi_norm_apply(clvi_device *device, const clvi_norm *norm, clvi_view
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
-    return run_over_pixels(&l, norm, error);
+    return run_over_pixels(&l, norm, norm->activation, error);
 }
 
-/* Σ dp and Σ dp·n into `total`, and the gradients to gamma and beta. */
+/* Σ dp and Σ dp·n into `total`, and the gradients to gamma and beta; dp into dy where it is to be
+ * kept. */
 static clv_status backward_sums(clvi_device *device, const clvi_norm *norm,
-                                const clvi_norm_grads *g, clvi_view total, clv_error *error)
+                                const clvi_norm_grads *g, clvi_view total, bool keep,
+                                clv_error *error)
 {
     const clvi_norm_groups groups = clvi_norm_groups_of(norm->pixels, norm->channels);
     clvi_launch l;
@@ -119,7 +122,8 @@ static clv_status backward_sums(clvi_device *device, const clvi_norm *norm,
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
-    CLV_TRY(run_over_pixels(&l, norm, error));
+    clvi_arg_int(&l, keep);
+    CLV_TRY(run_over_pixels(&l, norm, norm->activation, error));
 
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_bwd_finish", "");
     clvi_arg_view(&l, total);
@@ -136,9 +140,11 @@ clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const 
 {
     const clvi_norm_groups groups = clvi_norm_groups_of(norm->pixels, norm->channels);
     const clvi_view total = row_of(g->workspace, 2 * (int64_t)groups.count, norm->channels);
+    const bool sums = !norm->fixed || g->dgamma.buf || g->dbeta.buf;
+    const bool keep = sums && g->dz.buf && norm->activation == CLVI_ACT_SILU;
     clvi_launch l;
-    if (!norm->fixed || g->dgamma.buf || g->dbeta.buf)
-        CLV_TRY(backward_sums(device, norm, g, total, error));
+    if (sums)
+        CLV_TRY(backward_sums(device, norm, g, total, keep, error));
     if (!g->dz.buf)
         return CLV_OK;
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_bwd_data", "");
@@ -149,7 +155,7 @@ clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const 
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
     clvi_arg_view(&l, norm->fixed ? (clvi_view){0} : total);
-    return run_over_pixels(&l, norm, error);
+    return run_over_pixels(&l, norm, keep ? CLVI_ACT_NONE : norm->activation, error);
 }
 
 clv_status clvi_norm_shapes(clvi_shape_request *r, const char *op, int first, int64_t channels,

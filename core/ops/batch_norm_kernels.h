@@ -43,7 +43,7 @@ clv_status clvi_norm_fold(clvi_device *device, const clvi_norm *norm, clvi_view 
                           clv_error *error) CLV_MUST_CHECK;
 
 typedef struct clvi_norm_grads {
-    clvi_view z, dy;
+    clvi_view z, dy;         /* dy is spoilt */
     clvi_view dz;            /* buf NULL: not wanted; may be the memory of dy or z */
     clvi_view dgamma, dbeta; /* buf NULL: not wanted */
     clvi_view workspace;     /* clvi_norm_workspace; none where fixed and only dz is wanted */

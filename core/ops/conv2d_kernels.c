@@ -537,7 +537,7 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
         clvi_arg_int(&l, (int32_t)(q * group.ci));
         clvi_arg_int(&l, (int32_t)param_span(&c));
         clvi_arg_int(&l, (int32_t)k.pixels);
-        CLV_TRY(clvi_launch_run(&l, (size_t)k.count, (size_t)clvi_div_up(group.co, wide->columns),
+        CLV_TRY(clvi_launch_run(&l, (size_t)clvi_div_up(group.co, wide->columns), (size_t)k.count,
                                 (size_t)(c.kh / param_span(&c)), error));
     }
     if (k.count == 1)

@@ -12,7 +12,7 @@ enum {
     PARAM_GROUPS = 32,  /* chunks of a weight gradient, where the pictures give them */
     TILED_GROUPS = 128, /* the same for GPUs */
     PARAM_LEAST = 8,    /* outputs of each at least, per tap: the partial sums cost little then */
-    PARAM_VECTORS = 4,  /* DW_CHANNELS of the kernel, in vectors */
+    PARAM_VECTORS = 64, /* DW_CHANNELS of the kernel, in vectors */
     PARAM_PIECE = 1 << 15, /* elements of x and dz that stay in the nearest caches: 128 KiB */
 };
 

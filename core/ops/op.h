@@ -82,8 +82,10 @@ typedef struct clvi_run {
     uint32_t
         wants_grad; /* bit i: backward will want (forward) / must write (backward) grad_in[i] */
     clvi_view in[CLVI_MAX_INPUTS], out[CLVI_MAX_OUTPUTS];
-    clvi_view grad_in[CLVI_MAX_INPUTS];   /* overwritten by backward, never added to */
-    clvi_view grad_out[CLVI_MAX_OUTPUTS]; /* buf NULL: that output has no gradient (is zero) */
+    clvi_view grad_in[CLVI_MAX_INPUTS]; /* overwritten by backward, never added to */
+    /* buf NULL: that output has no gradient (is zero). Backward may spoil it: it is read last here.
+     */
+    clvi_view grad_out[CLVI_MAX_OUTPUTS];
     clvi_view saved[CLVI_MAX_SAVED];
     clvi_view workspace, prepared;
     clvi_run_random random;
