@@ -8,16 +8,18 @@ set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-c-headers libclblast-dev
     libinih-dev libturbojpeg0-dev libpng-dev libarchive-dev libjansson-dev libmd-dev libhdf5-dev libcairo2-dev
+    libprotobuf-c-dev protobuf-c-compiler
     libpango1.0-dev pocl-opencl-icd gnuplot-nox'
 # Taken where the release has them: the demo's characters come from whichever of these are there.
 optional='fonts-lohit-deva fonts-noto-core fonts-deva-extra fonts-nakula fonts-sahadeva fonts-gargi
     fonts-samyak-deva fonts-sarai fonts-sil-annapurna fonts-aksharyogini2'
 fedora='gcc meson ninja-build pkgconf-pkg-config ocl-icd-devel opencl-headers clblast-devel
     inih-devel turbojpeg-devel libpng-devel libarchive-devel jansson-devel libmd-devel hdf5-devel cairo-devel
+    protobuf-c-devel protobuf-c-compiler
     pango-devel pocl gnuplot lohit-devanagari-fonts google-noto-sans-devanagari-fonts
     google-noto-serif-devanagari-fonts samyak-devanagari-fonts sil-annapurna-fonts'
 arch='gcc meson ninja pkgconf ocl-icd opencl-headers clblast libinih libjpeg-turbo libpng libarchive
-    jansson libmd hdf5 cairo pango pocl gnuplot noto-fonts ttf-indic-otf'
+    jansson libmd hdf5 protobuf-c cairo pango pocl gnuplot noto-fonts ttf-indic-otf'
 modules='OpenCL clblast inih libturbojpeg libpng libarchive jansson libmd pangocairo pangoft2'
 
 say() {

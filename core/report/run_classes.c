@@ -1,6 +1,6 @@
 /* The classes of a run: a row for each, and which are taken for which. See run_view.h. */
 #include "report/heat_map.h"
-#include "report/run_view.h"
+#include "report/run_confusions.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -8,82 +8,9 @@
 /* Of more classes no matrix is shown; and so many of the largest confusions. */
 enum { MOST_IN_MATRIX = 60, CONFUSIONS = 25 };
 
-/* Rows of the judged split in a sheet of classes. */
-typedef struct classes {
-    const char **names; /* [count] */
-    double *images;     /* [count] of the class */
-    size_t count;
-} classes;
-
-static void classes_fini(classes *c)
-{
-    clvi_free(c->names);
-    clvi_free(c->images);
-}
-
-static clv_status read_classes(const clvi_run_view *v, classes *out, clv_error *error)
-{
-    classes c = {.names = clvi_calloc(v->classes.rows + 1, sizeof *c.names),
-                 .images = clvi_calloc(v->classes.rows + 1, sizeof *c.images)};
-    if (!c.names || !c.images) {
-        classes_fini(&c);
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the classes of %s", v->run);
-    }
-    for (size_t i = 0; i < v->classes.rows; i++)
-        if (clvi_sheet_is(&v->classes, i, "split", clvi_run_view_split(v))) {
-            c.names[c.count] = clvi_sheet_text(&v->classes, i, "class");
-            c.images[c.count++] = clvi_sheet_real(&v->classes, i, "images");
-        }
-    *out = c;
-    return CLV_OK;
-}
-
-/* Index of a class, tried from `from` on, as lines go on with the same class or the next; `count`
- * where there is none. */
-static size_t index_of(const classes *c, const char *name, size_t from)
-{
-    for (size_t i = 0; i < c->count; i++)
-        if (strcmp(c->names[(from + i) % c->count], name) == 0)
-            return (from + i) % c->count;
-    return c->count;
-}
-
-/* ---- Confusions ---- */
-
-typedef struct confusion {
-    size_t class, taken_for;
-    double images;
-} confusion;
-
-typedef struct confusions {
-    confusion *items; /* by class, the right ones too */
-    size_t count;
-} confusions;
-
-static clv_status read_confusions(const clvi_run_view *v, const classes *c, confusions *out,
-                                  clv_error *error)
-{
-    confusions all = {.items = clvi_calloc(v->confusion.rows + 1, sizeof *all.items)};
-    if (!all.items)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the confusions of %s", v->run);
-    size_t class = 0, taken_for = 0;
-    for (size_t i = 0; i < v->confusion.rows; i++) {
-        if (!clvi_sheet_is(&v->confusion, i, "split", clvi_run_view_split(v)))
-            continue;
-        class = index_of(c, clvi_sheet_text(&v->confusion, i, "class"), class % (c->count + 1));
-        taken_for =
-            index_of(c, clvi_sheet_text(&v->confusion, i, "predicted"), taken_for % (c->count + 1));
-        const double images = clvi_sheet_real(&v->confusion, i, "images");
-        if (class < c->count && taken_for < c->count && isfinite(images))
-            all.items[all.count++] = (confusion){class, taken_for, images};
-    }
-    *out = all;
-    return CLV_OK;
-}
-
 static int by_images(const void *a, const void *b)
 {
-    const confusion *x = a, *y = b;
+    const clvi_run_confusion *x = a, *y = b;
     if (x->images != y->images)
         return x->images < y->images ? 1 : -1;
     return x->class != y->class ? (x->class < y->class ? -1 : 1)
@@ -91,11 +18,11 @@ static int by_images(const void *a, const void *b)
 }
 
 /* What a class is most often taken for, itself apart; NULL: nothing else. */
-static const confusion *worst_of(const confusions *all, size_t class)
+static const clvi_run_confusion *worst_of(const clvi_run_confusions *all, size_t class)
 {
-    const confusion *worst = NULL;
+    const clvi_run_confusion *worst = NULL;
     for (size_t i = 0; i < all->count; i++) {
-        const confusion *x = &all->items[i];
+        const clvi_run_confusion *x = &all->items[i];
         if (x->class == class && x->taken_for != class && (!worst || x->images > worst->images))
             worst = x;
     }
@@ -103,7 +30,8 @@ static const confusion *worst_of(const confusions *all, size_t class)
 }
 
 /* Sorts the confusions: what is by class comes before. */
-static clv_status show_largest(const classes *c, confusions *all, clvi_page *page, clv_error *error)
+static clv_status show_largest(const clvi_run_classes *c, clvi_run_confusions *all, clvi_page *page,
+                               clv_error *error)
 {
     static const clvi_report_column columns[] = {{"class", false, false},
                                                  {"taken for", false, false},
@@ -115,7 +43,7 @@ static clv_status show_largest(const classes *c, confusions *all, clvi_page *pag
     t.sortable = true;
     qsort(all->items, all->count, sizeof *all->items, by_images);
     for (size_t i = 0; i < all->count; i++) {
-        const confusion *x = &all->items[i];
+        const clvi_run_confusion *x = &all->items[i];
         if (x->class == x->taken_for)
             continue;
         if (shown++ >= CONFUSIONS) {
@@ -138,14 +66,14 @@ static clv_status show_largest(const classes *c, confusions *all, clvi_page *pag
     return CLV_OK;
 }
 
-static clv_status show_matrix(const classes *c, const confusions *all, clvi_page *page,
-                              clv_error *error)
+static clv_status show_matrix(const clvi_run_classes *c, const clvi_run_confusions *all,
+                              clvi_page *page, clv_error *error)
 {
     double *values = clvi_calloc(c->count * c->count + 1, sizeof *values), most = 0;
     if (!values)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for a matrix of %zu classes", c->count);
     for (size_t i = 0; i < all->count; i++) {
-        const confusion *x = &all->items[i];
+        const clvi_run_confusion *x = &all->items[i];
         const double share = x->images / c->images[x->class];
         values[x->class * c->count + x->taken_for] = share;
         if (x->class != x->taken_for && share > most)
@@ -174,8 +102,8 @@ static clv_status show_matrix(const classes *c, const confusions *all, clvi_page
 
 /* ---- A row for each class ---- */
 
-static clv_status show_rows(const clvi_run_view *v, const classes *c, const confusions *all,
-                            clvi_page *page, clv_error *error)
+static clv_status show_rows(const clvi_run_view *v, const clvi_run_classes *c,
+                            const clvi_run_confusions *all, clvi_page *page, clv_error *error)
 {
     static const clvi_report_column columns[] = {{"class", false, false},
                                                  {"images", true, false},
@@ -192,7 +120,7 @@ static clv_status show_rows(const clvi_run_view *v, const classes *c, const conf
     for (size_t i = 0, class = 0; i < s->rows; i++) {
         if (!clvi_sheet_is(s, i, "split", clvi_run_view_split(v)))
             continue;
-        const confusion *worst = worst_of(all, class ++);
+        const clvi_run_confusion *worst = worst_of(all, class ++);
         clvi_report_cell(&t, "%s", clvi_sheet_text(s, i, "class"));
         clvi_report_count(&t, clvi_sheet_real(s, i, "images"));
         clvi_report_count(&t, clvi_sheet_real(s, i, "correct"));
@@ -209,13 +137,13 @@ static clv_status show_rows(const clvi_run_view *v, const classes *c, const conf
 
 clv_status clvi_run_show_classes(const clvi_run_view *v, clvi_page *page, clv_error *error)
 {
-    classes c = {0};
-    confusions all = {0};
-    CLV_TRY(read_classes(v, &c, error));
+    clvi_run_classes c = {0};
+    clvi_run_confusions all = {0};
+    CLV_TRY(clvi_run_classes_read(v, &c, error));
     clv_status status = CLV_OK;
     if (c.count > 0) {
         clvi_page_section(page, "Classes");
-        status = read_confusions(v, &c, &all, error);
+        status = clvi_run_confusions_read(v, &c, &all, error);
         if (status == CLV_OK)
             status = show_rows(v, &c, &all, page, error);
         if (status == CLV_OK && c.count <= MOST_IN_MATRIX && all.count > 0)
@@ -223,7 +151,7 @@ clv_status clvi_run_show_classes(const clvi_run_view *v, clvi_page *page, clv_er
         if (status == CLV_OK && all.count > 0)
             status = show_largest(&c, &all, page, error);
     }
-    clvi_free(all.items);
-    classes_fini(&c);
+    clvi_run_confusions_fini(&all);
+    clvi_run_classes_fini(&c);
     return status;
 }

@@ -1,68 +1,13 @@
 /* See run_mistakes.h. */
 #include "report/run_mistakes.h"
+#include "report/mistakes.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-/* Pictures on the page, and their longer side at most; smaller ones are shown in their pixels. */
-enum { MISTAKES = 24, MOST_SIDE = 112, TINY_SIDE = 64 };
-
-typedef struct mistakes {
-    const clvi_prediction *worst[MISTAKES];
-    size_t count, all;
-} mistakes;
-
-static int by_probability(const void *a, const void *b)
-{
-    const clvi_prediction *const *x = a, *const *y = b;
-    const double p = (*x)->log_probability, q = (*y)->log_probability;
-    if (isfinite(p) != isfinite(q))
-        return isfinite(p) ? 1 : -1;
-    if (isfinite(p) && p != q)
-        return p < q ? -1 : 1;
-    return strcmp((*x)->image, (*y)->image);
-}
-
-static clv_status find_worst(const clvi_run_view *v, mistakes *out, clv_error *error)
-{
-    const clvi_predictions *p = &v->record.predictions;
-    const clvi_prediction **wrong = clvi_calloc(p->count + 1, sizeof *wrong);
-    *out = (mistakes){0};
-    if (!wrong)
-        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the mistakes of %s", v->run);
-    for (size_t i = 0; i < p->count; i++)
-        if (p->items[i].predicted != p->items[i].label)
-            wrong[out->all++] = &p->items[i];
-    qsort(wrong, out->all, sizeof *wrong, by_probability);
-    for (; out->count < out->all && out->count < MISTAKES; out->count++)
-        out->worst[out->count] = wrong[out->count];
-    clvi_free(wrong);
-    return CLV_OK;
-}
-
-/* Name of a class by its index among the judged split's rows. */
-static const char *class_name(const clvi_run_view *v, int32_t index)
-{
-    for (size_t i = 0; i < v->classes.rows; i++)
-        if (clvi_sheet_is(&v->classes, i, "split", clvi_run_view_split(v)) && index-- == 0)
-            return clvi_sheet_text(&v->classes, i, "class");
-    return "no class";
-}
+/* The longer side of a picture on the page at most; smaller ones are shown in their pixels. */
+enum { MOST_SIDE = 112, TINY_SIDE = 64 };
 
 /* ---- Pictures ---- */
-
-/* index[i] of worst[i] in the split, or UINT32_MAX. */
-static void find_samples(const mistakes *m, const clvi_dataset *data, clvi_split split,
-                         uint32_t *index)
-{
-    for (size_t i = 0; i < m->count; i++)
-        index[i] = UINT32_MAX;
-    for (size_t k = 0; k < clvi_dataset_count(data, split); k++)
-        for (size_t i = 0; i < m->count; i++)
-            if (clvi_prediction_is_of(m->worst[i]->image, data,
-                                      clvi_dataset_sample(data, split, k)))
-                index[i] = (uint32_t)k;
-}
 
 /* Appends it, not larger than it is shown, as a data URI. */
 static clv_status append_picture(clvi_image image, const char *name, clvi_text *out,
@@ -98,31 +43,13 @@ static clv_status append_picture(clvi_image image, const char *name, clvi_text *
     return CLV_OK;
 }
 
-/* The pixels that the network sees. *read: whether there are any; an image that cannot be read is
- * no error. */
-static clv_status add_picture(clvi_dataset *data, clvi_loader *loader, uint32_t index,
-                              const char *name, clvi_page *page, bool *read, clv_error *error)
+/* *read: whether there are pixels; an image that cannot be read is no error. */
+static clv_status add_picture(clvi_mistake_pictures *pictures, const clvi_mistakes *m, size_t i,
+                              clvi_page *page, bool *read, clv_error *error)
 {
-    clv_error none = CLV_ERROR_INIT;
-    clvi_batch batch = {0};
-    *read = false;
-    if (!loader || index == UINT32_MAX)
-        return CLV_OK;
-    CLV_TRY(clvi_loader_start(loader, &index, 1, error));
-    const clv_status status = clvi_loader_next(loader, &batch, &none);
-    if (status == CLV_E_MEMORY)
-        CLV_FAIL(error, status, "%s", none.message);
-    if (status != CLV_OK || batch.count == 0)
-        return CLV_OK;
-    int height, width;
-    clvi_dataset_size(data, &height, &width);
-    const clvi_image image = {.pixels = (uint8_t *)batch.pixels,
-                              .height = height,
-                              .width = width,
-                              .channels = clvi_dataset_channels(data),
-                              .box = {0, 0, height, width}};
-    *read = true;
-    return append_picture(image, name, &page->body, error);
+    clvi_image image;
+    CLV_TRY(clvi_mistake_pictures_read(pictures, i, &image, read, error));
+    return *read ? append_picture(image, m->worst[i]->image, &page->body, error) : CLV_OK;
 }
 
 /* ---- The section ---- */
@@ -130,9 +57,9 @@ static clv_status add_picture(clvi_dataset *data, clvi_loader *loader, uint32_t 
 static void append_caption(const clvi_run_view *v, const clvi_prediction *p, clvi_text *out)
 {
     clvi_text_append(out, "<figcaption>");
-    clvi_report_escape(out, class_name(v, p->label));
+    clvi_report_escape(out, clvi_mistake_class(v, p->label));
     clvi_text_append(out, "<br/><small>taken for</small> ");
-    clvi_report_escape(out, p->predicted >= 0 ? class_name(v, p->predicted) : "no class");
+    clvi_report_escape(out, p->predicted >= 0 ? clvi_mistake_class(v, p->predicted) : "no class");
     if (isfinite(p->log_probability))
         clvi_text_printf(out, "<br/><small>own class %.2g %%", 100 * exp(p->log_probability));
     else
@@ -140,32 +67,28 @@ static void append_caption(const clvi_run_view *v, const clvi_prediction *p, clv
     clvi_text_append(out, "</small></figcaption>");
 }
 
-static clv_status show_figures(const clvi_run_view *v, const mistakes *m, clvi_dataset *data,
+static clv_status show_figures(const clvi_run_view *v, const clvi_mistakes *m, clvi_dataset *data,
                                clvi_page *page, size_t *unread, clv_error *error)
 {
-    uint32_t index[MISTAKES];
-    clvi_loader *loader = NULL;
+    clvi_mistake_pictures pictures;
+    CLV_TRY(clvi_mistake_pictures_open(v, m, data, &pictures, error));
     clv_status status = CLV_OK;
-    if (data && clvi_dataset_count(data, v->record.judged) > 0) {
-        find_samples(m, data, v->record.judged, index);
-        status = clvi_loader_create(data, v->record.judged, 1, &loader, error);
-    }
     clvi_text_append(&page->body, "<div class=\"mistakes\">\n");
     for (size_t i = 0; i < m->count && status == CLV_OK; i++) {
         bool read = false;
         clvi_text_append(&page->body, "<figure>");
-        status = add_picture(data, loader, loader ? index[i] : UINT32_MAX, m->worst[i]->image, page,
-                             &read, error);
+        status = add_picture(&pictures, m, i, page, &read, error);
         *unread += !read;
         append_caption(v, m->worst[i], &page->body);
         clvi_text_append(&page->body, "</figure>\n");
     }
     clvi_text_append(&page->body, "</div>\n");
-    clvi_loader_destroy(loader);
+    clvi_mistake_pictures_close(&pictures);
     return status;
 }
 
-static clv_status list(const clvi_run_view *v, const mistakes *m, clvi_page *page, clv_error *error)
+static clv_status list(const clvi_run_view *v, const clvi_mistakes *m, clvi_page *page,
+                       clv_error *error)
 {
     static const clvi_report_column columns[] = {{"image", false, false},
                                                  {"class", false, false},
@@ -177,8 +100,9 @@ static clv_status list(const clvi_run_view *v, const mistakes *m, clvi_page *pag
     for (size_t i = 0; i < m->count; i++) {
         const clvi_prediction *p = m->worst[i];
         clvi_report_cell(&t, "%s", p->image);
-        clvi_report_cell(&t, "%s", class_name(v, p->label));
-        clvi_report_cell(&t, "%s", p->predicted >= 0 ? class_name(v, p->predicted) : "no class");
+        clvi_report_cell(&t, "%s", clvi_mistake_class(v, p->label));
+        clvi_report_cell(&t, "%s",
+                         p->predicted >= 0 ? clvi_mistake_class(v, p->predicted) : "no class");
         if (isfinite(p->log_probability))
             clvi_report_cell(&t, "%.2g %%", 100 * exp(p->log_probability));
         else
@@ -192,11 +116,11 @@ static clv_status list(const clvi_run_view *v, const mistakes *m, clvi_page *pag
 clv_status clvi_run_show_mistakes(const clvi_run_view *v, const clvi_run_page_desc *desc,
                                   clvi_page *page, clv_error *error)
 {
-    mistakes m;
+    clvi_mistakes m;
     size_t unread = 0;
     if (v->record.predictions.count == 0)
         return CLV_OK;
-    CLV_TRY(find_worst(v, &m, error));
+    CLV_TRY(clvi_mistakes_find(v, &m, error));
     clvi_page_section(page, "Worst mistakes");
     clvi_text note = {0};
     clvi_text_printf(&note,

@@ -21,7 +21,7 @@ static bool is_free(const char *section, const char *key)
     static const char *const keys[] = {
         "run.name",          "run.output",           "device.select",          "data.path",
         "data.cache",        "data.workers",         "train.checkpoint_every", "train.log_every",
-        "train.max_seconds", "train.feature_folder",
+        "train.max_seconds", "train.feature_folder", "run.tensorboard",
     };
     char name[128];
     snprintf(name, sizeof name, "%s.%s", section, key);

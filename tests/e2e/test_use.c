@@ -3,6 +3,7 @@
  * Exit 77 where there is no OpenCL device. */
 #define _XOPEN_SOURCE 700
 #include "../unit/image_files.h"
+#include "base/files.h"
 #include "calls.h"
 
 #include <limits.h>
@@ -102,6 +103,40 @@ static void test_same_seed_same_bytes(void **state)
     expect("train runs/tiny-2/config.ini --quiet -o again --seed 2", 0);
     assert_true(exists("again/tiny/best.safetensors"));
     assert_false(same_bytes("runs/tiny-2/best.safetensors", "again/tiny/best.safetensors"));
+}
+
+/* ---- TensorBoard ---- */
+
+static bool has_events(const char *run)
+{
+    char folder[128], **names = NULL;
+    size_t count = 0;
+    clv_error error = CLV_ERROR_INIT;
+    snprintf(folder, sizeof folder, "%s/tensorboard", run);
+    if (!clvi_is_dir(folder))
+        return false;
+    assert_int_equal(clvi_dir_list(folder, &names, &count, &error), CLV_OK);
+    const bool one = count == 1 && strncmp(names[0], "events.out.tfevents.", 20) == 0;
+    clvi_names_free(names, count);
+    return one;
+}
+
+static void test_events(void **state)
+{
+    (void)state;
+    const char *train = "train tiny.ini --data data --epochs 2 run.name=board run.tensorboard=yes";
+    if (conclave(train) != 0) { /* a build without it says so before it trains */
+        contains(call_err, "libprotobuf-c-dev");
+        assert_false(exists("runs/board"));
+        return;
+    }
+    assert_true(has_events("runs/board"));
+    assert_false(has_events("runs/tiny"));
+    expect("report tiny --tensorboard", 0);
+    contains(call_out, "runs/tiny/tensorboard");
+    assert_true(has_events("runs/tiny"));
+    put("runs/plain", "a file, and no folder of runs");
+    expect_refusal("report plain --tensorboard", 2, "no run");
 }
 
 static void test_training_refused(void **state)
@@ -478,6 +513,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_eval_other_names),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_same_seed_same_bytes),
+        cmocka_unit_test(test_events),
         cmocka_unit_test(test_training_refused),
         cmocka_unit_test(test_nested),
     };

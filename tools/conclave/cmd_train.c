@@ -6,6 +6,7 @@
 #include "show.h"
 #include "starts.h"
 
+#include "report/tensorboard.h"
 #include "train/elapsed.h"
 #include "train/initial_run.h"
 #include "train/resume.h"
@@ -29,10 +30,12 @@ typedef struct job {
     clvi_config *config;
     cli_session session;
     clvi_dataset *data;
-    char *run;      /* folder of this run; NULL: not made yet */
-    char *previous; /* what `last` was before; NULL: nothing */
-    int lock;       /* on the run's folder; -1: none */
-    bool resume;    /* the run was there before */
+    char *run;               /* folder of this run; NULL: not made yet */
+    clvi_tensorboard *board; /* NULL: not begun */
+    bool events;             /* run.tensorboard, until they cannot be written */
+    char *previous;          /* what `last` was before; NULL: nothing */
+    int lock;                /* on the run's folder; -1: none */
+    bool resume;             /* the run was there before */
     bool step_times;
 } job;
 
@@ -128,6 +131,33 @@ static const char *write_report(const job *j)
     return NULL;
 }
 
+/* Brings the events up to date; ended: what the run left at its end too. Training goes on without
+ * them where they cannot be written. */
+static void add_events(job *j, bool ended)
+{
+    clv_error fault = CLV_ERROR_INIT;
+    clv_status status = CLV_OK;
+    if (!j->events)
+        return;
+    if (j->board == NULL)
+        status = clvi_tensorboard_create(j->run, &j->board, &fault);
+    if (status == CLV_OK)
+        status = ended ? clvi_tensorboard_finish(j->board, j->data, &fault)
+                       : clvi_tensorboard_update(j->board, &fault);
+    if (status == CLV_OK)
+        return;
+    clvi_log(CLVI_LOG_WARN, "no more events for TensorBoard: %s", fault.message);
+    j->events = false;
+}
+
+static void show(void *user, const clvi_progress *now)
+{
+    job *j = user;
+    cli_session_show(&j->session, now);
+    if (now->phase == CLVI_PROGRESS_EPOCH)
+        add_events(j, false);
+}
+
 static clv_status print_result(const job *j, const clvi_train_result *r, clv_error *error)
 {
     static const char *const labels[] = {"training", "validation", "test"};
@@ -165,8 +195,8 @@ static clv_status train(job *j, clv_error *error)
                                   .step_times = j->step_times,
                                   .resume = j->resume,
                                   .stop = &cli_stop_asked,
-                                  .progress = cli_session_show,
-                                  .user = &j->session};
+                                  .progress = show,
+                                  .user = j};
     clvi_train_result result;
     const clv_status status = clvi_train(&desc, &result, error);
     cli_progress_clear(j->session.progress);
@@ -174,6 +204,7 @@ static clv_status train(job *j, clv_error *error)
         clvi_log(CLVI_LOG_DEBUG, "failed: %s", error->message);
         return status;
     }
+    add_events(j, true);
     return print_result(j, &result, error);
 }
 
@@ -213,6 +244,9 @@ static clv_status start_experts(job *j, const cli_args *args, clv_error *error)
 static clv_status prepare(job *j, const cli_args *args, clv_error *error)
 {
     CLV_TRY(cli_freeze_config(j->config, j->session.plugins, error));
+    j->events = clvi_config_bool(j->config, "run", "tensorboard");
+    if (j->events)
+        CLV_TRY(clvi_tensorboard_check(error));
     const clvi_data_options data = clvi_train_data_options(j->config);
     CLV_TRY(clvi_dataset_open(&data, &j->data, error));
     clvi_log(CLVI_LOG_INFO, "data: %s", clvi_dataset_summary(j->data));
@@ -332,6 +366,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     job j = {.lock = -1, .step_times = cli_flag(args, "step-times")};
     const clv_status status =
         cli_flag(args, "resume") ? go_on(&j, args, error) : begin(&j, args, error);
+    clvi_tensorboard_destroy(j.board);
     clvi_run_unlock(j.lock);
     clvi_config_destroy(j.config);
     clvi_free(j.run);

@@ -40,10 +40,10 @@ static bool same_start(const char *a, const char *b)
 static clv_status judge(void *user, const char *section, const char *key, const char *was,
                         const char *is, clv_error *error)
 {
-    static const char *const free_keys[] = {"run.name",        "run.output",
-                                            "run.base",        "data.workers",
-                                            "data.cache",      "train.checkpoint_every",
-                                            "train.log_every", "train.feature_folder"};
+    static const char *const free_keys[] = {
+        "run.name",        "run.output",           "run.base",
+        "data.workers",    "data.cache",           "train.checkpoint_every",
+        "train.log_every", "train.feature_folder", "run.tensorboard"};
     sameness *s = user;
     char name[128];
     (void)error;

@@ -1,7 +1,9 @@
 /* See run_report.h. */
 #include "run_report.h"
 
+#include "base/process.h"
 #include "report/run_page.h"
+#include "report/tensorboard.h"
 #include "train/run_dir.h"
 #include "train/settings.h"
 
@@ -42,4 +44,27 @@ clv_status cli_write_report(const char *run, clvi_dataset *data, char **path, cl
     }
     clvi_free(file);
     return status;
+}
+
+clv_status cli_write_events(const char *run, clvi_dataset *data, char **folder, clv_error *error)
+{
+    clvi_dataset *opened = NULL;
+    clvi_tensorboard *board = NULL;
+    clv_error fault = CLV_ERROR_INIT;
+    CLV_TRY(clvi_tensorboard_check(error));
+    if (data == NULL && open_data(run, &opened, &fault) == CLV_E_MEMORY)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s", fault.message);
+    if (fault.message[0] != '\0')
+        clvi_log(CLVI_LOG_WARN, "the events have no images of mistakes: %s", fault.message);
+    clv_status status = clvi_tensorboard_create(run, &board, error);
+    if (status == CLV_OK)
+        status = clvi_tensorboard_finish(board, data != NULL ? data : opened, error);
+    clvi_tensorboard_destroy(board);
+    clvi_dataset_close(opened);
+    if (status != CLV_OK)
+        return status;
+    *folder = clvi_path_join(run, CLVI_RUN_TENSORBOARD);
+    if (*folder == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the name of a folder");
+    return CLV_OK;
 }
