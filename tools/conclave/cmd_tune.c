@@ -121,7 +121,8 @@ static void date_of_today(char out[16])
         snprintf(out, 16, "unknown");
 }
 
-/* All of the file. gains: of each network; NULL: the shipped record was best. */
+/* All of the file. gains: of each network; NULL: the shipped record was best, and the body has at
+ * most what it says as well. */
 static void compose(const job *j, const char *body, const double *gains, clvi_text *out)
 {
     const clvi_device_info *info = clvi_device_get_info(j->session.device);
@@ -146,7 +147,7 @@ static void compose(const job *j, const char *body, const double *gains, clvi_te
             clvi_text_printf(out, ", %.2f times as fast with this", gains[i]);
         clvi_text_append(out, "\n");
     }
-    if (body[0] == '\0')
+    if (gains == NULL)
         clvi_text_append(out, "# Nothing that was tried was faster than the shipped record.\n");
     clvi_text_append(out, body);
 }
@@ -201,17 +202,18 @@ static clv_status last_word(job *j, const clvi_text *body, double *gains, bool *
 static clv_status finish(job *j, const tune_values *values, clv_error *error)
 {
     clvi_text body = {0}, whole = {0};
+    const bool changes = values->count > 0 || j->clblast > 0;
     bool good = false;
     double *gains = clvi_calloc(j->tune.count, sizeof *gains);
     clv_status status =
         gains != NULL ? CLV_OK : clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory");
     tune_values_text(values, true, &body);
     clvi_text_append(&body, clvi_text_get(&j->products));
-    if (status == CLV_OK && (values->count > 0 || j->clblast > 0))
+    if (status == CLV_OK && changes)
         status = last_word(j, &body, gains, &good, error);
     if (status == CLV_OK)
-        compose(j, good ? clvi_text_get(&body) : "", good ? gains : NULL, &whole);
-    if (status == CLV_OK && body.failed)
+        compose(j, good || !changes ? clvi_text_get(&body) : "", good ? gains : NULL, &whole);
+    if (status == CLV_OK && (body.failed || j->products.failed))
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: the tuning record");
     if (status == CLV_OK)
         status = write_record(j, &whole, error);

@@ -36,7 +36,7 @@ static const axis tiled_axes[] = {
      8,
      false},
     {{"items"}, {{32}, {128}, {64}, {256}, {16}}, 2, 5, false},
-    {{"vector"}, {{4}, {8}, {2}}, 0, 2, false},
+    {{"vector"}, {{4}, {8}}, 0, 2, false},
 };
 
 /* ---- Values ---- */
