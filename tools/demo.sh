@@ -52,5 +52,5 @@ live "predicting five test pictures" "$conclave" predict last \
 run=$(readlink runs/last) || run=last
 live "training two smaller networks and a mixture, and comparing them" "$conclave" compare last demo \
     --data "$data"
-say "the comparison is also a page: runs/comparison.html"
+say "pages to look at: runs/${run##*/}/report.html and runs/comparison.html"
 say "done in $(($(date +%s) - started)) s; the run is in runs/${run##*/}"

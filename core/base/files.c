@@ -193,9 +193,12 @@ clv_status clvi_file_write(const char *path, const void *data, size_t bytes, clv
 {
     clvi_atomic_file file;
     CLV_TRY(clvi_atomic_begin(&file, path, error));
-    /* A short write leaves the stream's error flag set, which commit reports. */
-    if (bytes > 0)
-        (void)!fwrite(data, 1, bytes, file.stream);
+    errno = 0;
+    if (bytes > 0 && fwrite(data, 1, bytes, file.stream) != bytes) {
+        const int code = errno != 0 ? errno : EIO;
+        clvi_atomic_abort(&file);
+        return clvi_fail_errno(error, code, CLV_HERE, "%s: cannot write", path);
+    }
     const clv_status status = clvi_atomic_commit(&file, error);
     if (status != CLV_OK)
         clvi_atomic_abort(&file);

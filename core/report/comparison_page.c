@@ -9,7 +9,7 @@
 
 static void draw_accuracy(const clvi_comparison *c, clvi_page *page)
 {
-    enum { ROW = 40, AXIS = 48 };
+    enum { ROW = 40, AXIS = 32 };
     const double label = 0.3, first = 0.66, last = 0.92; /* places within a row */
     clvi_page_plots_begin(page, false);
     clvi_plot *plot = clvi_page_plot(page, "Test accuracy, %", "");

@@ -33,7 +33,7 @@ static const char *const page_style[] = {
     "th:first-child,td:first-child{padding-left:.25rem}\n",
     "thead th{position:sticky;top:0;z-index:2;background:var(--paper);color:var(--soft);"
     "font-size:.8125rem;vertical-align:bottom}\n",
-    "tbody th{position:sticky;left:0;z-index:1;background:var(--paper);max-width:42vw;"
+    "tbody th{position:sticky;left:0;z-index:1;background:var(--paper);max-width:48vw;"
     "white-space:normal;overflow-wrap:break-word}\n",
     ".n{text-align:right;font-variant-numeric:tabular-nums}\n",
     ".sort thead th{cursor:pointer}.sort thead th:hover{color:var(--ink)}"
@@ -66,12 +66,15 @@ static const char *const page_style[] = {
     "padding:.2rem .5rem;min-width:3.6rem;background:color-mix(in srgb,var(--s1) "
     "var(--v,0%),var(--band))}.heat td.neg{background:color-mix(in srgb,var(--s2) "
     "var(--v,0%),var(--band))}.heat td.hi{color:var(--paper)}\n",
-    ".heat thead th{text-align:right}.heat thead th:first-child{text-align:left}"
+    ".heat thead th{text-align:right;white-space:normal;overflow-wrap:anywhere}.heat thead "
+    "th:first-child{text-align:left}"
     ".heat tbody th{border-bottom:0}\n",
     ".small td{min-width:.95rem;width:.95rem;height:.95rem;padding:0;line-height:1}"
     ".small th,.small thead th{padding:0 .5rem 0 0;font-size:.7rem;line-height:1.3}"
     ".small thead th{padding:0 0 "
     ".2rem;font-size:.6rem;text-align:center;font-variant-numeric:tabular-nums}"
+    ".small tbody th{white-space:nowrap;max-width:none}.wrap td{white-space:normal;"
+    "overflow-wrap:anywhere}.wrap tbody th{min-width:8rem}\n",
     ".small td.same{background:color-mix(in srgb,var(--s6) var(--v,0%),var(--band))}\n",
     ".matrices{display:flex;flex-wrap:wrap;gap:1.25rem 2.5rem;margin:1rem 0}"
     ".matrices figure{max-width:100%}\n",
@@ -102,7 +105,7 @@ static const char *const page_script[] = {
     "o=typeof x==='string'||typeof y==='string'?\n",
     "String(x).localeCompare(String(y),undefined,{numeric:true}):x-y;return up?o:-o})\n",
     ".forEach(function(r){b.appendChild(r)})}\n",
-    "c.onclick=go;c.onkeydown=function(e){if(e.key==='Enter'||e.key===' ')"
+    "c.onclick=go;c.onkeydown=function(e){if(e.key==='Enter'||e.key===' ')",
     "{e.preventDefault();go()}}})});\n"};
 
 #endif

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { WIDTH = 360, HEIGHT = 210, LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 40 };
+enum { WIDTH = 360, HEIGHT = 210, LEFT = 46, RIGHT = 10, TOP = 8, MARKS = 24, UNIT = 16 };
 enum { FEW_POINTS = 40 };
 
 void clvi_plot_fini(clvi_plot *p)
@@ -179,6 +179,8 @@ static void axes(const clvi_plot *p, clvi_text *out)
 void clvi_plot_script(const clvi_plot *p, clvi_text *out)
 {
     const int height = p->height > 0 ? p->height : HEIGHT, left = p->rows ? RIGHT : LEFT;
+    const char *unit = p->unit ? p->unit : "";
+    const int bottom = *unit ? MARKS + UNIT : MARKS;
     if (p->points == 0)
         return;
     out->failed = out->failed || p->data.failed || p->commands.failed || p->labels.failed;
@@ -193,7 +195,7 @@ void clvi_plot_script(const clvi_plot *p, clvi_text *out)
                      "set tmargin at screen %.6f\nset bmargin at screen %.6f\n"
                      "set xlabel '%s' tc rgb '#010101' offset 0,0.65\n",
                      WIDTH, height, (double)left / WIDTH, 1 - (double)RIGHT / WIDTH,
-                     1 - (double)TOP / height, (double)BOTTOM / height, p->unit ? p->unit : "");
+                     1 - (double)TOP / height, (double)bottom / height, unit);
     axes(p, out);
     /* Lines of few points get dots: macros "@3" of the commands say which. */
     for (const char *at = clvi_text_get(&p->commands); *at; at++) {

@@ -46,23 +46,44 @@ static double share_of_work(const clvi_run_view *v, size_t expert)
                        : NAN;
 }
 
-/* Share of the time that the device takes to go forward, where a run measured the parts of a step.
- */
-static double share_of_time(const clvi_run_view *v, const char *expert)
+/* Milliseconds that the device takes to go forward through a part, NULL: through all, where the run
+ * measured the parts of a step; 0 where it did not. */
+static double forward_ms(const clvi_run_view *v, const char *part)
 {
+    static const char ending[] = " forward";
     const json_t *device = json_object_get(json_object_get(v->record.summary, "step_ms"), "device");
+    const size_t end = sizeof ending - 1;
     const char *key;
     json_t *value;
-    char own[280];
-    double all = 0;
-    snprintf(own, sizeof own, "expert.%s forward", expert);
+    double sum = 0;
     json_object_foreach((json_t *)device, key, value)
     {
         const size_t length = strlen(key);
-        if (length > 8 && strcmp(key + length - 8, " forward") == 0)
-            all += json_number_value(value);
+        const bool forward = length > end && strcmp(key + length - end, ending) == 0;
+        const bool own =
+            !part || (strncmp(key, "expert.", 7) == 0 && length == 7 + strlen(part) + end &&
+                      strncmp(key + 7, part, length - 7 - end) == 0);
+        if (forward && own)
+            sum += json_number_value(value);
     }
-    return is_dense(v) && all > 0 ? real_of(json_object_get(device, own)) / all : NAN;
+    return sum;
+}
+
+/* Share of that time. Experts of one architecture may be computed together, as one of them: those
+ * with as many multiply-adds share what they take alike. NAN where it is not known. */
+static double share_of_time(const clvi_run_view *v, size_t expert)
+{
+    const json_t *usage = json_object_get(v->record.summary, "usage");
+    const json_t *names = clvi_run_view_experts(v);
+    const double own = entry(usage, "multiply_adds", expert), all = forward_ms(v, NULL);
+    double sum = 0;
+    size_t alike = 0;
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (entry(usage, "multiply_adds", i) == own) {
+            sum += forward_ms(v, name_of(names, i));
+            alike++;
+        }
+    return is_dense(v) && all > 0 && alike > 0 ? sum / (double)alike / all : NAN;
 }
 
 static void saving(clvi_report_table *t, double share)
@@ -109,12 +130,13 @@ static clv_status show_table(const clvi_run_view *v, clvi_page *page, clv_error 
         clvi_report_percent(&t, entry(usage, "alone", i));
         points(&t, entry(usage, "without", i) - whole);
         saving(&t, share_of_work(v, i));
-        saving(&t, share_of_time(v, name_of(names, i)));
+        saving(&t, share_of_time(v, i));
     }
     t.note = clvi_arena_printf(
         t.arena,
         "On %s images. “Drop it” is what the accuracy of the mixture, %.2f %%, becomes without the "
-        "expert, whose weight the others get%s. Time is measured by `train --step-times`.",
+        "expert, whose weight the others get%s. Time is measured by `train --step-times`; experts "
+        "of equal size share it.",
         clvi_run_view_split(v), 100 * whole,
         is_dense(v) ? ", and what is saved: of the multiply–adds and the time that an image takes"
                     : "; as only some experts are asked about an image, that saves no work");
@@ -145,6 +167,7 @@ static clv_status show_gate(const clvi_run_view *v, clvi_page *page, clv_error *
     const json_t *usage = usage_of(v);
     clvi_report_table t;
     CLV_TRY(clvi_report_table_init(&t, "The gate", columns, 2, error));
+    t.wraps = true;
     row(&t, "accuracy with equal weights", usage, "uniform", true);
     row(&t, "accuracy with the weights of another image", usage, "shuffled", true);
     row(&t, "an expert is right (oracle)", usage, "oracle", true);
@@ -206,10 +229,14 @@ static void draw_usage(const clvi_run_view *v, const class_row *rows, size_t cou
     const json_t *experts = clvi_run_view_experts(v);
     const size_t columns = json_array_size(experts);
     const char **column_names = names + count;
+    double most = 0;
     for (size_t r = 0; r < count; r++) {
         names[r] = rows[r].name;
-        for (size_t e = 0; e < columns; e++)
-            values[r * columns + e] = clvi_sheet_real(&v->usage, rows[r].first + e, "weight_share");
+        for (size_t e = 0; e < columns; e++) {
+            const double share = clvi_sheet_real(&v->usage, rows[r].first + e, "weight_share");
+            values[r * columns + e] = share;
+            most = share > most ? share : most;
+        }
     }
     for (size_t e = 0; e < columns; e++)
         column_names[e] = name_of(experts, e);
@@ -219,7 +246,7 @@ static void draw_usage(const clvi_run_view *v, const class_row *rows, size_t cou
                                .values = values,
                                .rows = count,
                                .columns = columns,
-                               .most = 1,
+                               .most = most,
                                .form = CLVI_HEAT_PERCENT};
     clvi_page_heading(page, "Which expert for which class");
     clvi_heat_map_html(&map, &page->body);

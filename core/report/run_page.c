@@ -169,6 +169,7 @@ static clv_status show_machine(const clvi_run_view *v, clvi_page *page, clv_erro
     const clvi_run_record *r = &v->record;
     clvi_report_table t;
     CLV_TRY(clvi_report_table_init(&t, NULL, columns, 2, error));
+    t.wraps = true;
     device_row(v, &t);
     if (r->peak_bytes >= 0) {
         clvi_report_cell(&t, "memory on the device");

@@ -5,7 +5,7 @@
 #include <math.h>
 
 /* Of more pairs and epochs the table has the last epoch alone. */
-enum { MOST_ROWS = 3000 };
+enum { MOST_ROWS = 3000, FEW_PARTS = 8 };
 
 /* Networks of signals.csv: "expert.a", …, "gate". */
 typedef struct parts {
@@ -63,8 +63,9 @@ static const struct signal {
                {"posterior_entropy", "Entropy of the posterior", 1, false}};
 enum { SIGNALS = sizeof signals / sizeof *signals };
 
+/* named: which parts stand in a legend; of many each in the first plot that has it. */
 static void draw_signal(const clvi_run_view *v, const parts *p, const struct signal *what,
-                        clvi_plot *plot)
+                        bool *named, clvi_plot *plot)
 {
     const clvi_sheet *s = &v->signals;
     plot->whole_x = true;
@@ -76,7 +77,9 @@ static void draw_signal(const clvi_run_view *v, const parts *p, const struct sig
                     isfinite(clvi_sheet_real(s, i, what->column));
         if (!known)
             continue;
-        clvi_plot_series(plot, CLVI_PLOT_LINE, k, shown(p->names[k]));
+        const bool name = p->count <= FEW_PARTS || !named[k];
+        named[k] = true;
+        clvi_plot_series(plot, CLVI_PLOT_LINE, k, name ? shown(p->names[k]) : NULL);
         for (size_t i = 0; i < s->rows; i++)
             if (clvi_sheet_is(s, i, "part", p->names[k]))
                 clvi_plot_point(plot, clvi_sheet_real(s, i, "epoch"),
@@ -263,11 +266,17 @@ clv_status clvi_run_show_signals(const clvi_run_view *v, clvi_page *page, clv_er
     if (v->signals.rows == 0)
         return CLV_OK;
     CLV_TRY(distinct(&v->signals, "part", &p, error));
+    bool *named = clvi_calloc(p.count, sizeof *named);
+    if (!named) {
+        clvi_free(p.names);
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory for the signals of %zu networks", p.count);
+    }
     clvi_page_section(page, "Signals in training");
     clvi_page_plots_begin(page, false);
     for (size_t k = 0; k < SIGNALS; k++)
-        draw_signal(v, &p, &signals[k], clvi_page_plot(page, signals[k].title, "epoch"));
+        draw_signal(v, &p, &signals[k], named, clvi_page_plot(page, signals[k].title, "epoch"));
     clvi_page_plots_end(page);
+    clvi_free(named);
     clvi_page_note(page, "Of the steps as they ran. Gradients are root mean squares: of the loss "
                          "with respect to an expert’s logits, and to its parameters.");
     clv_status status = list_signals(v, page, error);

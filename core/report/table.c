@@ -192,7 +192,9 @@ void clvi_report_html(const clvi_report_table *table, clvi_text *out)
         return;
     clvi_text_printf(out, "<div class=\"scroll%s\"><table%s>\n<thead><tr>",
                      table->count / columns > CLVI_REPORT_LONG ? " long" : "",
-                     table->sortable ? " class=\"sort\"" : "");
+                     table->sortable ? " class=\"sort\""
+                     : table->wraps  ? " class=\"wrap\""
+                                     : "");
     for (size_t c = 0; c < columns; c++) {
         clvi_text_append(out, table->columns[c].right ? "<th class=\"n\" scope=\"col\">"
                                                       : "<th scope=\"col\">");

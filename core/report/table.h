@@ -21,6 +21,7 @@ typedef struct clvi_report_table {
     size_t count, capacity;
     bool failed;   /* an allocation has failed: rendering says so */
     bool sortable; /* in a page: by any column */
+    bool wraps;    /* in a page: cells are texts, which may have several lines */
 } clvi_report_table;
 
 clv_status clvi_report_table_init(clvi_report_table *table, const char *title,

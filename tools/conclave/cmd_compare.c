@@ -160,8 +160,10 @@ static clv_status write_files(const plan *p, char **page, clv_error *error)
     clv_status status = clvi_comparison_markdown(c, &text, error);
     if (status == CLV_OK)
         status = write_file(p, ".md", &text, NULL, error);
-    if (status == CLV_OK)
-        status = clvi_comparison_html(c, &text, error);
+    clv_error fault = CLV_ERROR_INIT;
+    if (status == CLV_OK && (status = clvi_comparison_html(c, &text, &fault)) != CLV_OK)
+        status = clvi_fail(error, status, CLV_HERE, "%s/%s.html: %s", p->output, p->label,
+                           fault.message);
     if (status == CLV_OK)
         status = write_file(p, ".html", &text, page, error);
     clvi_text_fini(&text);
