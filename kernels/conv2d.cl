@@ -209,6 +209,13 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
  * floats, stay in a level-1 cache together with what is read of x. */
 #define PARAM_PIECE 128
 
+/* Asks for `elements` floats. */
+static void fetch_lines(__global const float *from, int elements)
+{
+    for (int i = 0; i < elements; i += 16)
+        CLV_PREFETCH(from + i);
+}
+
 /* Part of the gradient to the weights, from a chunk of the output's pixels:
  *     part[g][a][b][c][k] = Σ x[n, i·sh - pt + a, j·sw - pl + b, c] · dz[n, i, j, k]
  * over the pixels (n, i, j) in [g·chunk, (g + 1)·chunk) of all n pictures, counted through.
@@ -235,8 +242,18 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
     part += part_at + (size_t)get_group_id(1) * kh * kw * run * row + first;
     x += x_at;
     dz += dz_at + first;
+    const bool fetch = get_group_id(0) == 0 && a0 == 0 && row == co;
+    const int reach = (kh - 1 - pt) * w; /* to the pixels that are new to a row of outputs */
+    const bool aligned = sh == 1 && sw == 1 && oh == h && ow == w && run == pixel && reach >= 0;
     for (int start = begin; start < end; start += PARAM_PIECE) {
         const int count = min(end - start, PARAM_PIECE);
+        /* In the order that it lies in, which processors foresee: what follows takes parts of each
+         * pixel. */
+        if (fetch)
+            fetch_lines(dz + (size_t)start * row, count * row);
+        if (fetch && aligned)
+            fetch_lines(x + (size_t)(start + reach) * pixel,
+                        min(count, pixels - start - reach) * pixel);
         for (int p = 0; p < count; p++)
             CLV_UNROLL
         for (int j = 0; j < CLV_NV; j++)

@@ -488,7 +488,11 @@ static int64_t most_chunks(const clvi_wide *wide, const clvi_conv *c)
 {
     const int64_t columns = clvi_div_up(c->co / c->groups, wide->columns);
     const int64_t groups = columns * c->kh / param_span(c);
-    return groups < PARAM_GROUPS ? clvi_div_up(PARAM_GROUPS, groups) : 1;
+    const int64_t most = groups < PARAM_GROUPS ? clvi_div_up(PARAM_GROUPS, groups) : 1;
+    /* Few weights: shorter chunks, whose pixels are in a cache when the next columns come. */
+    int64_t cheap = PARAM_SPLIT / clvi_conv_weights(c);
+    cheap = cheap < PARAM_GROUPS ? cheap : PARAM_GROUPS;
+    return most > cheap ? most : cheap;
 }
 
 static chunks chunks_of(const clvi_wide *wide, const clvi_conv *c)
