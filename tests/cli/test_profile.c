@@ -74,6 +74,7 @@ static void test_sums(void **state)
     const json_t *kernels = json_object_get(all, "kernels");
     const double ms = number(all, "kernel_ms");
     assert_true(ms > 0 && ms <= number(all, "recorded_ms") + 1e-6);
+    assert_true(number(all, "step_ms") > 0 && number(all, "processor_ms") > 0);
     assert_true(fabs(sum(ops, "ms") - ms) < 1e-6 * ms + 1e-9);
     assert_true(fabs(sum(steps, "ms") - ms) < 1e-6 * ms + 1e-9);
     assert_true(fabs(sum(kernels, "ms") - ms) < 1e-6 * ms + 1e-9);

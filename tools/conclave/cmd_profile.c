@@ -50,9 +50,10 @@ typedef struct job {
     int64_t top;
     const clvi_profile_launch *launches;
     size_t launch_count;
-    double step_ms;     /* median of a step without recording */
-    double busy, span;  /* seconds of launches, from the first to the end of the last */
-    double gflops, gbs; /* the device's measured peaks */
+    double step_ms;      /* median of a step without recording */
+    double processor_ms; /* processor time of such a step, all threads, mean */
+    double busy, span;   /* seconds of launches, from the first to the end of the last */
+    double gflops, gbs;  /* the device's measured peaks */
     rows ops, steps, kernels;
 } job;
 
@@ -166,9 +167,10 @@ static clv_status print_rows(const job *j, rows *table, const char *const headin
 static clv_status print_text(job *j, clv_error *error)
 {
     const double steps = (double)j->desc.repeat;
-    printf("%s, %dx%d, batch %lld: %.2f ms a step, %.1f images/s\n",
+    printf("%s, %dx%d, batch %lld: %.2f ms a step, %.1f images/s; %.2f ms of processor time\n",
            j->desc.train ? "training" : "inference", j->desc.height, j->desc.width,
-           (long long)j->desc.batch, j->step_ms, 1e3 * (double)j->desc.batch / j->step_ms);
+           (long long)j->desc.batch, j->step_ms, 1e3 * (double)j->desc.batch / j->step_ms,
+           j->processor_ms);
     printf("recorded: %.2f ms a step, of which kernels ran %.2f ms (%.1f %%) in %zu launches\n",
            j->span / steps * 1e3, j->busy / steps * 1e3, 100 * j->busy / j->span,
            j->launch_count / (size_t)j->desc.repeat);
@@ -206,13 +208,13 @@ static clv_status print_json(const job *j, clv_error *error)
     json_t *ops = rows_json(j, &j->ops, (const char *const[3]){"op", "pass", ""});
     json_t *parts = rows_json(j, &j->steps, (const char *const[3]){"network", "step", "pass"});
     json_t *kernels = rows_json(j, &j->kernels, (const char *const[3]){"program", "kernel", ""});
-    return cli_show_json(json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "mode",
-                                   j->desc.train ? "train" : "infer", "batch",
-                                   (json_int_t)j->desc.batch, "step_ms", j->step_ms, "recorded_ms",
-                                   1e3 * j->span / steps, "kernel_ms", 1e3 * j->busy / steps,
-                                   "peak_gflops", j->gflops, "copy_gbs", j->gbs, "ops", ops,
-                                   "steps", parts, "kernels", kernels),
-                         0, error);
+    return cli_show_json(
+        json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "mode",
+                  j->desc.train ? "train" : "infer", "batch", (json_int_t)j->desc.batch, "step_ms",
+                  j->step_ms, "processor_ms", j->processor_ms, "recorded_ms", 1e3 * j->span / steps,
+                  "kernel_ms", 1e3 * j->busy / steps, "peak_gflops", j->gflops, "copy_gbs", j->gbs,
+                  "ops", ops, "steps", parts, "kernels", kernels),
+        0, error);
 }
 
 /* The trace event format that Perfetto and Chrome read: complete events in microseconds. */
@@ -245,16 +247,21 @@ static clv_status time_steps(job *j, const bench_steps *steps, clv_error *error)
     if (ms == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for %lld times", (long long)j->desc.repeat);
     clv_status status = CLV_OK;
+    double processor = 0;
     for (int64_t i = -3; i < j->desc.repeat && status == CLV_OK; i++) {
         const double from = clvi_now();
+        if (i == 0)
+            processor = clvi_processor_now();
         status = bench_steps_run(steps, error);
         if (status == CLV_OK)
             status = clvi_wait(steps->device, error);
         if (i >= 0)
             ms[i] = 1e3 * (clvi_now() - from);
     }
-    if (status == CLV_OK)
+    if (status == CLV_OK) {
         j->step_ms = bench_median(ms, (size_t)j->desc.repeat);
+        j->processor_ms = 1e3 * (clvi_processor_now() - processor) / (double)j->desc.repeat;
+    }
     clvi_free(ms);
     return status;
 }
