@@ -1,6 +1,5 @@
 /* Opening and closing a device, its counters and its banner. */
 #include "base/process.h"
-#include "base/process.h"
 #include "runtime/compiling.h"
 
 #include <stdio.h>

@@ -182,15 +182,17 @@ static clv_status measure_of(void *user, const tune_values *best, const tune_val
     return tune_measure(&((job *)user)->tune, best, candidate, out, error);
 }
 
-/* Whether the whole of it is worth having: measured once more, against the shipped record. */
-static clv_status last_word(job *j, const clvi_text *body, double *gains, bool *good,
+/* Whether the whole of it is worth having: measured once more, against the shipped record. Products
+ * alone, which were measured apart, may be too small a part of a step to be seen in it. */
+static clv_status last_word(job *j, bool sizes, const clvi_text *body, double *gains, bool *good,
                             clv_error *error)
 {
+    const double least = sizes ? TUNE_GAIN : TUNE_WORST;
     tune_outcome outcome;
     say_trying(j, "all of it together", 0);
     CLV_TRY(tune_confirm(&j->tune, clvi_text_get(body), &outcome, gains, error));
     clear_line(j);
-    *good = outcome.dropped[0] == '\0' && outcome.gain > 1.01 && outcome.worst >= TUNE_WORST;
+    *good = outcome.dropped[0] == '\0' && outcome.gain >= least && outcome.worst >= TUNE_WORST;
     if (outcome.dropped[0] != '\0')
         printf("%-*s left out: %s\n", WIDTH, "all of it together", outcome.dropped);
     else
@@ -210,7 +212,7 @@ static clv_status finish(job *j, const tune_values *values, clv_error *error)
     tune_values_text(values, true, &body);
     clvi_text_append(&body, clvi_text_get(&j->products));
     if (status == CLV_OK && changes)
-        status = last_word(j, &body, gains, &good, error);
+        status = last_word(j, values->count > 0, &body, gains, &good, error);
     if (status == CLV_OK)
         compose(j, good || !changes ? clvi_text_get(&body) : "", good ? gains : NULL, &whole);
     if (status == CLV_OK && (body.failed || j->products.failed))
