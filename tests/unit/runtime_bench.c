@@ -38,7 +38,8 @@ char log_text[8192];
 void take_log(void *user, clvi_log_level level, const char *line)
 {
     (void)user;
-    if (level > CLVI_LOG_WARN)
+    (void)level;
+    if (strncmp(line, "compiling kernels ", 18) == 0) /* on a machine that is slow today */
         return;
     const size_t used = strlen(log_text);
     snprintf(log_text + used, sizeof(log_text) - used, "%s\n", line);

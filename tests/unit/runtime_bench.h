@@ -16,7 +16,7 @@
 /* The kernels of "t.cl", which bench_open writes. */
 extern const char bench_kernels[];
 
-/* The warnings and errors that the log was given since bench_open. */
+/* What the log was given since bench_open, but what is being compiled. */
 extern char log_text[8192];
 /* The log's sink that puts it there. */
 void take_log(void *user, clvi_log_level level, const char *line);
