@@ -156,13 +156,15 @@ clv_status clvi_store_commit(clvi_store *store, bool with_gradients, clv_error *
         store, with_gradients ? CLVI_STORE_FOR_ADAM : CLVI_STORE_ONLY_VALUES, error);
 }
 
-/* Fills values[0..count) from the segment's own Philox stream; normal numbers by Box–Muller. */
-static void draw(const clvi_segment *s, uint64_t seed, const char *stream, float *values)
+/* Fills values[0..count) with the elements from `from` on, a multiple of 4, of the segment's own
+ * Philox stream; normal numbers by Box–Muller. */
+static void draw(const clvi_segment *s, const clvi_philox_key *key, int64_t from, int64_t count,
+                 float *values)
 {
-    const clvi_philox_key key = clvi_philox_stream(seed, stream);
-    for (int64_t i = 0; i < s->elements; i += 4) {
+    for (int64_t i = 0; i < count; i += 4) {
         uint32_t words[4];
-        clvi_philox(key, (uint32_t)(i / 4), (uint32_t)((uint64_t)i >> 34), 0, 0, words);
+        const uint64_t at = (uint64_t)(from + i);
+        clvi_philox(*key, (uint32_t)(at / 4), (uint32_t)(at >> 34), 0, 0, words);
         float four[4];
         for (int j = 0; j < 4; j += 2) {
             const double u = clvi_philox_unit(words[j]), v = clvi_philox_unit(words[j + 1]);
@@ -173,31 +175,40 @@ static void draw(const clvi_segment *s, uint64_t seed, const char *stream, float
                 four[j] = (float)(r * cos(angle)), four[j + 1] = (float)(r * sin(angle));
             }
         }
-        const int64_t left = s->elements - i;
+        const int64_t left = count - i;
         memcpy(values + i, four, sizeof(float) * (size_t)(left < 4 ? left : 4));
     }
 }
 
+/* In pieces: the largest variable would take as much of the host's memory as of the device's. */
 static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed, clv_error *error)
 {
+    enum { PIECE = 1 << 20 };
     const clvi_segment *s = &store->segments[index];
-    float *values = clvi_calloc((size_t)s->elements, sizeof *values);
+    const int64_t most = s->elements < PIECE ? s->elements : PIECE;
+    const clvi_view view = clvi_store_view(store, index, CLVI_STORE_VALUE);
+    const bool drawn = s->init == CLV_INIT_UNIFORM || s->init == CLV_INIT_NORMAL;
+    float *values = clvi_calloc((size_t)most, sizeof *values);
     clvi_text stream = {0};
     clvi_text_printf(&stream, "init/%s", s->name);
     clv_status status = CLV_OK;
-    if (!values || stream.failed) {
+    if (!values || stream.failed)
         status =
             clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for the values of %s", s->name);
-    } else {
-        if (s->init == CLV_INIT_UNIFORM || s->init == CLV_INIT_NORMAL)
-            draw(s, seed, stream.data, values);
-        else
-            for (int64_t i = 0; i < s->elements; i++)
-                values[i] = s->init == CLV_INIT_ONES       ? 1.0f
-                            : s->init == CLV_INIT_CONSTANT ? (float)s->a
-                                                           : 0.0f;
-        status = clvi_store_write(store, index, CLVI_STORE_VALUE, values, error);
+    const clvi_philox_key key =
+        status == CLV_OK ? clvi_philox_stream(seed, stream.data) : (clvi_philox_key){0};
+    for (int64_t i = 0; status == CLV_OK && !drawn && i < most; i++)
+        values[i] = s->init == CLV_INIT_ONES       ? 1.0f
+                    : s->init == CLV_INIT_CONSTANT ? (float)s->a
+                                                   : 0.0f;
+    for (int64_t from = 0; status == CLV_OK && from < s->elements; from += PIECE) {
+        const int64_t left = s->elements - from, count = left < PIECE ? left : PIECE;
+        if (drawn)
+            draw(s, &key, from, count, values);
+        status = clvi_upload(store->device, view.buf, (view.offset + (uint64_t)from) * 4, values,
+                             (size_t)count * 4, error);
     }
+    store->version++;
     clvi_text_fini(&stream);
     clvi_free(values);
     return status;
