@@ -108,6 +108,61 @@ CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
     }
 }
 
+/* c[m, n] = Σ_l a[i·lda + l] · b[j·ldb + l] (+ bias) (+ c), c's rows ldc apart, for few rows of a:
+ * both factors are read along their rows, so that b, which is much larger, is read once and not
+ * packed. Lanes of a vector are sums of their own, added at the end. NDRange: group g takes the
+ * columns [g·share, (g + 1)·share), four at a time, by four rows. */
+CLV_SINGLE __kernel void gemm_few(__global float *restrict c, ulong c_at,
+                                  __global const float *restrict a, ulong a_at,
+                                  __global const float *restrict b, ulong b_at,
+                                  __global const float *restrict bias, ulong bias_at, int m, int n,
+                                  int k, int ldc, int lda, int ldb, int flags, int share)
+{
+    const int end = CLV_END(n, share);
+    for (int j0 = CLV_BEGIN(share); j0 < end; j0 += 4)
+        for (int i0 = 0; i0 < m; i0 += 4) {
+            floatV acc[4][4];
+            float tile[16];
+            __global const float *left[4], *right[4];
+            CLV_UNROLL
+            for (int i = 0; i < 4; i++) { /* what is beyond the last repeats it */
+                left[i] = a + a_at + (size_t)min(i0 + i, m - 1) * lda;
+                right[i] = b + b_at + (size_t)min(j0 + i, end - 1) * ldb;
+                CLV_UNROLL
+                for (int j = 0; j < 4; j++)
+                    acc[i][j] = (floatV)(0);
+            }
+            for (int l = 0; l < k; l += CLV_V) {
+                floatV row[4];
+                CLV_UNROLL
+                for (int i = 0; i < 4; i++)
+                    row[i] = clv_load(left[i] + l, k - l, 0);
+                CLV_UNROLL
+                for (int j = 0; j < 4; j++) {
+                    const floatV v = clv_load(right[j] + l, k - l, 0);
+                    CLV_UNROLL
+                    for (int i = 0; i < 4; i++)
+                        acc[i][j] = fma(row[i], v, acc[i][j]);
+                }
+            }
+            CLV_UNROLL
+            for (int i = 0; i < 4; i++)
+                CLV_UNROLL
+            for (int j = 0; j < 4; j++)
+                tile[4 * i + j] = clv_lanes_sum(acc[i][j]);
+            for (int i = 0; i < min(m - i0, 4); i++)
+                for (int j = 0; j < min(end - j0, 4); j++) {
+                    __global float *to = c + c_at + (size_t)(i0 + i) * ldc + j0 + j;
+                    float v = tile[4 * i + j];
+                    if (flags & GEMM_BIAS)
+                        v += bias[bias_at + j0 + j];
+                    if (flags & GEMM_ACCUMULATE)
+                        v += *to;
+                    *to = v;
+                }
+        }
+}
+
 /* c[m, n] = part[0] + part[1] + … + part[parts - 1] (+ bias) (+ c), summed in this order; part[s]
  * [m, n] dense, c's rows ldc apart. NDRange: group g takes `share` rows. */
 CLV_GROUP __kernel void gemm_reduce(__global float *restrict c, ulong c_at,

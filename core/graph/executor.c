@@ -61,8 +61,19 @@ clvi_view clvi_plan_grad(const clvi_plan *plan, size_t output, int64_t n)
     return clvi_plan_grad_of(plan, plan->outputs[output], n);
 }
 
+/* Where backward reads a tensor's value: of one that was made again, there. */
+static clvi_view value_behind(const clvi_plan *plan, clv_tensor tensor)
+{
+    if (tensor != CLV_NO_TENSOR) {
+        const int32_t again = plan->again_item[clvi_graph_root(plan->graph, tensor)];
+        if (again >= 0)
+            return clvi_layout_view(&plan->layout, again, plan->n);
+    }
+    return clvi_plan_value_of(plan, tensor, plan->n);
+}
+
 /* The call record of a step with everything that forward and backward share. */
-static clvi_run run_of(const clvi_plan *plan, const clvi_step *step)
+static clvi_run run_of(const clvi_plan *plan, const clvi_step *step, bool back)
 {
     const clvi_node *node = &plan->graph->nodes[step->node];
     clvi_run run = {.device = plan->device,
@@ -74,9 +85,11 @@ static clvi_run run_of(const clvi_plan *plan, const clvi_step *step)
                     .wants_grad = step->wants_grad,
                     .random = plan->random};
     for (int i = 0; i < node->input_count; i++)
-        run.in[i] = clvi_plan_value_of(plan, node->inputs[i], plan->n);
+        run.in[i] = back ? value_behind(plan, node->inputs[i])
+                         : clvi_plan_value_of(plan, node->inputs[i], plan->n);
     for (int o = 0; o < node->output_count; o++)
-        run.out[o] = clvi_plan_value_of(plan, node->outputs[o], plan->n);
+        run.out[o] = back ? value_behind(plan, node->outputs[o])
+                          : clvi_plan_value_of(plan, node->outputs[o], plan->n);
     for (int k = 0; k < CLVI_MAX_SAVED; k++)
         run.saved[k] = clvi_layout_view(&plan->layout, step->saved[k], plan->n);
     run.prepared = clvi_layout_view(&plan->layout, step->prepared, plan->n);
@@ -148,7 +161,7 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
         const clvi_op *op = plan->graph->nodes[step->node].op;
         if (op->is_alias)
             continue;
-        clvi_run run = run_of(plan, step);
+        clvi_run run = run_of(plan, step, false);
         run.workspace = clvi_layout_view(&plan->layout, step->forward_workspace, n);
         if (op->prepare && prepare) {
             enter(plan, step, "prepare");
@@ -175,7 +188,7 @@ static clv_status add_into(const clvi_plan *plan, clv_tensor tensor, clvi_view t
 static clv_status backward_step(const clvi_plan *plan, const clvi_step *step, clv_error *error)
 {
     const clvi_node *node = &plan->graph->nodes[step->node];
-    clvi_run run = run_of(plan, step);
+    clvi_run run = run_of(plan, step, true);
     run.workspace = clvi_layout_view(&plan->layout, step->backward_workspace, plan->n);
     for (int o = 0; o < node->output_count; o++)
         run.grad_out[o] = clvi_plan_grad_of(plan, node->outputs[o], plan->n);
@@ -196,11 +209,31 @@ static clv_status backward_step(const clvi_plan *plan, const clvi_step *step, cl
     return CLV_OK;
 }
 
+/* Makes what backward of step `before` is the first to read. In the order of forward: one may read
+ * the other. */
+static clv_status make_again(const clvi_plan *plan, size_t before, clv_error *error)
+{
+    for (size_t s = 0; s < before; s++) {
+        const clvi_step *step = &plan->steps[s];
+        if (step->again_before != before)
+            continue;
+        const clvi_run run = run_of(plan, step, true);
+        enter(plan, step, "again");
+        CLV_TRY(in_context(plan, step, "making again",
+                           plan->graph->nodes[step->node].op->again(&run, error), error));
+    }
+    return CLV_OK;
+}
+
 clv_status clvi_plan_backward(clvi_plan *plan, clv_error *error)
 {
     CLV_ASSERT(plan->mode == CLV_MODE_TRAIN && plan->n > 0);
-    for (size_t s = plan->step_count; s-- > 0;)
-        if (plan->steps[s].wants_grad)
-            CLV_TRY(backward_step(plan, &plan->steps[s], error));
+    for (size_t s = plan->step_count; s-- > 0;) {
+        if (!plan->steps[s].wants_grad)
+            continue;
+        if (plan->recomputes)
+            CLV_TRY(make_again(plan, s, error));
+        CLV_TRY(backward_step(plan, &plan->steps[s], error));
+    }
     return CLV_OK;
 }

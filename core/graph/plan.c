@@ -1,6 +1,7 @@
 /* Making a plan: which nodes run, which gradients are wanted, how long every tensor lives.
  * Steps in time: forward of step i at i; outside work (loss) at F, the number of steps; backward of
  * step i at F + 1 + (F - 1 - i). */
+#include "base/process.h"
 #include "graph/plan_internal.h"
 
 #include <stdio.h>
@@ -14,8 +15,12 @@ typedef struct analysis {
     bool *wanted;      /* tensor is a wanted output */
     bool *needs_grad;  /* something trainable lies above it */
     bool *has_grad;    /* a gradient arrives at it */
-    int32_t *last_use; /* last step in time that reads its value */
-    int32_t steps;     /* F */
+    int32_t *last_use; /* last step in time that reads its value; of dropped ones, forward */
+    /* Of tensors that are dropped after forward and made again: when backward reads them first and
+     * last. first INT32_MAX: kept, or not read. */
+    bool *dropped;
+    int32_t *again_first, *again_last;
+    int32_t steps; /* F */
 } analysis;
 
 static clv_tensor root_of(const analysis *a, clv_tensor t)
@@ -112,6 +117,7 @@ static void find_gradients(analysis *a)
             step->wants_grad |= 1u << i;
             a->has_grad[root_of(a, node->inputs[i])] = true;
         }
+        a->needs[s].max_batch = a->desc->max_batch;
         if (node->op->needs)
             node->op->needs(a->plan->device, g, node, step->mode, step->wants_grad, &a->needs[s]);
     }
@@ -137,16 +143,62 @@ static void use(analysis *a, clv_tensor tensor, int32_t time)
 {
     if (tensor == CLV_NO_TENSOR)
         return;
-    int32_t *last = &a->last_use[root_of(a, tensor)];
-    *last = time > *last ? time : *last;
+    const clv_tensor root = root_of(a, tensor);
+    if (a->dropped[root] && time > a->steps) {
+        a->again_first[root] = time < a->again_first[root] ? time : a->again_first[root];
+        a->again_last[root] = time > a->again_last[root] ? time : a->again_last[root];
+        return;
+    }
+    a->last_use[root] = time > a->last_use[root] ? time : a->last_use[root];
+}
+
+/* Whether the output of step s need not be kept for backward: making it again is one pass over
+ * memory, and reads nothing that its own backward does not keep anyway. */
+static bool may_drop(const analysis *a, int32_t s)
+{
+    const clvi_step *step = &a->plan->steps[s];
+    const clvi_node *node = &a->graph->nodes[step->node];
+    if (!a->plan->recomputes || !node->op->again || !step->wants_grad ||
+        a->wanted[node->outputs[0]])
+        return false;
+    for (int i = 0; i < node->input_count; i++) {
+        if (!(node->op->again_inputs >> i & 1) || node->inputs[i] == CLV_NO_TENSOR)
+            continue;
+        const clv_tensor root = root_of(a, node->inputs[i]);
+        if (a->graph->tensors[root].kind == CLVI_TENSOR_ACTIVATION &&
+            !(a->needs[s].backward_inputs >> i & 1))
+            return false;
+    }
+    return true;
+}
+
+/* Makes step s, whose output is dropped, run again where backward reads that first. All that reads
+ * it stands behind it and has been asked. */
+static void plan_again(analysis *a, int32_t s)
+{
+    clvi_step *step = &a->plan->steps[s];
+    const clvi_node *node = &a->graph->nodes[step->node];
+    const int32_t first = a->again_first[node->outputs[0]];
+    if (!a->dropped[node->outputs[0]] || first == INT32_MAX)
+        return;
+    step->again_before = (uint32_t)(2 * a->steps - first); /* backward_time's inverse */
+    for (int i = 0; i < node->input_count; i++)
+        if (node->op->again_inputs >> i & 1)
+            use(a, node->inputs[i], first);
 }
 
 /* Until when every value is read. */
 static void find_last_uses(analysis *a)
 {
-    for (size_t t = 0; t < a->graph->tensor_count; t++)
-        a->last_use[t] = -1;
-    for (int32_t s = 0; s < a->steps; s++) {
+    for (size_t t = 0; t < a->graph->tensor_count; t++) {
+        a->last_use[t] = a->again_last[t] = -1;
+        a->again_first[t] = INT32_MAX;
+    }
+    for (size_t i = 0; i < a->desc->output_count; i++)
+        a->wanted[root_of(a, a->desc->outputs[i])] = true;
+    for (int32_t s = 0; s < a->steps; s++)
+        a->dropped[a->graph->nodes[a->plan->steps[s].node].outputs[0]] = may_drop(a, s);
+    for (int32_t s = a->steps; s-- > 0;) {
         const clvi_step *step = &a->plan->steps[s];
         const clvi_node *node = &a->graph->nodes[step->node];
         const int32_t back = backward_time(a, s);
@@ -160,11 +212,10 @@ static void find_last_uses(analysis *a)
             if (step->wants_grad && (a->needs[s].backward_outputs >> o & 1))
                 use(a, node->outputs[o], back);
         }
+        plan_again(a, s);
     }
-    for (size_t i = 0; i < a->desc->output_count; i++) {
+    for (size_t i = 0; i < a->desc->output_count; i++)
         use(a, a->desc->outputs[i], 2 * a->steps + 1);
-        a->wanted[root_of(a, a->desc->outputs[i])] = true;
-    }
 }
 
 static clvi_amount amount_of(const clv_shape *shape)
@@ -202,6 +253,10 @@ static clv_status add_values(analysis *a, int32_t s, clv_error *error)
         else
             CLV_TRY(clvi_layout_add(&plan->layout, a->graph->tensors[out].name, amount, s,
                                     a->last_use[out], &plan->value_item[out], error));
+        if (step->again_before > 0)
+            CLV_TRY(clvi_layout_add(&plan->layout, a->graph->tensors[out].name, amount,
+                                    a->again_first[out], a->again_last[out], &plan->again_item[out],
+                                    error));
     }
     const int32_t back = backward_time(a, s), end = 2 * a->steps + 1;
     const bool train = plan->mode == CLV_MODE_TRAIN;
@@ -311,7 +366,11 @@ static clv_status analyse(analysis *a, clv_error *error)
     a->needs_grad = clvi_calloc(n, sizeof *a->needs_grad);
     a->has_grad = clvi_calloc(n, sizeof *a->has_grad);
     a->last_use = clvi_calloc(n, sizeof *a->last_use);
-    if (!a->wanted || !a->needs_grad || !a->has_grad || !a->last_use)
+    a->dropped = clvi_calloc(n, sizeof *a->dropped);
+    a->again_first = clvi_calloc(n, sizeof *a->again_first);
+    a->again_last = clvi_calloc(n, sizeof *a->again_last);
+    if (!a->wanted || !a->needs_grad || !a->has_grad || !a->last_use || !a->dropped ||
+        !a->again_first || !a->again_last)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", a->graph->label);
     CLV_TRY(choose_nodes(a, error));
     find_trainable(a);
@@ -343,25 +402,27 @@ static clv_status start(clvi_plan *plan, const clvi_plan_desc *desc, clv_error *
     plan->layout.beside_count = desc->beside_count;
     plan->value_item = clvi_malloc(tensors * sizeof *plan->value_item);
     plan->grad_item = clvi_malloc(tensors * sizeof *plan->grad_item);
+    plan->again_item = clvi_malloc(tensors * sizeof *plan->again_item);
     plan->outputs = clvi_malloc((desc->output_count + 1) * sizeof *plan->outputs);
-    if (!plan->value_item || !plan->grad_item || !plan->outputs)
+    if (!plan->value_item || !plan->grad_item || !plan->again_item || !plan->outputs)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", desc->graph->label);
     for (size_t t = 0; t < tensors; t++)
-        plan->value_item[t] = plan->grad_item[t] = -1;
+        plan->value_item[t] = plan->grad_item[t] = plan->again_item[t] = -1;
     memcpy(plan->outputs, desc->outputs, desc->output_count * sizeof *plan->outputs);
     plan->output_count = desc->output_count;
     return CLV_OK;
 }
 
-clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_error *error)
+static clv_status create(const clvi_plan_desc *desc, bool recomputes, clvi_plan **out,
+                         clv_error *error)
 {
-    CLV_ASSERT(desc->max_batch >= 1 && desc->output_count >= 1);
     if (desc->graph->input_count > CLVI_MAX_INPUTS)
         CLV_FAIL(error, CLV_E_SHAPE, "%s has %zu inputs, at most %d are possible",
                  desc->graph->label, desc->graph->input_count, CLVI_MAX_INPUTS);
     clvi_plan *plan = clvi_calloc(1, sizeof *plan);
     if (!plan)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", desc->graph->label);
+    plan->recomputes = recomputes;
     analysis a = {.plan = plan, .graph = desc->graph, .desc = desc};
     clv_status status = start(plan, desc, error);
     if (status == CLV_OK)
@@ -371,11 +432,29 @@ clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_err
     clvi_free(a.needs_grad);
     clvi_free(a.has_grad);
     clvi_free(a.last_use);
+    clvi_free(a.dropped);
+    clvi_free(a.again_first);
+    clvi_free(a.again_last);
     if (status != CLV_OK) {
         clvi_plan_destroy(plan);
         return status;
     }
     *out = plan;
+    return CLV_OK;
+}
+
+clv_status clvi_plan_create(const clvi_plan_desc *desc, clvi_plan **out, clv_error *error)
+{
+    CLV_ASSERT(desc->max_batch >= 1 && desc->output_count >= 1);
+    const bool train = desc->mode == CLV_MODE_TRAIN;
+    const bool always = train && clvi_device_recomputes(clvi_store_device(desc->store));
+    const clv_status status = create(desc, always, out, error);
+    clv_error again = CLV_ERROR_INIT;
+    if (status != CLV_E_MEMORY || !train || always || create(desc, true, out, &again) != CLV_OK)
+        return status;
+    clvi_error_clear(error);
+    clvi_log(CLVI_LOG_INFO, "%s: not all activations fit into memory; some are computed again",
+             desc->graph->label);
     return CLV_OK;
 }
 
@@ -391,6 +470,7 @@ void clvi_plan_destroy(clvi_plan *plan)
     clvi_free(plan->steps);
     clvi_free(plan->value_item);
     clvi_free(plan->grad_item);
+    clvi_free(plan->again_item);
     clvi_free(plan->outputs);
     clvi_buf_destroy(plan->watch);
     clvi_free(plan);

@@ -4,8 +4,9 @@
  *
  * Memory is planned by lifetime. Sizes and offsets are a·n + b for a batch of n, such that one
  * placement serves every batch up to the largest. A slab is at most the device's largest
- * allocation; no tensor spans two. CONCLAVE_ARENA=0 gives every item a buffer of its own with guard
- * bands. */
+ * allocation; no tensor spans two. A training plan that does not fit keeps fewer activations and
+ * makes them again in backward (README.md of core). CONCLAVE_ARENA=0 gives every item a buffer of
+ * its own with guard bands. */
 #ifndef CLVI_PLAN_H
 #define CLVI_PLAN_H
 

@@ -13,6 +13,7 @@ typedef struct clvi_step {
     int32_t forward_workspace, backward_workspace, prepared;
     /* A second gradient for one tensor is written here first and then added. */
     int32_t addend[CLVI_MAX_INPUTS];
+    uint32_t again_before; /* its output is made again before backward of this step; 0: it is not */
 } clvi_step;
 
 struct clvi_plan {
@@ -29,6 +30,8 @@ struct clvi_plan {
     size_t step_count;
     int32_t *value_item; /* per tensor (roots): where its value lies */
     int32_t *grad_item;  /* per tensor (roots): where its gradient lies */
+    int32_t *again_item; /* per tensor (roots): where its value is made again; -1: it is kept */
+    bool recomputes;
     clv_tensor *outputs;
     size_t output_count;
     clv_tensor from; /* root of the tensor bound by clvi_plan_bind_from; CLV_NO_TENSOR: none */

@@ -103,6 +103,12 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     return clvi_norm_apply(run->device, &norm, run->in[0], run->out[0], error);
 }
 
+static clv_status again(const clvi_run *run, clv_error *error)
+{
+    const clvi_norm norm = norm_of(run);
+    return clvi_norm_apply(run->device, &norm, run->in[0], run->out[0], error);
+}
+
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
     const clvi_norm norm = norm_of(run);
@@ -129,4 +135,6 @@ const clvi_op clvi_op_batch_norm = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .again = again,
+    .again_inputs = 1 | PARAMETERS,
 };

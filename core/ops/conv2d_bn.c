@@ -133,6 +133,14 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
 }
 
+/* From the convolution's result. */
+static clv_status again(const clvi_run *run, clv_error *error)
+{
+    const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
+    const clvi_norm norm = norm_of(run, &c);
+    return clvi_norm_apply(run->device, &norm, run->saved[0], run->out[0], error);
+}
+
 /* The gradient to the convolution's result takes the result's place: nothing reads that afterwards,
  * and memory that was just read is cheaper to write than any other. */
 static clv_status backward(const clvi_run *run, clv_error *error)
@@ -170,5 +178,7 @@ const clvi_op clvi_op_conv2d_bn = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .again = again,
+    .again_inputs = 1u << 2 | 1u << 3,
     .macs = clvi_weight_macs,
 };

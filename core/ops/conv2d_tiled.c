@@ -40,7 +40,9 @@ static clvi_gemm product_dw(const clvi_conv *c)
 static clvi_amount with_product(clvi_amount a, const clvi_device *device, const clvi_gemm *gemm,
                                 const clvi_conv *c, bool k_varies)
 {
-    const clvi_gemm_bound b = clvi_gemm_workspace_bound(device, gemm, k_varies);
+    clvi_gemm any = *gemm;
+    any.m = k_varies ? gemm->m : INT32_MAX;
+    const clvi_gemm_bound b = clvi_gemm_workspace_bound(device, &any, k_varies);
     const int64_t per_sample = b.per_unit * c->oh * c->ow;
     return (clvi_amount){a.per_sample > per_sample ? a.per_sample : per_sample,
                          a.constant > b.constant ? a.constant : b.constant};

@@ -73,7 +73,8 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     (void)mode;
     const attributes *a = node->attrs;
     const int64_t units = clvi_out_shape(graph, node, 0)->dims[1];
-    const clvi_gemm y = product_y(graph, node, 1), dx = product_dx(graph, node, 1);
+    const clvi_gemm y = product_y(graph, node, out->max_batch);
+    const clvi_gemm dx = product_dx(graph, node, out->max_batch);
     const clvi_gemm dw = product_dw(graph, node, 1);
     out->forward_workspace = with_product((clvi_amount){0, 0}, device, &y, false);
     if (wants_grad == 0)

@@ -146,4 +146,6 @@ const clvi_op clvi_op_multiply = {
     .needs = needs,
     .forward = forward,
     .backward = backward,
+    .again = forward,
+    .again_inputs = 3,
 };

@@ -43,9 +43,10 @@ typedef struct clvi_amount {
     int64_t per_sample, constant;
 } clvi_amount;
 
-/* What one node wants from the plan; filled by op->needs from zero. Bit i of a mask: input/output
- * i. */
+/* What one node wants from the plan; filled by op->needs from zero but for what is given. Bit i of
+ * a mask: input/output i. */
 typedef struct clvi_needs {
+    int64_t max_batch;                 /* given: the most samples of a run */
     uint32_t backward_inputs;          /* inputs whose values backward reads */
     uint32_t backward_outputs;         /* outputs whose values backward reads */
     clvi_amount saved[CLVI_MAX_SAVED]; /* written by forward, read (and maybe spoilt) by backward */
@@ -113,6 +114,10 @@ typedef struct clvi_op {
     /* NULL: no gradient passes (integer outputs). Overwrites grad_in[i] for each bit of wants_grad.
      */
     clv_status (*backward)(const clvi_run *run, clv_error *error);
+    /* Writes out[0] once more, the same bits, from saved[], variables and the inputs of the mask
+     * `again_inputs`, before backward has run; costs about a pass over memory. NULL: it cannot. */
+    clv_status (*again)(const clvi_run *run, clv_error *error);
+    uint32_t again_inputs;
     /* Multiply-adds of forward for one sample. NULL: none worth counting. */
     int64_t (*macs)(const clv_graph *graph, const clvi_node *node);
 } clvi_op;

@@ -11,4 +11,6 @@ const clvi_op clvi_op_silu = {
     .needs = clvi_unary_needs_of_x,
     .forward = clvi_unary_forward,
     .backward = clvi_unary_backward_of_x,
+    .again = clvi_unary_forward,
+    .again_inputs = 1,
 };

@@ -477,7 +477,9 @@ static clv_status own_gemm_workspace(const clv_run *run, const clv_gemm *given, 
         *out = (clv_amount){0, (int64_t)clvi_gemm_workspace(run->device, &g)};
         return CLV_OK;
     }
-    const clvi_gemm_bound bound = clvi_gemm_workspace_bound(run->device, &g, k_varies);
+    clvi_gemm any = g;
+    any.m = k_varies ? g.m : INT32_MAX;
+    const clvi_gemm_bound bound = clvi_gemm_workspace_bound(run->device, &any, k_varies);
     *out = (clv_amount){bound.per_unit * (k_varies ? g.k : g.m), bound.constant};
     return CLV_OK;
 }

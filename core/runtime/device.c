@@ -65,6 +65,7 @@ static clv_status open_parts(clvi_device *device, const clvi_device_options *opt
     device->sync = sync != NULL && strcmp(sync, "0") != 0;
     device->fast_math = options->fast_math;
     device->helper = options->helper;
+    device->recompute = options->recompute;
     device->winograd = !options->no_winograd && !clvi_device_is_gpu_like(device);
     /* Desktop GPUs want short queues; on a CPU only the memory of PoCL's queue is at stake. */
     device->window = device->found->info.type == CLVI_DEVICE_GPU ? 32 : 256;
@@ -163,6 +164,11 @@ void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *o
 bool clvi_device_uses_winograd(const clvi_device *device)
 {
     return device->winograd;
+}
+
+bool clvi_device_recomputes(const clvi_device *device)
+{
+    return device->recompute;
 }
 
 bool clvi_device_uses_clblast(const clvi_device *device)

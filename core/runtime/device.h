@@ -153,6 +153,7 @@ struct clvi_device {
     const clvi_kernel *last_kernel;   /* newest launch, for messages */
     struct clvi_compiling *compiling; /* NULL: nothing was compiled */
     struct clvi_rehearsal *rehearsal; /* NULL: there was none */
+    bool recompute;                   /* [device] recompute = on */
     bool rehearsing;                  /* launches are noted only */
     const char *helper;               /* NULL: none */
     /* At most 2·window commands are under way; marks[0] is the older one. */

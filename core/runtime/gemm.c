@@ -15,6 +15,7 @@ enum {
     DEPTH = 512,        /* of the sum per pass */
     LEAST_SPAN = 256,   /* a part of a sum that is cut in parts is at least so long */
     MOST_PARTS = 32,
+    FEW_ROWS = 16,        /* of a, for which rows of b are not packed */
     PACK_ELEMENTS = 8192, /* per group that packs */
     TRANSPOSE_SHARE = 64  /* rows and columns per group that transposes */
 };
@@ -78,6 +79,7 @@ clv_status clvi_pack(clvi_device *device, const clvi_packing *p, clv_error *erro
 
 /* How a product is cut. A function of the shapes and of the device's block sizes only. */
 typedef struct cut {
+    bool few;             /* few rows of a, and b is read along its rows (gemm_few) */
     bool pack;            /* b is packed into the workspace first */
     int64_t packed;       /* elements of it */
     int64_t transposed;   /* elements of a, where it is transposed first */
@@ -94,6 +96,11 @@ static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
      */
     if (!g->transpose_b && g->n % wide->columns == 0 && g->m <= 4 * (int64_t)wide->rows)
         c.pack = false;
+    c.few = g->transpose_b && !g->transpose_a && g->m <= FEW_ROWS;
+    if (c.few) {
+        c.pack = false;
+        return c;
+    }
     c.packed = c.pack ? clvi_packed_elements(wide, g->k, g->n, 0) : 0;
     c.transposed = g->transpose_a ? g->m * g->k : 0;
     c.rows = clvi_div_up(g->m < CHUNK_ROWS ? g->m : CHUNK_ROWS, wide->rows) * wide->rows;
@@ -195,12 +202,38 @@ static clv_status transpose_a(clvi_device *device, const clvi_wide *wide, const 
                            1, error);
 }
 
+static clv_status run_few(clvi_device *device, const clvi_wide *wide, const clvi_gemm *g,
+                          clv_error *error)
+{
+    /* At least what a group that packs takes, and no more groups than there may be. */
+    int64_t share = clvi_div_up(4 * PACK_ELEMENTS, g->k);
+    const int64_t least = clvi_div_up(g->n, MOST_GROUPS);
+    share = clvi_div_up(share > least ? share : least, 4) * 4;
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "gemm", "gemm_few", wide->options);
+    clvi_arg_view(&l, g->c);
+    clvi_arg_view(&l, g->a);
+    clvi_arg_view(&l, g->b);
+    clvi_arg_view(&l, g->bias);
+    clvi_arg_int(&l, (int32_t)g->m);
+    clvi_arg_int(&l, (int32_t)g->n);
+    clvi_arg_int(&l, (int32_t)g->k);
+    clvi_arg_int(&l, (int32_t)(g->ldc > 0 ? g->ldc : g->n));
+    clvi_arg_int(&l, (int32_t)(g->lda > 0 ? g->lda : g->k));
+    clvi_arg_int(&l, (int32_t)(g->ldb > 0 ? g->ldb : g->k));
+    clvi_arg_int(&l, (g->bias.buf ? GEMM_BIAS : 0) | (g->accumulate ? GEMM_ACCUMULATE : 0));
+    clvi_arg_int(&l, (int32_t)share);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(g->n, share), 1, 1, error);
+}
+
 static clv_status run_native(clvi_device *device, const clvi_gemm *g, clv_error *error)
 {
     const clvi_wide wide = clvi_wide_of(device);
     if (wide.tile > 0)
         return clvi_gemm_tiled_run(device, &wide, g, error);
     const cut c = cut_product(&wide, g);
+    if (c.few)
+        return run_few(device, &wide, g, error);
     const int64_t lda = g->transpose_a ? g->k : g->lda > 0 ? g->lda : g->k;
     const int64_t ldb = g->ldb > 0 ? g->ldb : g->n;
     const int64_t ldc = g->ldc > 0 ? g->ldc : g->n;
@@ -271,10 +304,12 @@ static clvi_gemm_bound native_bound(const clvi_device *device, const clvi_gemm *
         return (clvi_gemm_bound){clvi_packed_elements(&wide, 1, g.n, 0) + (g.transpose_a ? g.m : 0),
                                  c.parts > 1 ? c.parts * g.m * g.n : 0};
     }
-    g.m = 1; /* the fewer rows, the more parts */
+    /* What few rows do without, more of them may want; and the fewer rows, the more parts. */
+    const cut most = cut_product(&wide, &g);
+    g.m = most.few ? 1 : g.transpose_b && !g.transpose_a ? FEW_ROWS + 1 : 1;
     const cut c = cut_product(&wide, &g);
     return (clvi_gemm_bound){(c.parts > 1 ? c.parts * g.n : 0) + (g.transpose_a ? g.k : 0),
-                             clvi_packed_elements(&wide, g.k, g.n, 0)};
+                             most.packed};
 }
 
 /* The class of a product changes with the extent that varies: where not all classes have the same

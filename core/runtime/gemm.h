@@ -45,8 +45,8 @@ void clvi_gemm_note(clvi_device *device, clvi_gemm_shapes *to);
 
 /* Elements of workspace that the product of these shapes needs on this device (may be 0). */
 uint64_t clvi_gemm_workspace(const clvi_device *device, const clvi_gemm *gemm);
-/* Elements of workspace that are enough whatever m (or k, where k_varies) is: per_unit·m +
- * constant. That extent of `gemm` does not count. */
+/* Elements of workspace that are enough for every m up to the one given: per_unit·m + constant;
+ * where k_varies, for every k, and that of `gemm` does not count. */
 typedef struct clvi_gemm_bound {
     int64_t per_unit, constant;
 } clvi_gemm_bound;

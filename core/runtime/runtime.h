@@ -62,6 +62,7 @@ typedef struct clvi_device_options {
     clvi_gemm_choice gemm; /* [device] gemm */
     bool fast_math;        /* [device] fast_math: products and sums may be rearranged */
     bool no_winograd;      /* [device] winograd = off */
+    bool recompute;        /* [device] recompute = on */
     /* Text of a tuning record to be taken over the shipped one, "" for none; NULL: the user's own
      * where there is one (tuned.h). Read while opening. */
     const char *tuning;
@@ -106,6 +107,8 @@ int clvi_tuning_int(const clvi_device *device, const char *key);
 bool clvi_device_uses_clblast(const clvi_device *device);
 /* True where convolutions may go by Winograd's algorithm: in the wide form, unless turned off. */
 bool clvi_device_uses_winograd(const clvi_device *device);
+/* True where training plans make activations again in backward even if all of them fit. */
+bool clvi_device_recomputes(const clvi_device *device);
 /* True where kernels run in their form for GPUs: `form = tiled` in the tuning record. */
 bool clvi_device_is_gpu_like(const clvi_device *device);
 

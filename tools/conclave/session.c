@@ -55,7 +55,8 @@ clvi_device_options cli_device_options(const clvi_config *config)
                 : strcmp(gemm, "clblast") == 0 ? CLVI_GEMM_CLBLAST
                                                : CLVI_GEMM_AUTO,
         .fast_math = clvi_config_bool(config, "device", "fast_math"),
-        .no_winograd = strcmp(clvi_config_text(config, "device", "winograd"), "off") == 0};
+        .no_winograd = strcmp(clvi_config_text(config, "device", "winograd"), "off") == 0,
+        .recompute = strcmp(clvi_config_text(config, "device", "recompute"), "on") == 0};
 }
 
 clv_status cli_session_open_another(cli_session *session, const clvi_config *config,
