@@ -24,12 +24,13 @@
 #include <cmocka.h>
 
 /* How far f32 may lie from double precision: a share of the logits' root mean square, of a
- * tensor's norm, of its elements' root mean square, of a loss after up to nine steps; of the
+ * tensor's norm, of its elements' root mean square, of a loss in the first four steps and after up
+ * to nine, when branches of relu that went the other way have grown by the optimiser; of the
  * largest norm. Single elements of gradients are reached to within 4e-5 of their tensor's root mean
  * square. They are not compared with themselves: in one that is near zero only by chance, a sum of
  * larger numbers, f32 keeps the digits of these (one sample in 30 is then off by more than 1e-4 of
  * itself, whatever the program). */
-static double LOGITS = 1e-4, ROWS = 1e-4, SAMPLES = 1e-4, LOSSES = 1e-3, FLOOR = 1e-6;
+static double LOGITS = 1e-4, ROWS = 1e-4, SAMPLES = 1e-4, BEGIN = 1e-4, LOSSES = 3e-3, FLOOR = 1e-6;
 
 static clvi_device *device;
 static clvi_plugins *plugins;
@@ -316,7 +317,8 @@ static void check_training(const network *w, const golden *g)
             check_rows(w, golden_find(g, GOLDEN_GRAD_IN, 0), false);
             check_rows(w, golden_find(g, GOLDEN_AFTER, 0), true);
         }
-        if (!(fabs(loss - losses->d[step]) <= LOSSES * losses->d[step]))
+        const double most = step < 4 ? BEGIN : LOSSES;
+        if (!(fabs(loss - losses->d[step]) <= most * losses->d[step]))
             fail_msg("the loss of step %d is %.9g, wanted is %.9g", step, loss, losses->d[step]);
         OK(clvi_optimizer_step(t.optimizer, golden_real(g, "lr"), NULL, error));
     }
@@ -407,7 +409,7 @@ int main(int argc, char **argv)
      * agree within 3e-4), and AdamW takes small gradients by their sign. What single convolutions
      * lose is bounded by the operations' tests. */
     if (winograd)
-        LOGITS = 1e-3, ROWS = 5e-2, SAMPLES = 0.2, LOSSES = 2e-2, FLOOR = 1e-4;
+        LOGITS = 1e-3, ROWS = 5e-2, SAMPLES = 0.2, BEGIN = LOSSES = 2e-2, FLOOR = 1e-4;
     folder = argv[1];
     entry_count = golden_manifest(folder, entries);
     if (entry_count == 0 || clvi_plugins_create(argv[2], NULL, &plugins, NULL) != CLV_OK) {
