@@ -295,13 +295,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resumed),  cmocka_unit_test(test_evener),
         cmocka_unit_test(test_capacity), cmocka_unit_test(test_capacity_of_two),
         cmocka_unit_test(test_reported)};
-    if (argc != 2) {
-        fprintf(stderr, "usage: test_routing PLUGINS\n");
-        return 2;
-    }
-    const int status = trainings_begin(argv[1]);
-    if (status != 0)
-        return status;
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return trainings_end() != 0 || failed != 0;
+    return trainings_run(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -97,13 +97,5 @@ static void test_cost(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cost)};
-    if (argc != 2) {
-        fprintf(stderr, "usage: test_sparse PLUGINS\n");
-        return 2;
-    }
-    const int status = trainings_begin(argv[1]);
-    if (status != 0)
-        return status;
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return trainings_end() != 0 || failed != 0;
+    return trainings_run(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -57,6 +57,19 @@ int trainings_end(void)
     return test_device_close();
 }
 
+int trainings_run(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s PLUGINS\n", argv[0]);
+        return 2;
+    }
+    const int status = trainings_begin(argv[1]);
+    if (status != 0)
+        return status;
+    const int failed = _cmocka_run_group_tests("tests", tests, count, NULL, NULL);
+    return trainings_end() != 0 || failed != 0;
+}
+
 clvi_device *trainings_device(void)
 {
     return device;

@@ -14,6 +14,9 @@ enum { TRAINING_CLASSES = 4, TRAINING_IMAGES = 32, TRAINING_SIDE = 8 };
 int trainings_begin(const char *plugins);
 /* Returns 0 where no device buffer is left. */
 int trainings_end(void);
+/* main of a program whose argument is the folder of plugins: all `tests` between the two. */
+struct CMUnitTest;
+int trainings_run(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 clvi_device *trainings_device(void);
 clvi_plugins *trainings_plugins(void);
 
