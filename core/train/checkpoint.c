@@ -1,6 +1,6 @@
 #include "train/checkpoint.h"
 
-#include <jansson.h>
+#include "train/bundle.h"
 
 static const char format_name[] = "conclave 1";
 
@@ -153,9 +153,10 @@ clv_status clvi_checkpoint_save(const char *path, const clvi_checkpoint_parts *p
 
 struct clvi_checkpoint {
     clvi_safetensors *file;
-    json_t *training;
+    json_t *training, *classes;
     clvi_train_state state;
     int image[3];
+    double temperature; /* of a bundle; 0: not known */
 };
 
 static clv_status incomplete(const clvi_checkpoint *c, const char *what, clv_error *error)
@@ -206,13 +207,31 @@ static bool parse_running(clvi_checkpoint *c)
     return true;
 }
 
+/* A bundle is a checkpoint without what only training reads. */
+static clv_status parse_bundle(clvi_checkpoint *c, clv_error *error)
+{
+    clvi_bundle bundle;
+    CLV_TRY(clvi_bundle_read(c->file, &bundle, error));
+    c->training = bundle.training;
+    c->classes = bundle.classes;
+    c->temperature = bundle.temperature;
+    c->state = (clvi_train_state){.epoch = bundle.epoch, .plateau.scale = 1};
+    memcpy(c->image, bundle.image, sizeof c->image);
+    return CLV_OK;
+}
+
 /* Reads the metadata; checks everything that will be used. */
 static clv_status parse(clvi_checkpoint *c, clv_error *error)
 {
     const char *format = clvi_safetensors_metadata(c->file, "format");
     const char *training = clvi_safetensors_metadata(c->file, "training");
+    if (format && strcmp(format, CLVI_BUNDLE_FORMAT) == 0)
+        return parse_bundle(c, error);
     if (!format || strcmp(format, format_name) != 0)
-        return incomplete(c, "its metadata has no format \"conclave 1\"", error);
+        CLV_FAIL(error, CLV_E_FORMAT,
+                 "%s: neither a checkpoint nor a bundle of Conclave: its metadata has no format "
+                 "\"%s\" or \"%s\"",
+                 clvi_safetensors_path(c->file), format_name, CLVI_BUNDLE_FORMAT);
     if (!training || !clvi_safetensors_metadata(c->file, "config"))
         return incomplete(c, "its metadata lacks `training` or `config`", error);
     c->training = json_loads(training, JSON_REJECT_DUPLICATES, NULL);
@@ -231,6 +250,7 @@ static clv_status parse(clvi_checkpoint *c, clv_error *error)
         good &= c->image[i] >= 1 && c->image[i] <= 65536;
     if (!good)
         return incomplete(c, "its classes or image size are damaged", error);
+    c->classes = json_incref(classes);
     c->state = (clvi_train_state){.epoch = epoch, .step = step, .stop = {best, best_epoch, waited}};
     if (epoch < 0 || step < 0 || !parse_running(c) || !parse_routed(c))
         return incomplete(c, "its state of training is damaged", error);
@@ -259,17 +279,18 @@ void clvi_checkpoint_close(clvi_checkpoint *c)
         return;
     clvi_safetensors_close(c->file);
     json_decref(c->training);
+    json_decref(c->classes);
     clvi_free(c);
 }
 
 size_t clvi_checkpoint_class_count(const clvi_checkpoint *c)
 {
-    return json_array_size(json_object_get(c->training, "classes"));
+    return json_array_size(c->classes);
 }
 
 const char *clvi_checkpoint_class_name(const clvi_checkpoint *c, size_t index)
 {
-    return json_string_value(json_array_get(json_object_get(c->training, "classes"), index));
+    return json_string_value(json_array_get(c->classes, index));
 }
 
 const char *clvi_checkpoint_config(const clvi_checkpoint *c)
@@ -280,6 +301,11 @@ const char *clvi_checkpoint_config(const clvi_checkpoint *c)
 void clvi_checkpoint_image(const clvi_checkpoint *c, int *height, int *width, int *channels)
 {
     *height = c->image[0], *width = c->image[1], *channels = c->image[2];
+}
+
+double clvi_checkpoint_temperature(const clvi_checkpoint *c)
+{
+    return c->temperature;
 }
 
 const clvi_train_state *clvi_checkpoint_state(const clvi_checkpoint *c)

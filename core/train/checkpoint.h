@@ -54,7 +54,7 @@ typedef struct clvi_checkpoint_parts {
 clv_status clvi_checkpoint_save(const char *path, const clvi_checkpoint_parts *parts,
                                 clv_error *error) CLV_MUST_CHECK;
 
-/* An open checkpoint, for use without its data set. */
+/* An open checkpoint, or a bundle (bundle.h), for use without its data set. */
 typedef struct clvi_checkpoint clvi_checkpoint;
 /* Errors: CLV_E_IO, CLV_E_FORMAT naming the file and what is missing. The caller closes. */
 clv_status clvi_checkpoint_open(const char *path, clvi_checkpoint **out,
@@ -66,6 +66,9 @@ const char *clvi_checkpoint_class_name(const clvi_checkpoint *checkpoint, size_t
 const char *clvi_checkpoint_config(const clvi_checkpoint *checkpoint);
 void clvi_checkpoint_image(const clvi_checkpoint *checkpoint, int *height, int *width,
                            int *channels);
+/* Of a bundle, where it is known, otherwise 0. */
+double clvi_checkpoint_temperature(const clvi_checkpoint *checkpoint);
+/* Of a bundle only the epoch. */
 const clvi_train_state *clvi_checkpoint_state(const clvi_checkpoint *checkpoint);
 /* The sums of signals.h of an epoch under way, `count` words; 0 where the file has none. Errors:
  * CLV_E_FORMAT when there are others than `count`. */

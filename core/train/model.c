@@ -1,9 +1,8 @@
 /* See model.h. */
 #include "train/model.h"
 
+#include "train/bundle.h"
 #include "train/run_dir.h"
-
-#include <jansson.h>
 #include <math.h>
 
 struct clvi_model {
@@ -44,9 +43,12 @@ static clv_status read_config(clvi_model *model, clv_error *error)
     return clvi_config_load(&source, &model->config, error);
 }
 
-/* The temperature in the summary beside the best checkpoint, where it is of these weights. */
+/* That of a bundle, or the one in the summary beside the best checkpoint, where it is of these
+ * weights. */
 static double read_temperature(const clvi_model *model)
 {
+    if (clvi_checkpoint_temperature(model->checkpoint) > 0)
+        return clvi_checkpoint_temperature(model->checkpoint);
     const char *slash = strrchr(model->path, '/');
     const char *name = slash ? slash + 1 : model->path;
     clvi_text path = {0};
@@ -128,6 +130,49 @@ int64_t clvi_model_epoch(const clvi_model *model)
 {
     return clvi_checkpoint_state(model->checkpoint)->epoch;
 }
+
+/* ---- As a bundle ---- */
+
+/* What is done to an image, in words of the configuration; the size is what is read again. */
+static json_t *describe_preprocessing(const clvi_model *model)
+{
+    int height, width, channels;
+    json_t *experts = json_object();
+    clvi_model_image(model, &height, &width, &channels);
+    for (size_t i = 0; i < clvi_config_leaf_count(model->config); i++) {
+        const char *section = clvi_config_leaf_section(model->config, i);
+        json_object_set_new(experts, section,
+                            json_string(clvi_config_text(model->config, section, "preprocess")));
+    }
+    return json_pack("{s:i, s:i, s:i, s:s, s:s, s:f, s:o}", "height", height, "width", width,
+                     "channels", channels, "resize",
+                     clvi_config_text(model->config, "data", "resize"), "fit",
+                     clvi_config_text(model->config, "data", "fit"), "crop_share",
+                     clvi_config_real(model->config, "data", "crop_share"), "experts", experts);
+}
+
+clv_status clvi_model_export(const clvi_model *model, const char *path, clv_error *error)
+{
+    json_t *classes = json_array(), *preprocessing = describe_preprocessing(model);
+    for (size_t i = 0; i < clvi_model_class_count(model); i++)
+        json_array_append_new(classes, json_string(clvi_model_class_name(model, i)));
+    json_t *training = json_pack("{s:I, s:s, s:s}", "epoch", (json_int_t)clvi_model_epoch(model),
+                                 "device", clvi_checkpoint_device(model->checkpoint), "data",
+                                 clvi_checkpoint_data(model->checkpoint));
+    const clvi_bundle_parts parts = {.checkpoint = model->path,
+                                     .config = clvi_checkpoint_config(model->checkpoint),
+                                     .classes = classes,
+                                     .preprocessing = preprocessing,
+                                     .training = training,
+                                     .temperature = model->temperature};
+    const clv_status status = clvi_bundle_write(path, &parts, error);
+    json_decref(classes);
+    json_decref(preprocessing);
+    json_decref(training);
+    return status;
+}
+
+/* ---- On a device ---- */
 
 clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv_error *error)
 {

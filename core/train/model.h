@@ -12,7 +12,8 @@ typedef enum clvi_model_which { CLVI_MODEL_BEST, CLVI_MODEL_LAST } clvi_model_wh
 /* "best", "last" */
 const char *clvi_model_which_name(clvi_model_which which);
 
-/* Opens a run's folder, of which `which` says the checkpoint, or the file of a checkpoint. Reads
+/* Opens a run's folder, of which `which` says the checkpoint, or the file of a checkpoint, or a
+ * bundle. Reads
  * configuration, classes and image size; no weights yet. Errors: CLV_E_IO, CLV_E_FORMAT, and
  * CLV_E_DATA for a run that has no such checkpoint (yet). The caller closes. */
 clv_status clvi_model_open(const char *path, clvi_model_which which, clvi_model **out,
@@ -27,10 +28,16 @@ size_t clvi_model_class_count(const clvi_model *model);
 const char *clvi_model_class_name(const clvi_model *model, size_t index);
 void clvi_model_image(const clvi_model *model, int *height, int *width, int *channels);
 /* By which to divide logits for calibrated probabilities: fitted on validation when the run ended.
- * 0: not known, as of a run that has not ended, of its last checkpoint, or of a file that was moved
- * away from its run. */
+ * 0: not known, as of a run that has not ended, of its last checkpoint, or of a checkpoint that was
+ * moved away from its run; a bundle carries it. */
 double clvi_model_temperature(const clvi_model *model);
 int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 */
+
+/* Writes the model as a bundle (bundle.h), whole or not at all, over a file that is there. With the
+ * bundle everything goes as with the run, to the bit. Errors: CLV_E_IO, CLV_E_FORMAT, CLV_E_MEMORY.
+ */
+clv_status clvi_model_export(const clvi_model *model, const char *path,
+                             clv_error *error) CLV_MUST_CHECK;
 
 /* Where a model is to run. */
 typedef struct clvi_model_place {

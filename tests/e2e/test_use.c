@@ -428,6 +428,47 @@ static void test_predict_goes_on(void **state)
     expect_refusal("predict last bad.png --min-confidence 2", 2, "from 0 to 1");
 }
 
+/* ---- export ---- */
+
+/* A bundle gives the same bits as its run, and does without it. */
+static void test_bundle(void **state)
+{
+    (void)state;
+    static char wanted[CALL_BYTES];
+    static const char *const same[] = {"top1", "nll", "nll_calibrated", "temperature", "epoch"};
+    expect("predict runs/tiny data/Test --json --top 9 --quiet", 0);
+    memcpy(wanted, call_out, sizeof wanted);
+    expect("eval runs/tiny --json", 0);
+    json_t *run = parse(call_out);
+    expect("export runs/tiny --bundle tiny.bundle --quiet", 0);
+    contains(call_out, "bundle  tiny.bundle  ");
+    assert_string_equal(call_err, "");
+    assert_int_equal(rename("runs/tiny", "elsewhere"), 0);
+    expect("predict tiny.bundle data/Test --json --top 9 --quiet", 0);
+    assert_string_equal(call_out, wanted);
+    expect("eval tiny.bundle --data data --json", 0);
+    json_t *bundle = parse(call_out);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_true(number(run, same[i]) == number(bundle, same[i]));
+    json_decref(run);
+    json_decref(bundle);
+    expect("export tiny.bundle --bundle again.bundle", 0);
+    assert_true(same_bytes("tiny.bundle", "again.bundle"));
+    assert_int_equal(rename("elsewhere", "runs/tiny"), 0);
+
+    expect_refusal("export runs/tiny --bundle tiny.bundle", 2, "exists");
+    expect("export runs/tiny --checkpoint last --bundle tiny.bundle --force", 0);
+    contains(call_err, "not calibrated");
+    assert_false(same_bytes("tiny.bundle", "again.bundle"));
+    expect_refusal("export runs/tiny --bundle runs --force", 2, "is a folder");
+    expect_refusal("export runs/tiny --bundle runs/tiny/best.safetensors --force", 2,
+                   "is what is exported");
+    expect_refusal("export runs/tiny --bundle nowhere/tiny.bundle", 1, "nowhere/tiny.bundle");
+    expect_refusal("export runs/tiny", 2, "--bundle FILE");
+    expect_refusal("export runs/tiny again.bundle --bundle x", 2, "one too many");
+    assert_false(exists("x"));
+}
+
 /* ---- summary ---- */
 
 /* Two 3×3 convolutions of 8 and 16 filters with the halving between, over 16×16 grey pictures. */
@@ -507,6 +548,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_predict_in_batches),
         cmocka_unit_test(test_predict_goes_on),
+        cmocka_unit_test(test_bundle),
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_eval_other_data),
