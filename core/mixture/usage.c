@@ -34,6 +34,15 @@ static double entropy_term(double x)
     return x > 0 ? -x * log(x) : 0;
 }
 
+double clvi_usage_entropy(const float *gate, int experts)
+{
+    const double all = sum_of(gate, experts);
+    double entropy = 0;
+    for (int i = 0; i < experts; i++)
+        entropy += entropy_term(gate[i] / all);
+    return !(all > 0) ? NAN : experts > 1 ? entropy / log(experts) : 1;
+}
+
 /* ---- Counting ---- */
 
 bool clvi_usage_dead(const clvi_usage_expert *expert, int experts)

@@ -41,6 +41,10 @@ void clvi_usage_count(const clvi_usage_input *input, const int32_t *group, int32
  */
 bool clvi_usage_dead(const clvi_usage_expert *expert, int experts);
 
+/* Entropy of one sample's weights, [experts], brought to sum 1, over ln K: 0 one expert, 1 all
+ * alike. NAN where nobody took it; 1 for K = 1. */
+double clvi_usage_entropy(const float *gate, int experts);
+
 /* How the weights of an expert are distributed, a sample's weights brought to sum 1: counts[b], b
  * from 0, of the samples whose weight is at least b / bins and below (b + 1) / bins, 1 among the
  * last ones; *none: of those that it was not sent, with a weight of 0, which stand in no bin.

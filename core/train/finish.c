@@ -20,6 +20,7 @@ typedef struct final {
     float *logits;                                  /* [taken, classes] of validation */
     int32_t *labels;                                /* [taken] */
     size_t taken;
+    double temperature;          /* known when validation was taken */
     clvi_usage_report *usage;    /* NULL: one expert */
     clvi_source_scores *sources; /* NULL: one source */
 } final;
@@ -43,6 +44,8 @@ static clv_status take(void *taker, const clvi_batch *batch, const float *logits
 {
     final *f = taker;
     const size_t row = (size_t)f->classes;
+    clvi_predictions *predictions = &f->predictions[f->split];
+    const size_t first = predictions->count;
     CLV_TRY(clvi_usage_report_take(f->usage, f->split, batch, error));
     clvi_source_scores_add(f->sources, f->split, batch, logits);
     if (f->split == CLVI_TRAIN)
@@ -52,8 +55,13 @@ static clv_status take(void *taker, const clvi_batch *batch, const float *logits
         memcpy(f->labels + f->taken, batch->labels, batch->count * sizeof *f->labels);
         f->taken += batch->count;
     }
-    return clvi_predictions_add(&f->predictions[f->split], f->trainer->desc->data, f->split, batch,
-                                logits, error);
+    CLV_TRY(
+        clvi_predictions_add(predictions, f->trainer->desc->data, f->split, batch, logits, error));
+    if (f->split != CLVI_VAL)
+        clvi_predictions_calibrate(predictions, first, logits, f->classes, f->temperature);
+    for (size_t i = first; i < predictions->count; i++)
+        predictions->items[i].gate_entropy = clvi_usage_report_entropy(f->usage, f->split, i);
+    return CLV_OK;
 }
 
 /* From pixels, unless what whole experts make of them is kept. */
@@ -94,7 +102,9 @@ static clv_status score_all(final *f, clvi_train_result *out, clv_error *error)
     if (!f->logits || !f->labels)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for the logits of %zu images", most);
     CLV_TRY(score(f, CLVI_VAL, 1, error));
-    out->temperature = clvi_temperature_fit(f->logits, f->labels, f->taken, f->classes);
+    out->temperature = f->temperature =
+        clvi_temperature_fit(f->logits, f->labels, f->taken, f->classes);
+    clvi_predictions_calibrate(&f->predictions[CLVI_VAL], 0, f->logits, f->classes, f->temperature);
     clvi_scores_calibrate(f->scores[CLVI_VAL], out->temperature);
     clvi_scores_add(f->scores[CLVI_VAL], f->logits, f->labels, f->taken);
     CLV_TRY(score(f, CLVI_TRAIN, out->temperature, error));

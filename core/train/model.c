@@ -43,21 +43,27 @@ static clv_status read_config(clvi_model *model, clv_error *error)
     return clvi_config_load(&source, &model->config, error);
 }
 
+/* The path of the file `name` of the run whose best checkpoint the model is; empty: it is none. */
+static void file_beside(const clvi_model *model, const char *name, clvi_text *path)
+{
+    const char *slash = strrchr(model->path, '/');
+    const char *own = slash ? slash + 1 : model->path;
+    if (strcmp(own, CLVI_RUN_BEST) != 0)
+        return;
+    clvi_text_append_n(path, model->path, (size_t)(own - model->path));
+    clvi_text_append(path, name);
+}
+
 /* That of a bundle, or the one in the summary beside the best checkpoint, where it is of these
  * weights. */
 static double read_temperature(const clvi_model *model)
 {
     if (clvi_checkpoint_temperature(model->checkpoint) > 0)
         return clvi_checkpoint_temperature(model->checkpoint);
-    const char *slash = strrchr(model->path, '/');
-    const char *name = slash ? slash + 1 : model->path;
     clvi_text path = {0};
     double temperature = 0;
-    if (strcmp(name, CLVI_RUN_BEST) != 0)
-        return 0;
-    clvi_text_append_n(&path, model->path, (size_t)(name - model->path));
-    clvi_text_append(&path, CLVI_RUN_SUMMARY);
-    json_t *summary = path.failed ? NULL : json_load_file(path.data, 0, NULL);
+    file_beside(model, CLVI_RUN_SUMMARY, &path);
+    json_t *summary = path.failed || path.length == 0 ? NULL : json_load_file(path.data, 0, NULL);
     if (json_integer_value(json_object_get(summary, "best_epoch")) == clvi_model_epoch(model))
         temperature = json_number_value(json_object_get(summary, "temperature"));
     json_decref(summary);
@@ -124,6 +130,23 @@ void clvi_model_image(const clvi_model *model, int *height, int *width, int *cha
 double clvi_model_temperature(const clvi_model *model)
 {
     return model->temperature;
+}
+
+clv_status clvi_model_validation(const clvi_model *model, clvi_predictions *out, clv_error *error)
+{
+    clvi_text path = {0};
+    clvi_predictions read = {0};
+    if (model->temperature > 0)
+        file_beside(model, CLVI_RUN_PREDICTIONS, &path);
+    clv_status status = CLV_OK;
+    if (path.failed)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", model->path);
+    else if (path.length > 0 && clvi_is_file(path.data))
+        status = clvi_predictions_read(path.data, CLVI_VAL, &read, error);
+    clvi_text_fini(&path);
+    CLV_TRY(status);
+    *out = read;
+    return CLV_OK;
 }
 
 int64_t clvi_model_epoch(const clvi_model *model)

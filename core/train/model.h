@@ -5,6 +5,7 @@
 
 #include "mixture/mixture.h"
 #include "train/checkpoint.h"
+#include "train/predictions.h"
 
 typedef struct clvi_model clvi_model;
 
@@ -31,6 +32,11 @@ void clvi_model_image(const clvi_model *model, int *height, int *width, int *cha
  * 0: not known, as of a run that has not ended, of its last checkpoint, or of a checkpoint that was
  * moved away from its run; a bundle carries it. */
 double clvi_model_temperature(const clvi_model *model);
+/* What it said of the run's validation images when the run ended: predictions.csv. Empty where the
+ * temperature is not known, and where the run has no such file. The caller frees *out. Errors:
+ * those of clvi_predictions_read. */
+clv_status clvi_model_validation(const clvi_model *model, clvi_predictions *out,
+                                 clv_error *error) CLV_MUST_CHECK;
 int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 */
 
 /* Writes the model as a bundle (bundle.h), whole or not at all, over a file that is there. With the

@@ -8,8 +8,11 @@
 
 enum { MOST_BYTES = 1 << 30 };
 
-static const char header[] = "split,image,label,predicted,log_probability\n";
-enum { SPLIT, IMAGE, LABEL, PREDICTED, LOG_PROBABILITY, FIELDS };
+static const char header[] =
+    "split,image,label,predicted,log_probability,confidence,gate_entropy\n";
+static const char old_header[] = "split,image,label,predicted,log_probability\n";
+enum { SPLIT, IMAGE, LABEL, PREDICTED, LOG_PROBABILITY, CONFIDENCE, GATE_ENTROPY, FIELDS };
+enum { OLD_FIELDS = CONFIDENCE };
 
 void clvi_predictions_fini(clvi_predictions *p)
 {
@@ -73,9 +76,19 @@ clv_status clvi_predictions_add(clvi_predictions *to, const clvi_dataset *data, 
             (clvi_prediction){.image = name,
                               .label = label,
                               .predicted = best,
-                              .log_probability = clvi_log_probability(row, classes, label)};
+                              .log_probability = clvi_log_probability(row, classes, label),
+                              .confidence = NAN,
+                              .gate_entropy = NAN};
     }
     return CLV_OK;
+}
+
+void clvi_predictions_calibrate(clvi_predictions *p, size_t first, const float *logits, int classes,
+                                double temperature)
+{
+    for (size_t i = first; i < p->count; i++)
+        p->items[i].confidence =
+            clvi_confidence(logits + (i - first) * (size_t)classes, classes, temperature);
 }
 
 void clvi_predictions_append(const clvi_predictions *from, clvi_split split, clvi_text *text)
@@ -89,6 +102,8 @@ void clvi_predictions_append(const clvi_predictions *from, clvi_split split, clv
         clvi_csv_append_int(text, p->label);
         clvi_csv_append_int(text, p->predicted);
         clvi_csv_append_real(text, p->log_probability, 7);
+        clvi_csv_append_real(text, p->confidence, 7);
+        clvi_csv_append_real(text, p->gate_entropy, 7);
         clvi_csv_end_line(text);
     }
 }
@@ -102,24 +117,43 @@ static bool read_index(const char *text, int32_t least, int32_t *out)
     return true;
 }
 
+/* A number, or nothing: NAN. */
+static bool read_number(const char *text, double *out)
+{
+    *out = NAN;
+    return text[0] == '\0' || clvi_parse_real(text, out);
+}
+
+/* What stands behind the header, and how many fields each line has; NULL: another file. */
+static char *skip_header(char *text, size_t *fields)
+{
+    const bool old = strncmp(text, old_header, sizeof old_header - 1) == 0;
+    if (!old && strncmp(text, header, sizeof header - 1) != 0)
+        return NULL;
+    *fields = old ? OLD_FIELDS : FIELDS;
+    return text + (old ? sizeof old_header : sizeof header) - 1;
+}
+
 static clv_status read_lines(const char *path, char *text, clvi_split split, clvi_predictions *out,
                              clv_error *error)
 {
     char *fields[FIELDS];
-    if (strncmp(text, header, sizeof header - 1) != 0)
+    size_t wanted;
+    char *cursor = skip_header(text, &wanted);
+    if (!cursor)
         CLV_FAIL(error, CLV_E_FORMAT, "%s: its columns are not %.*s", path, (int)sizeof header - 2,
                  header);
-    char *cursor = text + sizeof header - 1;
     for (long long line = 2;; line++) {
         const size_t count = clvi_csv_next(&cursor, fields, FIELDS);
         if (count == 0)
             return CLV_OK;
-        clvi_prediction p = {.log_probability = NAN};
-        if (count != FIELDS || !read_index(fields[LABEL], 0, &p.label) ||
+        clvi_prediction p = {.confidence = NAN, .gate_entropy = NAN};
+        if (count != wanted || !read_index(fields[LABEL], 0, &p.label) ||
             !read_index(fields[PREDICTED], -1, &p.predicted) ||
-            (fields[LOG_PROBABILITY][0] != '\0' &&
-             !clvi_parse_real(fields[LOG_PROBABILITY], &p.log_probability)))
-            CLV_FAIL(error, CLV_E_FORMAT, "%s:%lld: not an image, two classes and a number", path,
+            !read_number(fields[LOG_PROBABILITY], &p.log_probability) ||
+            (count == FIELDS && (!read_number(fields[CONFIDENCE], &p.confidence) ||
+                                 !read_number(fields[GATE_ENTROPY], &p.gate_entropy))))
+            CLV_FAIL(error, CLV_E_FORMAT, "%s:%lld: not an image, two classes and numbers", path,
                      line);
         if (strcmp(fields[SPLIT], clvi_split_name(split)) != 0)
             continue;

@@ -85,6 +85,15 @@ double clvi_log_probability(const float *logits, int classes, int label)
     return best < 0 ? NAN : (double)logits[label] - logits[best] - log(sum);
 }
 
+double clvi_confidence(const float *logits, int classes, double temperature)
+{
+    const int best = clvi_best_class(logits, classes);
+    double sum = 0;
+    for (int c = 0; c < classes && best >= 0; c++)
+        sum += exp(((double)logits[c] - logits[best]) / temperature);
+    return best < 0 ? NAN : 1 / sum;
+}
+
 /* Adds a sample of `classes` logits whose class with the largest is `best`. */
 static void add_calibration(calibration *to, const float *logits, int classes, double temperature,
                             int best, int label)

@@ -45,6 +45,9 @@ int clvi_best_class(const float *logits, int classes);
 /* Log-probability, in nats, of class `label` by one row of logits, [classes]; NAN where one of them
  * is not finite. */
 double clvi_log_probability(const float *logits, int classes, int label);
+/* Probability of the class with the largest of one row of logits, [classes], divided by
+ * `temperature`; NAN where one of them is not finite. */
+double clvi_confidence(const float *logits, int classes, double temperature);
 /* Wilson's score interval, of 95 %, of `correct` of `count` > 0. */
 void clvi_wilson(int64_t correct, int64_t count, double *low, double *high);
 /* Probabilities of one row of logits, [classes], divided by `temperature`, by a stable softmax. */

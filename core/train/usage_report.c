@@ -162,6 +162,14 @@ clv_status clvi_usage_report_take(clvi_usage_report *r, clvi_split split, const 
     return CLV_OK;
 }
 
+double clvi_usage_report_entropy(const clvi_usage_report *r, clvi_split split, size_t sample)
+{
+    if (!r || !clvi_mixture_has_gate(r->mixture))
+        return NAN;
+    CLV_ASSERT(sample < r->splits[split].samples);
+    return clvi_usage_entropy(r->splits[split].gate + sample * (size_t)r->experts, r->experts);
+}
+
 /* ---- Other gates ---- */
 
 /* Right answers of a batch by the gate in r->route. */

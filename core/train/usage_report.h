@@ -19,6 +19,9 @@ void clvi_usage_report_destroy(clvi_usage_report *report); /* NULL allowed */
  * report NULL: does nothing. */
 clv_status clvi_usage_report_take(clvi_usage_report *report, clvi_split split,
                                   const clvi_batch *batch, clv_error *error) CLV_MUST_CHECK;
+/* Entropy of the gate's weights for image `sample` of those taken of a split (clvi_usage_entropy);
+ * NAN where there is no gate, and for report NULL. */
+double clvi_usage_report_entropy(const clvi_usage_report *report, clvi_split split, size_t sample);
 /* When a split is complete: counts; for the split `evaluate` is of, goes over it once more with
  * other gates, where there is one, and there asks the experts of a sparse one about every image.
  * Warns of experts that are hardly used, or never disagree. */

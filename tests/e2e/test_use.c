@@ -271,7 +271,7 @@ static void test_calibration(void **state)
     read_whole("runs/tiny/confusion.csv", text, sizeof text);
     contains(text, "\ntest,rows,rows,");
     read_whole("runs/tiny/predictions.csv", text, sizeof text);
-    contains(text, "split,image,label,predicted,log_probability\nval,");
+    contains(text, "split,image,label,predicted,log_probability,confidence,gate_entropy\nval,");
     contains(text, "\ntest,Test/rows/5.png,3,");
 
     /* softmax(logits / t)_1 / softmax(logits / t)_2 = exp((o_1 - o_2) / t) */
@@ -290,6 +290,80 @@ static void test_calibration(void **state)
     contains(call_err, "not calibrated");
     const double ratio = log(chances[1][0] / chances[1][1]) / log(chances[0][0] / chances[0][1]);
     assert_true(fabs(ratio / temperature - 1) < 1e-3);
+}
+
+/* ---- Images unlike those of training ---- */
+
+static const char gated[] = "# A pair\n[run]\nbase = tiny.ini\n[data]\nval_fraction = 0.5\n"
+                            "[mixture]\nexperts = x, y\n[expert.x]\nplugin = cnn\nwidths = 4\n"
+                            "[expert.y]\nplugin = cnn\nwidths = 6\n[gate]\nplugin = linear\n";
+
+/* Noise under the names of the classes. */
+static void put_noise(const char *folder, unsigned pictures)
+{
+    char path[64];
+    for (unsigned c = 0; c < CLASSES; c++)
+        for (unsigned i = 0; i < pictures; i++) {
+            snprintf(path, sizeof path, "%s/%s/%u.png", folder, class_names[c], i);
+            png_put(".", path, 16, 1000 * c + i);
+        }
+}
+
+/* What eval says of how alike the images are to those of validation. */
+static json_t *likeness(const char *arguments)
+{
+    expect(arguments, 0);
+    json_t *all = parse(call_out), *part = json_incref(json_object_get(all, "likeness"));
+    assert_non_null(part);
+    json_decref(all);
+    return part;
+}
+
+static void test_unlike(void **state)
+{
+    (void)state;
+    put("gated.ini", gated);
+    draw_set("many/train", 100);
+    draw_set("many/test", 50);
+    draw_set("alike", 60);
+    put_noise("noise", 60);
+    expect("train gated.ini --data many --quiet", 0);
+
+    json_t *test = likeness("eval gated --json --quiet");
+    const json_t *one = json_object_get(test, "confidence");
+    assert_true(number(one, "images") == 200 && number(one, "validation_images") == 200);
+    assert_true(json_is_false(json_object_get(test, "unlike")));
+    assert_true(number(one, "difference") >= 0 && number(one, "difference") < 0.1);
+    /* sqrt(ln(2/0.0005)/2 * 2/200) */
+    assert_true(fabs(number(one, "threshold") - 0.20364) < 1e-4);
+    assert_true(number(json_object_get(test, "gate_entropy"), "images") == 200);
+    assert_string_equal(call_err, "");
+    json_decref(test);
+    json_t *alike = likeness("eval gated --data alike --json --quiet");
+    assert_true(json_is_false(json_object_get(alike, "unlike")));
+    assert_string_equal(call_err, "");
+    json_decref(alike);
+
+    json_t *noise = likeness("eval gated --data noise --json --quiet");
+    assert_true(json_is_true(json_object_get(noise, "unlike")));
+    contains(call_err, "conclave: warning: these images are unlike what the run was trained on");
+    json_decref(noise);
+    expect("eval gated --data noise", 0);
+    contains(call_out, "\nconfidence ");
+    contains(call_out, "\ngate entropy ");
+    contains(call_out, "  unlike\n");
+
+    /* What it was trained and validated with is nothing new; a checkpoint alone knows nothing. */
+    json_decref(likeness("eval gated --split train --json"));
+    contains(call_out, "\"likeness\": null");
+    json_decref(likeness("eval gated --split val --data many --json"));
+    contains(call_out, "\"likeness\": null");
+    json_decref(likeness("eval gated --checkpoint last --data noise --json"));
+    contains(call_out, "\"likeness\": null");
+    /* Too few images to tell. */
+    expect("eval tiny", 0);
+    contains(call_out, "\nconfidence ");
+    assert_null(strstr(call_out, "gate entropy"));
 }
 
 /* The run's own names of its split folders are looked for, and need not be there. */
@@ -371,7 +445,19 @@ static void test_predict(void **state)
     json_decref(line);
 
     expect("predict last data/Test/rows/1.png --min-confidence 1", 0);
-    contains(call_out, "not sure; at best ");
+    contains(call_out, "unsure; at best ");
+    contains(call_err, "unsure of 1 of 1 pictures");
+    expect("predict last data/Test/rows/1.png --min-confidence 1 --top 1", 0);
+    contains(call_out, " %  unsure  data/Test/rows/1.png\n");
+    expect("predict last data/Test/rows/1.png data/Test/disc/1.png --min-confidence 1 --json", 0);
+    assert_int_equal(count(call_out, "\"unsure\": true"), 2);
+    assert_int_equal(count(call_out, "\"predictions\": []"), 2);
+    expect("predict last data/Test/rows/1.png --min-confidence 0.01 --json", 0);
+    line = parse(call_out);
+    list = json_object_get(line, "predictions");
+    assert_true(json_is_false(json_object_get(line, "unsure")));
+    assert_true(number(line, "confidence") == number(json_array_get(list, 0), "probability"));
+    json_decref(line);
 }
 
 /* Probability of the best class of the picture, in JSON lines. */
@@ -552,6 +638,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_eval_other_data),
+        cmocka_unit_test(test_unlike),
         cmocka_unit_test(test_eval_other_names),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_same_seed_same_bytes),

@@ -62,6 +62,12 @@ static void test_round_trip(void **state)
     /* -2 - ln(1 + e^-2) */
     assert_true(fabs(made.items[0].log_probability + 2.126928011042972) < 1e-12);
 
+    assert_true(isnan(made.items[0].confidence));
+    clvi_predictions_calibrate(&made, 0, logits, 2, 2);
+    /* 1/(1 + e^-1) */
+    assert_true(fabs(made.items[0].confidence - 0.7310585786300049) < 1e-12);
+    made.items[0].gate_entropy = 0.25;
+
     clvi_text text = {0};
     clvi_predictions_append(&made, CLVI_VAL, &text);
     clvi_predictions_append(&made, CLVI_TEST, &text);
@@ -76,12 +82,29 @@ static void test_round_trip(void **state)
     assert_string_equal(back.items[1].image, "test/b/z.png");
     assert_int_equal(back.items[1].predicted, -1);
     assert_true(isnan(back.items[1].log_probability));
+    assert_true(fabs(back.items[0].confidence - 0.7310586) < 1e-9);
+    assert_true(back.items[0].gate_entropy == 0.25);
+    assert_true(isnan(back.items[1].confidence) && isnan(back.items[1].gate_entropy));
     clvi_predictions_fini(&back);
     assert_int_equal(clvi_predictions_read("p.csv", CLVI_TRAIN, &back, &error), CLV_OK);
     assert_int_equal(back.count, 0);
     clvi_predictions_fini(&back);
     clvi_predictions_fini(&made);
     clvi_dataset_close(data);
+}
+
+/* Runs of older builds. */
+static void test_old(void **state)
+{
+    (void)state;
+    clv_error error = CLV_ERROR_INIT;
+    clvi_predictions back = {0};
+    write_file("split,image,label,predicted,log_probability\nval,a,1,2,-0.5\n");
+    assert_int_equal(clvi_predictions_read("p.csv", CLVI_VAL, &back, &error), CLV_OK);
+    assert_int_equal(back.count, 1);
+    assert_true(back.items[0].log_probability == -0.5);
+    assert_true(isnan(back.items[0].confidence) && isnan(back.items[0].gate_entropy));
+    clvi_predictions_fini(&back);
 }
 
 static void test_damaged(void **state)
@@ -95,7 +118,10 @@ static void test_damaged(void **state)
         "split,image,label,predicted,log_probability\ntest,a,-1,2,-3\n",
         "split,image,label,predicted,log_probability\ntest,a,1,-2,-3\n",
         "split,image,label,predicted,log_probability\ntest,a,1,2,many\n",
-        "split,image,label,predicted,log_probability\ntest,a,1,99999999999,-1\n"};
+        "split,image,label,predicted,log_probability\ntest,a,1,99999999999,-1\n",
+        "split,image,label,predicted,log_probability,confidence,gate_entropy\ntest,a,1,2,-1\n",
+        "split,image,label,predicted,log_probability,confidence,gate_entropy\ntest,a,1,2,-1,x,\n",
+        "split,image,label,predicted,log_probability,confidence,gate_entropy\ntest,a,1,2,-1,1,y\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         clvi_predictions got = {.count = 7};
         clv_error error = CLV_ERROR_INIT;
@@ -110,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_old),
         cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, begin, NULL);

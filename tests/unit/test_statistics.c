@@ -135,11 +135,15 @@ static void test_mean(void **state)
     assert_true(isnan(mean));
 }
 
+#define P(name, is, said)                                                                          \
+    {                                                                                              \
+        .image = name, .label = is, .predicted = said                                              \
+    }
 static void test_pairing(void **state)
 {
     (void)state;
-    clvi_prediction a[] = {{"x", 0, 0, 0}, {"y", 1, 0, 0}, {"z", 2, 2, 0}, {"w", 1, -1, 0}};
-    clvi_prediction b[] = {{"w", 1, 1, 0}, {"z", 2, 2, 0}, {"y", 1, 2, 0}, {"x", 0, 3, 0}};
+    clvi_prediction a[] = {P("x", 0, 0), P("y", 1, 0), P("z", 2, 2), P("w", 1, -1)};
+    clvi_prediction b[] = {P("w", 1, 1), P("z", 2, 2), P("y", 1, 2), P("x", 0, 3)};
     const clvi_predictions first = {.items = a, .count = 4}, second = {.items = b, .count = 4};
     clv_error error = CLV_ERROR_INIT;
     clvi_pairing p;
@@ -153,7 +157,7 @@ static void test_pairing(void **state)
     b[3].label = 1;
     assert_int_equal(clvi_pairing_make(&first, &second, &p, &error), CLV_E_DATA);
     assert_non_null(strstr(error.message, "x is of class 0"));
-    b[3] = (clvi_prediction){"other", 0, 0, 0};
+    b[3] = (clvi_prediction)P("other", 0, 0);
     error = (clv_error)CLV_ERROR_INIT;
     assert_int_equal(clvi_pairing_make(&first, &second, &p, &error), CLV_E_DATA);
     assert_non_null(strstr(error.message, "other images"));

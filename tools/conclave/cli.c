@@ -68,6 +68,8 @@ static void print_help(const cli_command *command)
            command->usage);
     for (size_t i = 0; (option = cli_option_at(command, i)) != NULL; i++)
         print_option(option, width);
+    if (command->details != NULL)
+        printf("\n%s\n", command->details);
     printf("\nexample:\n");
     for (const char *line = command->example; *line != '\0';) {
         const size_t length = strcspn(line, "\n");

@@ -11,7 +11,7 @@ enum { DEFAULT_TOP = 3, MOST_BYTES = 64 << 20, MOST_DEPTH = 32 };
 
 static const cli_option options[] = {
     {"top", "N", "classes for each picture, the most probable first; 3 if not given", 0, false},
-    {"min-confidence", "P", "only classes of at least this probability, 0 to 1", 0, false},
+    {"min-confidence", "P", "answer \"unsure\" below this probability, 0 to 1", 0, false},
     {"json", NULL, "one JSON object per picture and line", 0, false},
     CLI_MODEL_OPTIONS,
     CLI_DEVICE_OPTION,
@@ -28,7 +28,8 @@ typedef struct job {
     const char **paths; /* of the pictures */
     size_t path_count, path_capacity;
     int64_t top;
-    double least; /* probability */
+    double least; /* probability of an answer */
+    size_t unsure;
     bool json;
     /* One batch. */
     int64_t batch, filled;
@@ -140,6 +141,10 @@ static clv_status print_json(const job *j, const char *path, const float *gate, 
     else
         json_decref(list);
     clvi_free(shown_path);
+    if (json != NULL) {
+        json_object_set_new(json, "confidence", clvi_json_real(j->chances[j->ranking[0]]));
+        json_object_set_new(json, "unsure", json_boolean(shown == 0));
+    }
     if (json != NULL && gate != NULL)
         json_object_set_new(json, "gate", gate_json(j, gate));
     return cli_show_json(json, 0, error);
@@ -148,9 +153,9 @@ static clv_status print_json(const job *j, const char *path, const float *gate, 
 static void print_text(const job *j, const char *path, int shown)
 {
     const int best = j->ranking[0];
-    if (j->top == 1 && shown == 1) {
+    if (j->top == 1) {
         printf("%6.2f %%  %s  %s\n", 100 * j->chances[best],
-               clvi_model_class_name(j->model, (size_t)best), path);
+               shown == 0 ? "unsure" : clvi_model_class_name(j->model, (size_t)best), path);
         return;
     }
     puts(path);
@@ -158,7 +163,7 @@ static void print_text(const job *j, const char *path, int shown)
         printf("  %6.2f %%  %s\n", 100 * j->chances[j->ranking[k]],
                clvi_model_class_name(j->model, (size_t)j->ranking[k]));
     if (shown == 0)
-        printf("  not sure; at best %.2f %% %s\n", 100 * j->chances[best],
+        printf("  unsure; at best %.2f %% %s\n", 100 * j->chances[best],
                clvi_model_class_name(j->model, (size_t)best));
 }
 
@@ -193,6 +198,7 @@ static clv_status print_one(job *j, const char *path, const float *logits, const
     int shown = 0;
     while (shown < classes && shown < j->top && j->chances[j->ranking[shown]] >= j->least)
         shown++;
+    j->unsure += shown == 0;
     if (j->json)
         return print_json(j, path, gate, shown, error);
     print_text(j, path, shown);
@@ -312,6 +318,8 @@ static clv_status predict(job *j, clv_error *error)
     CLV_TRY(list_pictures(j, error));
     CLV_TRY(prepare(j, error));
     CLV_TRY(predict_all(j, error));
+    if (j->unsure > 0)
+        clvi_log(CLVI_LOG_INFO, "unsure of %zu of %zu pictures", j->unsure, j->path_count - j->bad);
     if (j->bad > 0)
         CLV_FAIL(error, CLV_E_DATA, "%zu of %zu pictures could not be read", j->bad, j->path_count);
     return CLV_OK;
@@ -342,6 +350,14 @@ const cli_command cmd_predict = {
                "validation images",
     .usage = "RUN IMAGE|FOLDER... [--top N] [--min-confidence P] [--json] [options]",
     .example = "conclave predict last photo.jpg scans --top 1",
+    .details =
+        "Where the most probable class has less than the probability of --min-confidence, the\n"
+        "answer is \"unsure\", which is an answer as others are: the exit status is 0. A picture\n"
+        "of it lists no class; in JSON \"unsure\" is true and \"predictions\" is empty, and\n"
+        "\"confidence\" is the largest probability in any case.\n"
+        "\n"
+        "A picture that cannot be read is said on the standard error and passed over; the others\n"
+        "are answered, and the exit status is 1.",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

@@ -20,6 +20,7 @@ typedef struct cli_command {
     const char *name, *summary; /* "train", "Train a configuration" */
     const char *usage;          /* "CONFIG [section.key=value]... [options]" */
     const char *example;        /* one or more lines, each a full command */
+    const char *details;        /* paragraphs, an empty line between; NULL: none */
     const cli_option *options;
     size_t option_count;
     bool hidden; /* a part of another subcommand in a process of its own (base/child.h): not listed
