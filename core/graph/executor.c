@@ -61,6 +61,12 @@ clvi_view clvi_plan_grad(const clvi_plan *plan, size_t output, int64_t n)
     return clvi_plan_grad_of(plan, plan->outputs[output], n);
 }
 
+clvi_view clvi_plan_from_grad(const clvi_plan *plan, int64_t n)
+{
+    CLV_ASSERT(plan->from != CLV_NO_TENSOR);
+    return clvi_layout_view(&plan->layout, plan->grad_item[plan->from], n);
+}
+
 /* Where backward reads a tensor's value: of one that was made again, there. */
 static clvi_view value_behind(const clvi_plan *plan, clv_tensor tensor)
 {

@@ -46,7 +46,7 @@ static clv_status choose_nodes(analysis *a, clv_error *error)
     }
     size_t count = 0;
     for (size_t i = 0; i < a->desc->output_count; i++)
-        needed[a->desc->outputs[i]] = true;
+        needed[a->desc->outputs[i]] = a->desc->outputs[i] != a->plan->from;
     for (size_t k = g->node_count; k-- > 0;) {
         const clvi_node *node = &g->nodes[k];
         bool any = false;
@@ -86,6 +86,8 @@ static void find_trainable(analysis *a)
             (!a->desc->trains || a->desc->trains[v]);
     for (size_t i = 0; i < g->input_count; i++)
         a->needs_grad[g->inputs[i].tensor] = (a->desc->inputs_with_grad >> i & 1) != 0;
+    if (a->plan->from != CLV_NO_TENSOR)
+        a->needs_grad[a->plan->from] = a->desc->from_with_grad;
     for (int32_t s = 0; s < a->steps; s++) {
         const clvi_node *node = &g->nodes[a->plan->steps[s].node];
         bool any = false;
@@ -132,7 +134,7 @@ static clv_status check_modes(const analysis *a, clv_error *error)
         if (a->needs[s].refused)
             CLV_FAIL(error, CLV_E_PLUGIN, "%s: %s", a->graph->label, a->needs[s].refused);
         if ((step->wants_grad && step->mode == CLV_MODE_INFER) ||
-            (step->mode == CLVI_MODE_FROZEN && node->op->norm_inputs == 0))
+            (step->mode == CLVI_MODE_FROZEN && node->op->norm_inputs == 0 && !node->op->draws))
             CLV_FAIL(error, CLV_E_INTERNAL, "%s: %s (%s) cannot run in mode %d in training",
                      a->graph->label, node->name, node->op->name, (int)step->mode);
     }
@@ -275,6 +277,19 @@ static clv_status add_values(analysis *a, int32_t s, clv_error *error)
     return CLV_OK;
 }
 
+/* Until when the gradient of a tensor is read: until backward of the step that made it, or at the
+ * end by who wants it. `before`: no later step made it. */
+static int32_t death_of_gradient(const analysis *a, clv_tensor tensor, int32_t before)
+{
+    int32_t producer = before;
+    if (tensor == a->plan->from)
+        return 2 * a->steps + 1;
+    while (producer > 0 &&
+           a->plan->steps[producer].node != (uint32_t)a->graph->tensors[tensor].producer)
+        producer--;
+    return backward_time(a, producer);
+}
+
 /* Memory of the gradients that backward of step s writes, and of its workspace. The gradient of a
  * tensor is born at its first writer and dies when its producer has read it. */
 static clv_status add_gradients(analysis *a, int32_t s, bool *written, clv_error *error)
@@ -304,12 +319,8 @@ static clv_status add_gradients(analysis *a, int32_t s, bool *written, clv_error
         }
         written[in] = true;
         if (a->graph->tensors[in].kind != CLVI_TENSOR_ACTIVATION)
-            continue;         /* the store's, or bound from outside */
-        int32_t producer = s; /* in time: until backward of the step that made it */
-        while (producer > 0 &&
-               plan->steps[producer].node != (uint32_t)a->graph->tensors[in].producer)
-            producer--;
-        const int32_t death = backward_time(a, producer);
+            continue; /* the store's, or bound from outside */
+        const int32_t death = death_of_gradient(a, in, s);
         if ((a->needs[s].grad_in_place >> i & 1) && out_item >= 0 &&
             plan->layout.items[out_item].last == now &&
             same_amount(plan->layout.items[out_item].amount, amount)) {
@@ -345,13 +356,9 @@ static clv_status add_memory(analysis *a, clv_error *error)
         written[out] = true;
         if (a->graph->tensors[out].kind != CLVI_TENSOR_ACTIVATION)
             continue; /* the store's, or bound from outside */
-        int32_t producer = 0;
-        for (int32_t s = 0; s < a->steps; s++)
-            if ((int32_t)plan->steps[s].node == a->graph->tensors[out].producer)
-                producer = s;
-        status = clvi_layout_add(&plan->layout, a->graph->tensors[out].name,
-                                 amount_of(&a->graph->tensors[out].shape), a->steps,
-                                 backward_time(a, producer), &plan->grad_item[out], error);
+        status = clvi_layout_add(
+            &plan->layout, a->graph->tensors[out].name, amount_of(&a->graph->tensors[out].shape),
+            a->steps, death_of_gradient(a, out, a->steps - 1), &plan->grad_item[out], error);
     }
     for (int32_t s = a->steps; s-- > 0 && status == CLV_OK;)
         status = add_gradients(a, s, written, error);

@@ -44,12 +44,13 @@ typedef struct clvi_plan_desc {
     uint32_t outputs_with_grad; /* bit i: a gradient of outputs[i] will be given (train) */
     uint32_t inputs_with_grad;  /* bit i: the gradient of graph input i is wanted (train) */
     /* Of each node, CLV_MODE_TRAIN, CLV_MODE_INFER (nothing trainable above it) or
-     * CLVI_MODE_FROZEN; NULL: all run in `mode`. Training only; copied. */
+     * CLVI_MODE_FROZEN (op.h); NULL: all run in `mode`. Training only; copied. */
     const uint8_t *node_modes;
     const bool *trains; /* of each variable of the graph; NULL: as the store says. Borrowed */
     /* Only nodes behind this tensor are planned; its values come from clvi_plan_bind_from. */
     clv_tensor from;
     bool has_from;
+    bool from_with_grad; /* training: its gradient is wanted (clvi_plan_from_grad) */
     /* Training: between its forward and its backward other plans in the same slabs run, with places
      * of their own (clvi_plan_place). */
     bool pauses;
@@ -68,6 +69,10 @@ void clvi_plan_bind(clvi_plan *plan, size_t input, clvi_view values, clvi_view g
 
 /* Where the values of the tensor lie that the plan begins at (clvi_plan_desc.from). */
 void clvi_plan_bind_from(clvi_plan *plan, clvi_view values);
+
+/* After backward: the gradient of the tensor that the plan begins at (from_with_grad). buf NULL: no
+ * gradient passes from the outputs to it. */
+clvi_view clvi_plan_from_grad(const clvi_plan *plan, int64_t n);
 
 /* Plans that pause share one slab by lying one behind the other in it, each as long as its batch
  * wants. Bytes that a batch of n takes at most are per_sample·n + constant; false: with

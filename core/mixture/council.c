@@ -146,9 +146,8 @@ clv_status clvi_council_bank(const clvi_council *c, size_t index, int mode, clvi
     return CLV_OK;
 }
 
-/* Values of one of the head's inputs, and where their gradient goes (in training). */
-static void find_input(const clvi_council *c, const clvi_council_run *run, const char *role,
-                       clvi_view *values, clvi_view *grad)
+void clvi_council_head_input(const clvi_council *c, const clvi_council_run *run, const char *role,
+                             clvi_view *values, clvi_view *grad)
 {
     const bool train = run->part.mode == CLVI_TRAIN;
     bool used[CLVI_GATE_ROLES];
@@ -189,7 +188,7 @@ static clv_status forward_head(clvi_council *c, const clvi_council_run *run, clv
     const clv_graph *g = c->head.graphs[run->part.mode];
     for (size_t i = 0; i < g->input_count; i++) {
         clvi_view values, grad;
-        find_input(c, run, g->inputs[i].desc.role, &values, &grad);
+        clvi_council_head_input(c, run, g->inputs[i].desc.role, &values, &grad);
         clvi_plan_bind(c->head.plans[run->part.mode], i, values, grad);
     }
     return clvi_part_forward(&c->head, &c->site, &run->part, error);
@@ -302,10 +301,7 @@ clv_status clvi_council_reroute(clvi_council *c, const float *route, clv_error *
 
 bool clvi_council_experts_answer(const clvi_council *c)
 {
-    bool taught = !c->fusion.feature && c->fusion.combine != CLVI_CONCAT;
-    for (size_t i = 0; i < c->fusion.term_count; i++)
-        taught = taught || c->fusion.terms[i].spec->kind == CLVI_TERM_EXPERTS;
-    return taught && c->used[CLVI_LOGITS];
+    return clvi_fusion_experts_answer(&c->fusion) && c->used[CLVI_LOGITS];
 }
 
 /* ---- Kernels ---- */

@@ -44,6 +44,11 @@ bool clvi_council_gate_taught(const clvi_council *council);
 /* Whether the gate sends samples to some of the experts only. */
 bool clvi_council_sparse(const clvi_council *council);
 
+/* Values of one of the head's inputs in the last forward of a run, and where their gradient goes
+ * (in training). buf NULL: there is none. */
+void clvi_council_head_input(const clvi_council *council, const clvi_council_run *run,
+                             const char *role, clvi_view *values, clvi_view *grad);
+
 /* Columns of a role's bank, and where expert `index` stands in it. */
 int64_t clvi_council_bank_width(const clvi_council *council, int role);
 clvi_bank_part clvi_council_bank_part(const clvi_council *council, int role, size_t index);

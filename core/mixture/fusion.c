@@ -76,6 +76,7 @@ static clv_status read_term(const clvi_config *config, char *word, clvi_fusion *
         return clvi_config_fail(config, "loss", "terms", error, "there are more than %d",
                                 CLVI_MAX_TERMS);
     f->terms[f->term_count++] = term;
+    f->experts_learn |= term.spec->kind == CLVI_TERM_EXPERTS;
     return CLV_OK;
 }
 
@@ -102,6 +103,11 @@ static clv_status read_terms(const clvi_config *config, clvi_fusion *f, clv_erro
 bool clvi_fusion_has_layer(const clvi_fusion *f)
 {
     return f->experts > 1 && (f->feature || f->combine == CLVI_CONCAT);
+}
+
+bool clvi_fusion_experts_answer(const clvi_fusion *f)
+{
+    return !clvi_fusion_has_layer(f) || f->experts_learn;
 }
 
 /* Product counts as weighted logits, which it is. */
@@ -253,6 +259,7 @@ clv_status clvi_fusion_read(const clvi_config *config, clvi_fusion *out, clv_err
                                 "fusion = feature and combine = concat",
                                 rule);
     CLV_TRY(read_terms(config, &f, error));
+    f.experts_learn &= clvi_config_scope(config)[0] == '\0'; /* of others it has no meaning */
     *out = f;
     return CLV_OK;
 }

@@ -48,6 +48,7 @@ typedef struct clvi_fusion {
     double dropout;
     clvi_term terms[CLVI_MAX_TERMS];
     size_t term_count;
+    bool experts_learn; /* one of them, also where only inference is made, is CLVI_TERM_EXPERTS */
     double beta, smoothing;
     bool target_logits, distance_mean; /* of the squared losses */
 } clvi_fusion;
@@ -75,6 +76,8 @@ clv_status clvi_fusion_check(const clvi_config *config, const clvi_fusion_facts 
 
 /* Whether the fusion has variables of its own: a dense layer over all experts. */
 bool clvi_fusion_has_layer(const clvi_fusion *fusion);
+/* Whether the experts' logits are taken as answers: by the rule itself, or by a term. */
+bool clvi_fusion_experts_answer(const clvi_fusion *fusion);
 /* Whether a term is among the terms. */
 bool clvi_fusion_learns(const clvi_fusion *fusion, const char *term);
 

@@ -294,6 +294,12 @@ clv_status clvi_mixture_expert_logits(clvi_mixture *m, float *out, clv_error *er
                     clvi_mixture_expert_count(m) * (size_t)m->desc.classes, out, error);
 }
 
+clv_status clvi_mixture_explainer(clvi_mixture *m, bool keep_maps, clvi_explainer **out,
+                                  clv_error *error)
+{
+    return clvi_explainer_create(m->council, keep_maps, out, error);
+}
+
 clv_status clvi_mixture_read_metrics(clvi_mixture *m, clvi_mixture_metrics *out, clv_error *error)
 {
     clvi_metrics_sums sums;

@@ -5,6 +5,7 @@
 
 #include "config/config.h"
 #include "graph/finite.h"
+#include "mixture/explainer.h"
 #include "mixture/kept.h"
 #include "mixture/metrics.h"
 #include "plugin/plugin_host.h"
@@ -85,6 +86,10 @@ bool clvi_mixture_experts_answer(const clvi_mixture *mixture);
 bool clvi_mixture_has_expert_logits(const clvi_mixture *mixture);
 clv_status clvi_mixture_expert_logits(clvi_mixture *mixture, float *out,
                                       clv_error *error) CLV_MUST_CHECK;
+
+/* What explains the last infer, of a batch of one: see explainer.h. The mixture outlives it. */
+clv_status clvi_mixture_explainer(clvi_mixture *mixture, bool keep_maps, clvi_explainer **out,
+                                  clv_error *error) CLV_MUST_CHECK;
 
 /* Sums over the batches since the last reset. */
 typedef struct clvi_mixture_metrics {

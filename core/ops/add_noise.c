@@ -59,17 +59,22 @@ static clvi_share add_arguments(clvi_launch *l, const clvi_run *run, size_t *sam
     return share;
 }
 
+/* y = z where there is no noise. */
+static clv_status pass(const clvi_run *run, clvi_view y, clvi_view z, clv_error *error)
+{
+    if (y.buf == z.buf && y.offset == z.offset)
+        return CLV_OK;
+    return clvi_copy(run->device, z.buf, (size_t)z.offset * sizeof(float), y.buf,
+                     (size_t)y.offset * sizeof(float), (size_t)clvi_out_total(run) * sizeof(float),
+                     error);
+}
+
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const attributes *a = run->node->attrs;
     const clvi_view y = run->out[0], z = run->in[0];
-    if (run->mode != CLV_MODE_TRAIN) {
-        if (y.buf == z.buf && y.offset == z.offset)
-            return CLV_OK;
-        return clvi_copy(run->device, z.buf, (size_t)z.offset * sizeof(float), y.buf,
-                         (size_t)y.offset * sizeof(float),
-                         (size_t)clvi_out_total(run) * sizeof(float), error);
-    }
+    if (run->mode != CLV_MODE_TRAIN)
+        return pass(run, y, z, error);
     size_t samples = 0;
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "add_noise", "add_noise_fwd", "");
@@ -81,8 +86,22 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     return clvi_launch_run(&l, share.groups, samples, 1, error);
 }
 
+/* Where there is no noise, its scale has no gradient. */
+static clv_status backward_without(const clvi_run *run, clv_error *error)
+{
+    const clvi_view z = run->grad_in[0], scale = run->grad_in[1];
+    if (z.buf)
+        CLV_TRY(pass(run, z, run->grad_out[0], error));
+    if (!scale.buf)
+        return CLV_OK;
+    return clvi_fill(run->device, scale.buf, (size_t)scale.offset * sizeof(float),
+                     (size_t)clvi_out_total(run) * sizeof(float), 0, error);
+}
+
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
+    if (run->mode != CLV_MODE_TRAIN)
+        return backward_without(run, error);
     size_t samples = 0;
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "add_noise", "add_noise_bwd", "");

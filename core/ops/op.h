@@ -68,8 +68,9 @@ typedef struct clvi_run_random {
     clvi_view ids; /* [n] u32 sample ids */
 } clvi_run_random;
 
-/* How a node of a training plan may run beside CLV_MODE_TRAIN and CLV_MODE_INFER: normalised by
- * running statistics that stay as they are, with gradients. Only ops with `norm_inputs` see it. */
+/* How a node of a training plan may run beside CLV_MODE_TRAIN and CLV_MODE_INFER: as in inference,
+ * with gradients. Normalisations take running statistics, which stay as they are; what draws random
+ * numbers draws none. Only built-in ops with `norm_inputs` or `draws` see it. */
 #define CLVI_MODE_FROZEN ((clv_mode)(CLV_MODE_INFER + 1))
 
 /* One call of a node. Views are valid for this call; buf NULL means absent or not wanted. */

@@ -55,11 +55,9 @@ static clv_status apply(const clvi_run *run, clvi_view y, clvi_view x, clv_error
     return clvi_launch_run(&l, share.groups, samples.groups, 1, error);
 }
 
-clv_status clvi_sample_drop_forward(const clvi_run *run, clv_error *error)
+/* y = x where nothing is dropped. */
+static clv_status pass(const clvi_run *run, clvi_view y, clvi_view x, clv_error *error)
 {
-    const clvi_view y = run->out[0], x = run->in[0];
-    if (run->mode == CLV_MODE_TRAIN)
-        return apply(run, y, x, error);
     if (y.buf == x.buf && y.offset == x.offset)
         return CLV_OK;
     return clvi_copy(run->device, x.buf, (size_t)x.offset * sizeof(float), y.buf,
@@ -67,7 +65,14 @@ clv_status clvi_sample_drop_forward(const clvi_run *run, clv_error *error)
                      error);
 }
 
+clv_status clvi_sample_drop_forward(const clvi_run *run, clv_error *error)
+{
+    return run->mode == CLV_MODE_TRAIN ? apply(run, run->out[0], run->in[0], error)
+                                       : pass(run, run->out[0], run->in[0], error);
+}
+
 clv_status clvi_sample_drop_backward(const clvi_run *run, clv_error *error)
 {
-    return apply(run, run->grad_in[0], run->grad_out[0], error);
+    return run->mode == CLV_MODE_TRAIN ? apply(run, run->grad_in[0], run->grad_out[0], error)
+                                       : pass(run, run->grad_in[0], run->grad_out[0], error);
 }

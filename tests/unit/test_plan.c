@@ -356,6 +356,105 @@ static void test_backward_stops(void **state)
     net_close(&t);
 }
 
+/* A picture of one row, normalised, with something dropped on the way to a dense layer. The middle
+ * is what is read twice. */
+static clv_tensor middle;
+static clv_tensor behind(clv_builder *b, clv_tensor x)
+{
+    const clv_tensor whole = clv_dense(b, "first", x, WIDTH, NULL);
+    middle = clv_silu(b, "middle", whole);
+    clv_tensor y = clv_batch_norm(b, "norm", middle, "silu", 1e-5, 0.1);
+    y = clv_dropout(b, "dropout", clv_drop_path(b, "path", y, 0.5), 0.5);
+    return clv_multiply(b, "product", clv_dense(b, "second", y, WIDTH, NULL), middle);
+}
+
+/* Σ_i i/WIDTH·y_i of one sample. */
+static double weighed_output(const net *t)
+{
+    float y[WIDTH];
+    double sum = 0;
+    const clvi_view out = clvi_plan_output(t->plan, 0, 1);
+    OK(clvi_plan_forward(t->plan, 1, NULL, error));
+    OK(clvi_download(device, out.buf, out.offset * 4, y, sizeof y, error));
+    for (int i = 0; i < WIDTH; i++)
+        sum += (double)y[i] * i / WIDTH;
+    return sum;
+}
+
+/* The gradient of the tensor that a plan begins at, with everything as in inference, against
+ * central differences; nothing of it is trained. */
+static void test_gradient_in_the_middle(void **state)
+{
+    (void)state;
+    float values[WIDTH], seed[WIDTH], got[WIDTH];
+    uint8_t modes[8];
+    const bool trains[16] = {false};
+    net t;
+    net_open(&t, behind);
+    assert_true(t.graph->node_count <= sizeof modes && t.graph->variable_count <= 16);
+    for (size_t k = 0; k < t.graph->node_count; k++) {
+        const clvi_op *op = t.graph->nodes[k].op;
+        modes[k] = (uint8_t)(op->norm_inputs || op->draws ? CLVI_MODE_FROZEN : CLV_MODE_TRAIN);
+    }
+    clvi_plan_desc desc = net_desc(&t, CLV_MODE_TRAIN, 1);
+    desc.inputs_with_grad = 0;
+    desc.node_modes = modes;
+    desc.trains = trains;
+    desc.from = middle;
+    desc.has_from = desc.from_with_grad = true;
+    OK(clvi_plan_create(&desc, &t.plan, error));
+    OK(clvi_plan_poison(t.plan, error));
+    clvi_plan_bind_from(t.plan, (clvi_view){t.x, 0});
+    for (int i = 0; i < WIDTH; i++)
+        values[i] = sample(i + 3), seed[i] = (float)i / WIDTH;
+    OK(clvi_upload(device, t.x, 0, values, sizeof values, error));
+    (void)weighed_output(&t);
+    const clvi_view to = clvi_plan_grad(t.plan, 0, 1), from = clvi_plan_from_grad(t.plan, 1);
+    OK(clvi_upload(device, to.buf, to.offset * 4, seed, sizeof seed, error));
+    OK(clvi_plan_backward(t.plan, error));
+    OK(clvi_download(device, from.buf, from.offset * 4, got, sizeof got, error));
+    OK(clvi_plan_check_guards(t.plan, error));
+    for (int i = 0; i < WIDTH; i++) {
+        const float step = 0.02f, kept = values[i];
+        double side[2];
+        for (int up = 0; up < 2; up++) {
+            values[i] = kept + (up ? step : -step);
+            OK(clvi_upload(device, t.x, 0, values, sizeof values, error));
+            side[up] = weighed_output(&t);
+        }
+        values[i] = kept;
+        assert_float_equal(got[i], (float)((side[1] - side[0]) / (2 * (double)step)), 2e-3);
+    }
+    net_close(&t);
+}
+
+/* A plan whose output is what it begins at hands the gradient back. */
+static void test_gradient_of_nothing(void **state)
+{
+    (void)state;
+    float seed[WIDTH], got[WIDTH];
+    const bool trains[16] = {false};
+    net t;
+    net_open(&t, behind);
+    clvi_plan_desc desc = net_desc(&t, CLV_MODE_TRAIN, 1);
+    desc.inputs_with_grad = 0;
+    desc.trains = trains;
+    desc.from = middle;
+    desc.outputs = &middle;
+    desc.has_from = desc.from_with_grad = true;
+    OK(clvi_plan_create(&desc, &t.plan, error));
+    clvi_plan_bind_from(t.plan, (clvi_view){t.x, 0});
+    for (int i = 0; i < WIDTH; i++)
+        seed[i] = sample(i);
+    OK(clvi_plan_forward(t.plan, 1, NULL, error));
+    const clvi_view to = clvi_plan_grad(t.plan, 0, 1), from = clvi_plan_from_grad(t.plan, 1);
+    OK(clvi_upload(device, to.buf, to.offset * 4, seed, sizeof seed, error));
+    OK(clvi_plan_backward(t.plan, error));
+    OK(clvi_download(device, from.buf, from.offset * 4, got, sizeof got, error));
+    assert_memory_equal(got, seed, sizeof got);
+    net_close(&t);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -527,6 +626,8 @@ int main(void)
         cmocka_unit_test(test_plans_take_turns),
         cmocka_unit_test(test_backward_stops),
         cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_gradient_in_the_middle),
+        cmocka_unit_test(test_gradient_of_nothing),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_prepared_stays),
         cmocka_unit_test(test_failed_forward),
