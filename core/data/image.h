@@ -67,6 +67,18 @@ clv_status clvi_image_load(const void *bytes, size_t length, const char *name,
                            const clvi_image_form *form, uint8_t *out,
                            clv_error *error) CLV_MUST_CHECK;
 
+/* Pixels of a program's own, 8 bits each: [height, width, channels], 1 (grey) or 3 (RGB). */
+typedef struct clvi_raw_image {
+    const uint8_t *pixels;
+    int height, width, channels;
+    size_t row_bytes; /* from one row to the next; 0: width · channels */
+} clvi_raw_image;
+/* What clvi_image_load gives of a PNG with these pixels. Errors: CLV_E_USAGE naming `name` (no
+ * pixels, other channels, rows that overlap), those of clvi_image_fit, CLV_E_DATA (too large). */
+clv_status clvi_image_load_raw(const clvi_raw_image *raw, const char *name,
+                               const clvi_image_form *form, uint8_t *out,
+                               clv_error *error) CLV_MUST_CHECK;
+
 /* Encodes a picture of 1 or 3 channels as PNG. *bytes: freed by the caller with clvi_free. Errors:
  * CLV_E_MEMORY. */
 clv_status clvi_image_encode_png(const clvi_image *image, uint8_t **bytes, size_t *length,

@@ -422,7 +422,7 @@ static clv_status run_black(clvi_mixture *m, clv_error *error)
     return status;
 }
 
-clv_status clvi_mixture_warm(clvi_mixture *m, clv_error *error)
+clv_status clvi_mixture_compile(clvi_mixture *m, clv_error *error)
 {
     if (clvi_rehearsal_begin(m->desc.device)) {
         const clv_status status = run_black(m, error);
@@ -431,7 +431,12 @@ clv_status clvi_mixture_warm(clvi_mixture *m, clv_error *error)
         CLV_TRY(status);
     }
     CLV_TRY(run_black(m, error));
-    CLV_TRY(clvi_metrics_reset(m->metrics, error));
+    return clvi_metrics_reset(m->metrics, error);
+}
+
+clv_status clvi_mixture_warm(clvi_mixture *m, clv_error *error)
+{
+    CLV_TRY(clvi_mixture_compile(m, error));
     return clvi_store_initialise(m->store, (uint64_t)clvi_config_int(m->desc.config, "run", "seed"),
                                  error);
 }

@@ -137,7 +137,9 @@ clv_status clvi_mixture_watched(const clvi_mixture *mixture, bool train, const c
                                 clvi_finding *out, clv_error *error) CLV_MUST_CHECK;
 
 /* Runs everything with the largest and the smallest batch of black images, so that all kernels are
- * compiled, then sets all variables to their initial values from run.seed. Call before training. */
+ * compiled. For inference; in training it changes variables. */
+clv_status clvi_mixture_compile(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
+/* The same, then sets all variables to their initial values from run.seed. Call before training. */
 clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
 
 clvi_store *clvi_mixture_store(clvi_mixture *mixture);

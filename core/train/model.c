@@ -10,6 +10,7 @@ struct clvi_model {
     clvi_checkpoint *checkpoint;
     clvi_config *config;
     clvi_mixture *mixture;
+    clvi_device *device; /* of the mixture */
     double temperature;
 };
 
@@ -209,19 +210,33 @@ clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv
     clvi_model_image(model, &desc.height, &desc.width, &desc.channels);
     clvi_mixture *mixture = NULL;
     CLV_TRY(clvi_mixture_create(&desc, &mixture, error));
-    /* Warming up starts the variables afresh, so it comes before their values. */
-    clv_status status = clvi_mixture_warm(mixture, error);
-    if (status == CLV_OK)
-        status = clvi_checkpoint_load(model->checkpoint, clvi_mixture_store(mixture), error);
+    clv_status status = clvi_checkpoint_load(model->checkpoint, clvi_mixture_store(mixture), error);
     if (status == CLV_OK)
         status = clvi_wait(place->device, error);
+    if (status == CLV_OK && !place->cold)
+        status = clvi_mixture_compile(mixture, error);
     if (status != CLV_OK) {
         clvi_mixture_destroy(mixture);
         return status;
     }
-    clvi_device_save_programs(place->device);
+    if (!place->cold)
+        clvi_device_save_programs(place->device);
     model->mixture = mixture;
+    model->device = place->device;
     return CLV_OK;
+}
+
+clv_status clvi_model_compile(clvi_model *model, clv_error *error)
+{
+    CLV_TRY(clvi_mixture_compile(model->mixture, error));
+    CLV_TRY(clvi_wait(model->device, error));
+    clvi_device_save_programs(model->device);
+    return CLV_OK;
+}
+
+clvi_device *clvi_model_device(clvi_model *model)
+{
+    return model->device;
 }
 
 clvi_mixture *clvi_model_mixture(clvi_model *model)

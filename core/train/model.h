@@ -50,14 +50,18 @@ typedef struct clvi_model_place {
     clvi_device *device;
     clvi_plugins *plugins;
     int64_t max_batch;
+    bool cold; /* compile nothing yet */
 } clvi_model_place;
 
-/* Builds the mixture, compiles its kernels and loads the weights. device and plugins must outlive
+/* Builds the mixture, loads the weights and compiles its kernels. device and plugins must outlive
  * the model. Errors: those of the mixture; CLV_E_FORMAT naming a tensor that is missing or has
  * another shape. */
 clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place,
                            clv_error *error) CLV_MUST_CHECK;
+/* Compiles what clvi_model_load left for a place that was `cold`. Errors: those of kernels. */
+clv_status clvi_model_compile(clvi_model *model, clv_error *error) CLV_MUST_CHECK;
 /* NULL before clvi_model_load. */
+clvi_device *clvi_model_device(clvi_model *model);
 clvi_mixture *clvi_model_mixture(clvi_model *model);
 
 #endif

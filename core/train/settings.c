@@ -81,6 +81,19 @@ clvi_sampler clvi_settings_sampler(const clvi_config *config)
     return is(config, "data", "sampler", "balanced") ? CLVI_SAMPLER_BALANCED : CLVI_SAMPLER_SHUFFLE;
 }
 
+/* ---- [device] ---- */
+
+clvi_device_options clvi_train_device_options(const clvi_config *config)
+{
+    return (clvi_device_options){.gemm = is(config, "device", "gemm", "native") ? CLVI_GEMM_NATIVE
+                                         : is(config, "device", "gemm", "clblast")
+                                             ? CLVI_GEMM_CLBLAST
+                                             : CLVI_GEMM_AUTO,
+                                 .fast_math = clvi_config_bool(config, "device", "fast_math"),
+                                 .no_winograd = is(config, "device", "winograd", "off"),
+                                 .recompute = is(config, "device", "recompute", "on")};
+}
+
 /* ---- [optimizer] ---- */
 
 static clvi_optimizer_desc read_optimizer(const clvi_config *config)

@@ -17,6 +17,9 @@ clv_status clvi_train_has_images(const clvi_config *config, bool required, bool 
                                  clv_error *error) CLV_MUST_CHECK;
 clvi_sampler clvi_settings_sampler(const clvi_config *config);
 
+/* What [device] says but for select. */
+clvi_device_options clvi_train_device_options(const clvi_config *config);
+
 /* [optimizer], without multipliers. Errors: CLV_E_CONFIG for keys that do not go together. */
 clv_status clvi_settings_optimizer(const clvi_config *config, clvi_optimizer_desc *out,
                                    clv_error *error) CLV_MUST_CHECK;

@@ -3,11 +3,11 @@
 #include "show.h"
 
 #include "data/image.h"
-#include "train/train.h"
+#include "use/classifier.h"
 
 #include <stdlib.h>
 
-enum { DEFAULT_TOP = 3, MOST_BYTES = 64 << 20, MOST_DEPTH = 32 };
+enum { DEFAULT_TOP = 3, MOST_DEPTH = 32 };
 
 static const cli_option options[] = {
     {"top", "N", "classes for each picture, the most probable first; 3 if not given", 0, false},
@@ -31,17 +31,10 @@ typedef struct job {
     double least; /* probability of an answer */
     size_t unsure;
     bool json;
-    /* One batch. */
-    int64_t batch, filled;
-    uint8_t *pixels;      /* [batch, height, width, channels] */
-    const char **pending; /* [batch] their paths */
-    float *logits;        /* [batch, classes] */
-    float *gate;          /* [batch, experts]; NULL: there is no gate */
-    double *chances;      /* [classes] */
-    int *ranking;         /* [classes] */
-    double temperature;   /* of the probabilities */
-    int height, width, channels;
-    clvi_image_form form; /* as in training */
+    int64_t batch; /* pictures that are asked about at once */
+    clvi_classifier *classifier;
+    clv_image *images; /* [batch] */
+    size_t *ranking;   /* [classes] the most probable first */
     size_t bad;
 } job;
 
@@ -100,17 +93,15 @@ static clv_status list_pictures(job *j, clv_error *error)
     return CLV_OK;
 }
 
-/* ---- One batch ---- */
+/* ---- One picture ---- */
 
-static void rank_classes(job *j, int classes)
-{
-    for (int c = 0; c < classes; c++) {
-        int at = c;
-        for (; at > 0 && j->chances[j->ranking[at - 1]] < j->chances[c]; at--)
-            j->ranking[at] = j->ranking[at - 1];
-        j->ranking[at] = c;
-    }
-}
+/* The answer to a picture. */
+typedef struct answer {
+    const char *path;
+    const double *chances; /* [classes] */
+    const float *gate;     /* [experts]; NULL: there is no gate */
+    int shown;             /* classes of the ranking */
+} answer;
 
 /* {"NAME": weight, …} */
 static json_t *gate_json(const job *j, const float *gate)
@@ -123,48 +114,46 @@ static json_t *gate_json(const job *j, const float *gate)
     return json;
 }
 
-static clv_status print_json(const job *j, const char *path, const float *gate, int shown,
-                             clv_error *error)
+static clv_status print_json(const job *j, const answer *a, clv_error *error)
 {
     json_t *list = json_array();
-    for (int k = 0; k < shown; k++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:o}", "class",
-                                        clvi_model_class_name(j->model, (size_t)j->ranking[k]),
-                                        "probability", clvi_json_real(j->chances[j->ranking[k]])));
+    for (int k = 0; k < a->shown; k++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:o}", "class", clvi_model_class_name(j->model, j->ranking[k]),
+                            "probability", clvi_json_real(a->chances[j->ranking[k]])));
     /* A name need not be UTF-8, JSON must be. */
-    char *shown_path = clvi_malloc(strlen(path) + 1);
+    char *path = clvi_malloc(strlen(a->path) + 1);
     json_t *json = NULL;
-    if (shown_path != NULL)
-        json = json_pack("{s:s, s:o}", "path", clvi_printable(path, shown_path, strlen(path) + 1),
+    if (path != NULL)
+        json = json_pack("{s:s, s:o}", "path", clvi_printable(a->path, path, strlen(a->path) + 1),
                          "predictions", list);
     else
         json_decref(list);
-    clvi_free(shown_path);
+    clvi_free(path);
     if (json != NULL) {
-        json_object_set_new(json, "confidence", clvi_json_real(j->chances[j->ranking[0]]));
-        json_object_set_new(json, "unsure", json_boolean(shown == 0));
+        json_object_set_new(json, "confidence", clvi_json_real(a->chances[j->ranking[0]]));
+        json_object_set_new(json, "unsure", json_boolean(a->shown == 0));
     }
-    if (json != NULL && gate != NULL)
-        json_object_set_new(json, "gate", gate_json(j, gate));
+    if (json != NULL && a->gate != NULL)
+        json_object_set_new(json, "gate", gate_json(j, a->gate));
     return cli_show_json(json, 0, error);
 }
 
-static void print_text(const job *j, const char *path, int shown)
+static void print_text(const job *j, const answer *a)
 {
-    const int best = j->ranking[0];
+    const size_t best = j->ranking[0];
     if (j->top == 1) {
-        printf("%6.2f %%  %s  %s\n", 100 * j->chances[best],
-               shown == 0 ? "unsure" : clvi_model_class_name(j->model, (size_t)best), path);
+        printf("%6.2f %%  %s  %s\n", 100 * a->chances[best],
+               a->shown == 0 ? "unsure" : clvi_model_class_name(j->model, best), a->path);
         return;
     }
-    puts(path);
-    for (int k = 0; k < shown; k++)
-        printf("  %6.2f %%  %s\n", 100 * j->chances[j->ranking[k]],
-               clvi_model_class_name(j->model, (size_t)j->ranking[k]));
-    if (shown == 0)
-        printf("  unsure; at best %.2f %% %s\n", 100 * j->chances[best],
-               clvi_model_class_name(j->model, (size_t)best));
+    puts(a->path);
+    for (int k = 0; k < a->shown; k++)
+        printf("  %6.2f %%  %s\n", 100 * a->chances[j->ranking[k]],
+               clvi_model_class_name(j->model, j->ranking[k]));
+    if (a->shown == 0)
+        printf("  unsure; at best %.2f %% %s\n", 100 * a->chances[best],
+               clvi_model_class_name(j->model, best));
 }
 
 /* Of many experts those that were asked. */
@@ -184,78 +173,56 @@ static void print_gate(const job *j, const float *gate)
     puts("");
 }
 
-/* gate: NULL where there is none. */
-static clv_status print_one(job *j, const char *path, const float *logits, const float *gate,
-                            clv_error *error)
+static clv_status print_one(job *j, const clv_result *result, size_t index, clv_error *error)
 {
-    const int classes = (int)clvi_model_class_count(j->model);
-    clvi_softmax_row(logits, classes, j->temperature, j->chances);
-    for (int c = 0; c < classes; c++)
-        if (!(j->chances[c] >= 0))
-            CLV_FAIL(error, CLV_E_NUMERIC, "%s: the network gives numbers that are not finite",
-                     path);
-    rank_classes(j, classes);
-    int shown = 0;
-    while (shown < classes && shown < j->top && j->chances[j->ranking[shown]] >= j->least)
-        shown++;
-    j->unsure += shown == 0;
+    const size_t classes = clvi_model_class_count(j->model);
+    const size_t most = (size_t)j->top < classes ? (size_t)j->top : classes;
+    answer a = {.path = j->images[index].name, .gate = clv_result_gate(result, index)};
+    CLV_TRY(clv_result_probabilities(result, index, &a.chances, error));
+    CLV_TRY(clv_result_top(result, index, most, j->ranking, error));
+    while ((size_t)a.shown < most && a.chances[j->ranking[a.shown]] >= j->least)
+        a.shown++;
+    j->unsure += a.shown == 0;
     if (j->json)
-        return print_json(j, path, gate, shown, error);
-    print_text(j, path, shown);
-    if (gate != NULL && j->top > 1)
-        print_gate(j, gate);
+        return print_json(j, &a, error);
+    print_text(j, &a);
+    if (a.gate != NULL && j->top > 1)
+        print_gate(j, a.gate);
     return CLV_OK;
 }
 
-static clv_status flush_batch(job *j, clv_error *error)
-{
-    if (j->filled == 0)
-        return CLV_OK;
-    clvi_mixture *mixture = clvi_model_mixture(j->model);
-    const clvi_mixture_batch batch = {.n = j->filled, .pixels = j->pixels};
-    CLV_TRY(clvi_mixture_infer(mixture, &batch, error));
-    CLV_TRY(clvi_mixture_logits(mixture, j->logits, error));
-    const size_t experts = clvi_mixture_expert_count(mixture);
-    if (j->gate != NULL)
-        CLV_TRY(clvi_mixture_route(mixture, j->gate, error));
-    for (int64_t i = 0; i < j->filled; i++)
-        CLV_TRY(print_one(j, j->pending[i],
-                          j->logits + (size_t)i * clvi_model_class_count(j->model),
-                          j->gate != NULL ? j->gate + (size_t)i * experts : NULL, error));
-    j->filled = 0;
-    return CLV_OK;
-}
+/* ---- All ---- */
 
-static clv_status read_picture(const job *j, const char *path, uint8_t *pixels, clv_error *error)
+static clv_status print_batch(job *j, const clv_result *result, clv_error *error)
 {
-    char *bytes = NULL;
-    size_t length = 0;
-    CLV_TRY(clvi_file_read(path, MOST_BYTES, &bytes, &length, error));
-    const clv_status status = clvi_image_load(bytes, length, path, &j->form, pixels, error);
-    clvi_free(bytes);
-    return status;
+    for (size_t i = 0; i < clv_result_count(result); i++) {
+        clv_error fault = CLV_ERROR_INIT;
+        const clv_status status = print_one(j, result, i, &fault);
+        if (status == CLV_E_MEMORY || status == CLV_E_NUMERIC)
+            CLV_FAIL(error, status, "%s", fault.message);
+        if (status == CLV_OK)
+            continue;
+        fflush(stdout);
+        clvi_log(CLVI_LOG_ERROR, "%s", fault.message);
+        j->bad++;
+    }
+    return CLV_OK;
 }
 
 static clv_status predict_all(job *j, clv_error *error)
 {
-    const size_t size = (size_t)j->height * (size_t)j->width * (size_t)j->channels;
-    for (size_t i = 0; i < j->path_count; i++) {
-        clv_error fault = CLV_ERROR_INIT;
-        const clv_status status =
-            read_picture(j, j->paths[i], j->pixels + (size_t)j->filled * size, &fault);
-        if (status == CLV_E_MEMORY)
-            CLV_FAIL(error, CLV_E_MEMORY, "%s", fault.message);
-        if (status != CLV_OK) {
-            fflush(stdout);
-            clvi_log(CLVI_LOG_ERROR, "%s", fault.message);
-            j->bad++;
-            continue;
-        }
-        j->pending[j->filled++] = j->paths[i];
-        if (j->filled == j->batch)
-            CLV_TRY(flush_batch(j, error));
+    for (size_t begin = 0; begin < j->path_count; begin += (size_t)j->batch) {
+        const size_t rest = j->path_count - begin;
+        const size_t count = rest < (size_t)j->batch ? rest : (size_t)j->batch;
+        clv_result *result = NULL;
+        for (size_t i = 0; i < count; i++)
+            j->images[i] = clv_image_of_file(j->paths[begin + i]);
+        CLV_TRY(clvi_classifier_run(j->classifier, j->images, count, &result, error));
+        const clv_status status = print_batch(j, result, error);
+        clv_result_destroy(result);
+        CLV_TRY(status);
     }
-    return flush_batch(j, error);
+    return CLV_OK;
 }
 
 /* ---- The command ---- */
@@ -278,36 +245,21 @@ static clv_status prepare(job *j, clv_error *error)
     const size_t classes = clvi_model_class_count(j->model);
     const int64_t usual = clvi_config_int(clvi_model_config(j->model), "train", "batch");
     j->batch = usual < (int64_t)j->path_count ? usual : (int64_t)j->path_count;
-    const clvi_data_options data = clvi_train_data_options(clvi_model_config(j->model));
-    clvi_model_image(j->model, &j->height, &j->width, &j->channels);
-    j->form = (clvi_image_form){j->height, j->width, j->channels, data.resample, data.fit};
-    const size_t size = (size_t)j->height * (size_t)j->width * (size_t)j->channels;
-    j->pixels = clvi_malloc(size * (size_t)j->batch);
-    j->pending = clvi_malloc((size_t)j->batch * sizeof *j->pending);
-    j->logits = clvi_malloc((size_t)j->batch * classes * sizeof *j->logits);
-    j->chances = clvi_malloc(classes * sizeof *j->chances);
+    j->images = clvi_malloc((size_t)j->batch * sizeof *j->images);
     j->ranking = clvi_malloc(classes * sizeof *j->ranking);
-    if (!j->pixels || !j->pending || !j->logits || !j->chances || !j->ranking)
+    if (!j->images || !j->ranking)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: a batch of %lld pictures",
                  (long long)j->batch);
     CLV_TRY(cli_session_open_device(&j->session, clvi_model_config(j->model),
                                     cli_option_value(j->args, "device"), error));
     const clvi_model_place place = {
         .device = j->session.device, .plugins = j->session.plugins, .max_batch = j->batch};
-    const double temperature = clvi_model_temperature(j->model);
-    j->temperature = temperature > 0 ? temperature : 1;
-    if (temperature <= 0)
+    if (clvi_model_temperature(j->model) <= 0)
         clvi_log(CLVI_LOG_INFO,
                  "the probabilities are not calibrated: that is done at the end of a "
                  "training, for its best epoch");
     CLV_TRY(clvi_model_load(j->model, &place, error));
-    const clvi_mixture *mixture = clvi_model_mixture(j->model);
-    if (!clvi_mixture_has_gate(mixture))
-        return CLV_OK;
-    j->gate = clvi_malloc((size_t)j->batch * clvi_mixture_expert_count(mixture) * sizeof *j->gate);
-    if (!j->gate)
-        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the gate's weights");
-    return CLV_OK;
+    return clvi_classifier_create(j->model, j->batch, &j->classifier, error);
 }
 
 static clv_status predict(job *j, clv_error *error)
@@ -330,15 +282,12 @@ static clv_status run(const cli_args *args, clv_error *error)
     job j = {.args = args};
     CLV_TRY(cli_session_open(&j.session, args, error));
     const clv_status status = predict(&j, error);
+    clvi_classifier_destroy(j.classifier);
     clvi_model_close(j.model);
     cli_session_close(&j.session);
     clvi_arena_destroy(j.names);
     clvi_free(j.paths);
-    clvi_free(j.pixels);
-    clvi_free(j.pending);
-    clvi_free(j.logits);
-    clvi_free(j.gate);
-    clvi_free(j.chances);
+    clvi_free(j.images);
     clvi_free(j.ranking);
     clvi_free(j.run);
     return status;

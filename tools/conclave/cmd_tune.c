@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "runtime/tuned.h"
+#include "train/settings.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -344,7 +345,7 @@ static clv_status remove_record(const job *j, clv_error *error)
 static clv_status measure(job *j, clv_error *error)
 {
     tune_job *t = &j->tune;
-    const clvi_device_options wanted = cli_device_options(t->networks[0].config);
+    const clvi_device_options wanted = clvi_train_device_options(t->networks[0].config);
     t->session = &j->session;
     t->quick = j->quick;
     t->rounds = j->quick ? QUICK_ROUNDS : LONG_ROUNDS;

@@ -4,6 +4,7 @@
 #include "verdicts.h"
 
 #include "train/run_dir.h"
+#include "train/settings.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -47,23 +48,11 @@ clv_status cli_session_open(cli_session *out, const cli_args *args, clv_error *e
     return CLV_OK;
 }
 
-clvi_device_options cli_device_options(const clvi_config *config)
-{
-    const char *gemm = clvi_config_text(config, "device", "gemm");
-    return (clvi_device_options){
-        .gemm = strcmp(gemm, "native") == 0    ? CLVI_GEMM_NATIVE
-                : strcmp(gemm, "clblast") == 0 ? CLVI_GEMM_CLBLAST
-                                               : CLVI_GEMM_AUTO,
-        .fast_math = clvi_config_bool(config, "device", "fast_math"),
-        .no_winograd = strcmp(clvi_config_text(config, "device", "winograd"), "off") == 0,
-        .recompute = strcmp(clvi_config_text(config, "device", "recompute"), "on") == 0};
-}
-
 clv_status cli_session_open_another(cli_session *session, const clvi_config *config,
                                     const char *select, clvi_device **out, clv_error *error)
 {
     cli_choice choice = {0};
-    clvi_device_options options = cli_device_options(config);
+    clvi_device_options options = clvi_train_device_options(config);
     if (session->runtime == NULL)
         CLV_TRY(clvi_runtime_create(&session->runtime, error));
     CLV_TRY(cli_choose_device(session->runtime, select, &choice, error));

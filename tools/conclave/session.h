@@ -56,8 +56,6 @@ clv_status cli_session_log_to(cli_session *session, const char *path,
                               clv_error *error) CLV_MUST_CHECK;
 /* The file stays, the log no longer goes there. */
 void cli_session_log_end(cli_session *session);
-/* What [device] says but for select. */
-clvi_device_options cli_device_options(const clvi_config *config);
 /* Opens one more device, `select`, as the other; the caller closes it before the session. */
 clv_status cli_session_open_another(cli_session *session, const clvi_config *config,
                                     const char *select, clvi_device **out,

@@ -1,6 +1,7 @@
 #include "tune/measure.h"
 
 #include "base/clock.h"
+#include "train/settings.h"
 
 #include <math.h>
 
@@ -37,7 +38,7 @@ clv_status tune_open_device(const tune_job *job, const clvi_device_options *want
 static clv_status side_open(const tune_job *job, const tune_network *network, const char *record,
                             tune_side *out, clv_error *error)
 {
-    const clvi_device_options options = cli_device_options(network->config);
+    const clvi_device_options options = clvi_train_device_options(network->config);
     CLV_TRY(tune_check_stop(error));
     CLV_TRY(tune_open_device(job, &options, record, &out->device, error));
     const clv_status status = bench_steps_open(out->device, job->session->plugins, network->config,

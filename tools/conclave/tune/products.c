@@ -2,6 +2,7 @@
 #include "tune/measure.h"
 
 #include "base/clock.h"
+#include "train/settings.h"
 
 #include <math.h>
 
@@ -138,7 +139,7 @@ clv_status tune_products(tune_job *job, const char *record, const tune_product_c
                          clv_error *error)
 {
     pair p = {.rounds = job->rounds};
-    clvi_device_options options = cli_device_options(job->networks[0].config);
+    clvi_device_options options = clvi_train_device_options(job->networks[0].config);
     if (job->shapes.count == 0 || options.gemm != CLVI_GEMM_AUTO || clvi_now() > calls->until)
         return CLV_OK;
     const bool usual = clvi_device_uses_clblast(job->networks[0].best.device);
