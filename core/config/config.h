@@ -116,6 +116,17 @@ void clvi_config_dump(const clvi_config *config, clvi_text *out);
 /* Appends what somebody gave, for people: as the dump, but without the keys at their defaults, and
  * behind each value, as "(origin)", where it comes from. */
 void clvi_config_explain(const clvi_config *config, clvi_text *out);
+/* A section of the schema, or a key of one. */
+typedef struct clvi_config_term {
+    const char *section, *text;
+    const clv_option_spec *spec; /* of the key; NULL: the section itself */
+    const char *range;           /* type and range for people; until the call returns */
+    bool named;                  /* [section.NAME] */
+} clvi_config_term;
+typedef void (*clvi_config_term_call)(void *user, const clvi_config_term *term);
+/* Calls for every section and key, each section before its keys. Errors: CLV_E_MEMORY. */
+clv_status clvi_config_terms(clvi_config_term_call call, void *user,
+                             clv_error *error) CLV_MUST_CHECK;
 /* Appends every key of the schema with type, range, default and meaning, as an INI file. */
 void clvi_config_reference(clvi_text *out);
 

@@ -159,21 +159,47 @@ void clvi_schema_advise_key(size_t section, const char *key, clvi_text *out)
     }
 }
 
+clv_status clvi_config_terms(clvi_config_term_call call, void *user, clv_error *error)
+{
+    clvi_text range = {0};
+    for (size_t i = 0, s = SECTION_COUNT; i < KEY_COUNT && !range.failed; i++) {
+        const clv_option_spec *spec = &keys[i].spec;
+        clvi_config_term term = {.section = sections[section_of[i]].name,
+                                 .named = sections[section_of[i]].named,
+                                 .text = sections[section_of[i]].text};
+        if (s != section_of[i])
+            call(user, &term);
+        s = section_of[i];
+        range.length = 0;
+        if (keys[i].list_count > 0)
+            clvi_text_printf(&range, "%zu ", keys[i].list_count);
+        clvi_value_describe(spec, &range);
+        term.spec = spec;
+        term.text = spec->text;
+        term.range = clvi_text_get(&range);
+        call(user, &term);
+    }
+    const bool failed = range.failed;
+    clvi_text_fini(&range);
+    if (failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the keys of a configuration");
+    return CLV_OK;
+}
+
+static void append_term(void *user, const clvi_config_term *term)
+{
+    clvi_text *out = user;
+    if (term->spec == NULL)
+        clvi_text_printf(out, "%s# %s\n[%s%s]\n", out->length > 0 ? "\n" : "", term->text,
+                         term->section, term->named ? ".NAME" : "");
+    else
+        clvi_text_printf(out, "# %s\n# (%s)\n%s =%s%s\n", term->text, term->range, term->spec->key,
+                         term->spec->default_value[0] != '\0' ? " " : "",
+                         term->spec->default_value);
+}
+
 void clvi_config_reference(clvi_text *out)
 {
-    for (size_t s = 0; s < SECTION_COUNT; s++) {
-        clvi_text_printf(out, "%s# %s\n[%s%s]\n", s > 0 ? "\n" : "", sections[s].text,
-                         sections[s].name, sections[s].named ? ".NAME" : "");
-        for (size_t i = 0; i < KEY_COUNT; i++) {
-            if (section_of[i] != s)
-                continue;
-            const clv_option_spec *spec = &keys[i].spec;
-            clvi_text_printf(out, "# %s\n# (", spec->text);
-            if (keys[i].list_count > 0)
-                clvi_text_printf(out, "%zu ", keys[i].list_count);
-            clvi_value_describe(spec, out);
-            clvi_text_printf(out, ")\n%s =%s%s\n", spec->key,
-                             spec->default_value[0] != '\0' ? " " : "", spec->default_value);
-        }
-    }
+    if (clvi_config_terms(append_term, out, NULL) != CLV_OK)
+        out->failed = true;
 }

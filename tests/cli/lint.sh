@@ -53,7 +53,7 @@ sizes() {
 
 scripts() {
     # shellcheck disable=SC2046 # names without blanks
-    shellcheck $(git ls-files '*.sh') .ci/run
+    shellcheck $(git ls-files '*.sh' '*.bash') .ci/run
 }
 
 echo 1..3

@@ -15,25 +15,36 @@
 /* ---- Help
  * ---------------------------------------------------------------------------------------- */
 
+const char cli_about[] =
+    "Conclave trains image classifiers, alone and as mixtures of experts, on OpenCL.";
+
+const char *const cli_first_steps[][2] = {
+    {"conclave devices", "what there is to compute on"},
+    {"conclave train cnn-custom-only --data PICTURES", "train a small network"},
+    {"conclave eval last", "how well it does"},
+    {"conclave predict last IMAGE", "what it takes a picture for"},
+    {"conclave config", "other networks, and mixtures"},
+    {"conclave COMMAND --help", "what it takes, an example"},
+    {NULL, NULL},
+};
+
+const char cli_pictures[] =
+    "PICTURES is a folder or an archive that holds one folder of images per class.";
+
 static void print_commands(FILE *to, const cli_command *const *commands, size_t count)
 {
     int width = 0;
     for (size_t i = 0; i < count; i++)
         if (!commands[i]->hidden && (int)strlen(commands[i]->name) > width)
             width = (int)strlen(commands[i]->name);
-    fputs("Conclave trains image classifiers, alone and as mixtures of experts, on OpenCL.\n\n"
-          "usage: conclave COMMAND [ARGUMENTS]\n\n",
-          to);
+    fprintf(to, "%s\n\nusage: conclave COMMAND [ARGUMENTS]\n\n", cli_about);
     for (size_t i = 0; i < count; i++)
         if (!commands[i]->hidden)
             fprintf(to, "  %-*s  %s\n", width, commands[i]->name, commands[i]->summary);
-    fputs(
-        "\nTo begin:\n"
-        "  conclave devices                                 what there is to compute on\n"
-        "  conclave train cnn-custom-only --data PICTURES   PICTURES: a folder or archive that\n"
-        "                                                   holds one folder of images per class\n"
-        "  conclave COMMAND --help                          what a command takes, an example\n",
-        to);
+    fputs("\nTo begin:\n", to);
+    for (size_t i = 0; cli_first_steps[i][0] != NULL; i++)
+        fprintf(to, "  %-46s  %s\n", cli_first_steps[i][0], cli_first_steps[i][1]);
+    fprintf(to, "%s\n", cli_pictures);
 }
 
 /* "  -o, --output FOLDER"; returns its width. `to` NULL: only measures. */

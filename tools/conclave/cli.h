@@ -9,6 +9,13 @@
  * errors itself; sends the library's log to stderr while the command runs. */
 int cli_main(const cli_command *const *commands, size_t count, int argc, char **argv);
 
+/* All commands, hidden ones too, in the order of the list: main.c's. */
+const cli_command *const *cli_commands(size_t *count);
+
+/* What the list of commands begins and ends with: a sentence; lines "COMMAND" and what it does. */
+extern const char cli_about[], cli_pictures[];
+extern const char *const cli_first_steps[][2]; /* the last is {NULL, NULL} */
+
 /* Sorts argv[0..argc) by the command's options into *out, which cli_args_destroy frees.
  * *help: --help stands there; then nothing else is checked. Errors: CLV_E_USAGE with the nearest
  * option. */

@@ -53,9 +53,9 @@ const char *cli_plugin_dir(void);
 const char *cli_config_dir(void);
 
 extern const cli_command cmd_bench, cmd_check_plugin, cmd_check_plugin_child, cmd_compare,
-    cmd_config, cmd_devices, cmd_devices_child, cmd_eval, cmd_export, cmd_inspect,
-    cmd_kernels_child, cmd_plugins, cmd_predict, cmd_profile, cmd_report, cmd_runs, cmd_summary,
-    cmd_train, cmd_train_child, cmd_tune, cmd_verify;
+    cmd_complete, cmd_config, cmd_devices, cmd_devices_child, cmd_eval, cmd_export, cmd_inspect,
+    cmd_kernels_child, cmd_manual, cmd_plugins, cmd_predict, cmd_profile, cmd_report, cmd_runs,
+    cmd_summary, cmd_train, cmd_train_child, cmd_tune, cmd_verify;
 
 /* The line on which cmd_train_child says, before the sentence, that the configuration of a new
  * training was refused. */

@@ -98,7 +98,7 @@ clv_status cli_likeness_print(const cli_likeness *l, clv_error *error)
     static const cli_column columns[] = {
         {"beside validation", false, false}, {"mean", true, false},
         {"of validation", true, false},      {"differs for", true, false},
-        {"warns above", true, false},        {"", false, false}};
+        {"warns above", true, false},        {"verdict", false, false}};
     cli_table table;
     char number[CLI_NUMBER_BYTES];
     if (!l->compared[CLI_LIKENESS_CONFIDENCE])
@@ -119,7 +119,7 @@ clv_status cli_likeness_print(const cli_likeness *l, clv_error *error)
         cli_table_cell(&table, "%s",
                        r->unlike           ? "unlike"
                        : r->threshold >= 1 ? "too few images to tell"
-                                           : "");
+                                           : "like those");
     }
     puts("");
     return cli_table_print(&table, stdout, error);

@@ -26,11 +26,21 @@ static const cli_command *const commands[] = {
     &cmd_devices_child,
     &cmd_kernels_child,
     &cmd_train_child,
+    &cmd_manual,
+    &cmd_complete,
 };
 /* clang-format on */
+
+const cli_command *const *cli_commands(size_t *count)
+{
+    *count = sizeof(commands) / sizeof(commands[0]);
+    return commands;
+}
 
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, ""); /* what the terminal can show; numbers stay as in C */
-    return cli_main(commands, sizeof(commands) / sizeof(commands[0]), argc, argv);
+    size_t count;
+    const cli_command *const *const list = cli_commands(&count);
+    return cli_main(list, count, argc, argv);
 }
