@@ -486,8 +486,9 @@ CLV_SINGLE __kernel void image_normalise(__global float *restrict y, ulong y_at,
     const float scales[3] = {scale0, scale1, scale2}, offsets[3] = {offset0, offset1, offset2};
     float scale[3 * CLV_V], offset[3 * CLV_V];
     for (int i = 0; i < 3 * CLV_V; i++) {
-        scale[i] = scales[i % channels];
-        offset[i] = offsets[i % channels];
+        const int c = channels == 1 ? 0 : i % 3;
+        scale[i] = scales[c];
+        offset[i] = offsets[c];
     }
     y += y_at;
     x += x_at;

@@ -422,15 +422,24 @@ static clv_status run_black(clvi_mixture *m, clv_error *error)
     return status;
 }
 
+/* A rehearsal says which kernels there are; each is then launched once by itself, which takes less
+ * than the network does. */
+static clv_status compile_by_rehearsal(clvi_mixture *m, bool *all, clv_error *error)
+{
+    const clv_status status = run_black(m, error);
+    clvi_rehearsal_end(m->desc.device);
+    clvi_store_touch(m->store); /* nothing was prepared */
+    CLV_TRY(status);
+    return clvi_rehearsal_perform(m->desc.device, all, error);
+}
+
 clv_status clvi_mixture_compile(clvi_mixture *m, clv_error *error)
 {
-    if (clvi_rehearsal_begin(m->desc.device)) {
-        const clv_status status = run_black(m, error);
-        clvi_rehearsal_end(m->desc.device);
-        clvi_store_touch(m->store); /* nothing was prepared */
-        CLV_TRY(status);
-    }
-    CLV_TRY(run_black(m, error));
+    bool done = false;
+    if (clvi_rehearsal_begin(m->desc.device))
+        CLV_TRY(compile_by_rehearsal(m, &done, error));
+    if (!done)
+        CLV_TRY(run_black(m, error));
     return clvi_metrics_reset(m->metrics, error);
 }
 

@@ -136,8 +136,9 @@ clv_status clvi_mixture_watch(clvi_mixture *mixture, clv_error *error) CLV_MUST_
 clv_status clvi_mixture_watched(const clvi_mixture *mixture, bool train, const char **graph,
                                 clvi_finding *out, clv_error *error) CLV_MUST_CHECK;
 
-/* Runs everything with the largest and the smallest batch of black images, so that all kernels are
- * compiled. For inference; in training it changes variables. */
+/* Compiles all kernels: by single launches where a rehearsal says which there are, else by running
+ * everything with the largest and the smallest batch of black images, which in training changes
+ * variables. */
 clv_status clvi_mixture_compile(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;
 /* The same, then sets all variables to their initial values from run.seed. Call before training. */
 clv_status clvi_mixture_warm(clvi_mixture *mixture, clv_error *error) CLV_MUST_CHECK;

@@ -1,11 +1,11 @@
-/* Launches that are only noted, and the processes that compile what was noted.
+/* Launches that are only noted, and the first launches of what was noted.
  *
  * PoCL compiles a kernel when it is first launched, one at a time in a process, and keeps what it
  * compiled in a folder that processes share. So a network is rehearsed before it runs for the first
- * time: that says which kernels it launches. As soon as one turns out not to be in the folder, a
- * process for each further core launches those kernels, beginning with the last, over memory of its
- * own and with extents of 0: what they compute is nobody's, and should one of them end the process,
- * this one compiles for itself as it does without help. */
+ * time: that says which kernels it launches. Each is then launched once, over scratch memory and
+ * with extents of 0, which takes the time of its compilation only. As soon as one turns out not to
+ * be in the folder, a process for each further core does the same, beginning with the last; should
+ * it die, this one compiles for itself as it does without help. */
 #define _GNU_SOURCE
 #include "base/child.h"
 #include "base/process.h"
@@ -33,7 +33,7 @@ typedef struct helper {
 } helper;
 
 struct clvi_rehearsal {
-    bool on, started;
+    bool started; /* helpers */
     noted *items;
     size_t count, capacity;
     helper helpers[MOST_HELPERS];
@@ -44,11 +44,10 @@ struct clvi_rehearsal {
 
 bool clvi_rehearsal_begin(clvi_device *device)
 {
-    const bool useful = device->found->pocl && device->helper != NULL && !device->clblast &&
-                        device->programs.folder == NULL;
+    const bool useful = device->found->pocl && !device->clblast && device->programs.folder == NULL;
     if (useful && device->rehearsal == NULL)
         device->rehearsal = clvi_calloc(1, sizeof(*device->rehearsal));
-    if (!useful || device->rehearsal == NULL || device->rehearsal->started)
+    if (!useful || device->rehearsal == NULL)
         return false;
     device->rehearsing = true;
     return true;
@@ -144,7 +143,7 @@ static bool write_list(const struct clvi_rehearsal *r, size_t index, size_t coun
 void clvi_rehearsal_start_helpers(clvi_device *device)
 {
     struct clvi_rehearsal *r = device->rehearsal;
-    if (r == NULL || r->started || device->rehearsing || r->count == 0)
+    if (r == NULL || r->started || device->rehearsing || r->count == 0 || device->helper == NULL)
         return;
     r->started = true;
     const size_t cores = count_cores();
@@ -181,38 +180,68 @@ void clvi_rehearsal_fini(clvi_device *device)
     device->rehearsal = NULL;
 }
 
-/* ---- In a helper ---- */
+/* ---- First launches ---- */
 
 enum { SCRATCH_BYTES = 64 << 20, SCRATCH_FROM = 8 << 20, LOCAL_BYTES = 16 << 10 };
 
-/* Gives every argument: buffers the scratch memory, from a place inside on, numbers 0. */
-static clv_status set_blank_args(const clvi_kernel *kernel, const char *kinds,
-                                 const clvi_buf *scratch, clv_error *error)
+static clv_status create_scratch(clvi_device *device, clvi_buf **out, clv_error *error)
 {
-    const cl_ulong from = SCRATCH_FROM;
-    const cl_uint zero = 0;
-    for (cl_uint i = 0; kinds[i] != '\0'; i++) {
-        if (kinds[i] == CLVI_ARG_BUFFER)
-            CLV_CL(error, clSetKernelArg(kernel->kernel, i, sizeof(scratch->mem), &scratch->mem));
-        else if (kinds[i] == CLVI_ARG_OFFSET)
-            CLV_CL(error, clSetKernelArg(kernel->kernel, i, sizeof(from), &from));
-        else if (kinds[i] == CLVI_ARG_LOCAL)
-            CLV_CL(error, clSetKernelArg(kernel->kernel, i, LOCAL_BYTES, NULL));
-        else
-            CLV_CL(error, clSetKernelArg(kernel->kernel, i, sizeof(zero), &zero));
+    CLV_TRY(clvi_buf_create(device, SCRATCH_BYTES, "scratch", out, error));
+    return clvi_fill(device, *out, 0, SCRATCH_BYTES, 0, error);
+}
+
+/* A launch whose buffers are the scratch memory, from a place inside on, and whose numbers are 0.
+ */
+static clv_status launch_blank(clvi_device *device, const noted *n, clvi_buf *scratch,
+                               size_t groups, clv_error *error)
+{
+    clvi_launch l;
+    clvi_launch_begin(&l, device, n->program, n->kernel, n->options);
+    for (const char *kind = n->kinds; *kind != '\0'; kind++) {
+        if (*kind == CLVI_ARG_BUFFER)
+            clvi_arg_view(&l, (clvi_view){scratch, SCRATCH_FROM}); /* the next one, too */
+        else if (*kind == CLVI_ARG_LOCAL)
+            clvi_arg_local(&l, LOCAL_BYTES);
+        else if (*kind == CLVI_ARG_WORD)
+            clvi_arg_int(&l, 0);
     }
+    return clvi_launch_run(&l, groups, 1, 1, error);
+}
+
+/* Small grids and large ones are compiled apart; a group is enough for small ones. */
+static clv_status launch_first(clvi_device *device, const noted *n, clvi_buf *scratch,
+                               clv_error *error)
+{
+    clvi_kernel *kernel = NULL;
+    CLV_TRY(clvi_kernel_get(device, n->program, n->kernel, n->options, &kernel, error));
+    const size_t small = CLVI_SMALL_GRID / kernel->local[0];
+    if (n->least <= small && (kernel->variants & CLVI_VARIANT_SMALL) == 0)
+        CLV_TRY(launch_blank(device, n, scratch, 1, error));
+    if (n->most > small && (kernel->variants & CLVI_VARIANT_LARGE) == 0)
+        CLV_TRY(launch_blank(device, n, scratch, n->most, error));
     return CLV_OK;
 }
 
-static clv_status launch_blank(clvi_device *device, const clvi_kernel *kernel, size_t groups,
-                               clv_error *error)
+clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *error)
 {
-    const size_t global[3] = {groups * kernel->local[0], kernel->local[1], kernel->local[2]};
-    const cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernel, 3, NULL, global,
-                                               kernel->local, 0, NULL, NULL);
-    if (code != CL_SUCCESS)
-        return clvi_queue_fail(device, code, "clEnqueueNDRangeKernel", kernel->name, error);
-    return clvi_queue_wait(device, kernel->name, error);
+    const struct clvi_rehearsal *r = device->rehearsal;
+    clvi_buf *scratch = NULL;
+    bool known = true;
+    CLV_ASSERT(r != NULL && !device->rehearsing);
+    clv_status status = create_scratch(device, &scratch, error);
+    for (size_t i = 0; i < r->count && status == CLV_OK; i++) {
+        /* What a plugin's own source makes of extents of 0 is not known. */
+        if (strchr(r->items[i].program, '.') != NULL)
+            known = false;
+        else
+            status = launch_first(device, &r->items[i], scratch, error);
+    }
+    if (status == CLV_OK)
+        status = clvi_wait(device, error);
+    clvi_buf_destroy(scratch);
+    if (status == CLV_OK)
+        *all = known;
+    return status;
 }
 
 /* One line of the list, which it cuts. */
@@ -220,32 +249,22 @@ static clv_status compile_line(clvi_device *device, clvi_buf *scratch, char *lin
 {
     enum { WORDS = 6 };
     const char *word[WORDS];
-    clvi_kernel *kernel = NULL;
     line[strcspn(line, "\n")] = '\0';
     for (int i = 0; i < WORDS; i++) {
         word[i] = strsep(&line, "\t");
         if (word[i] == NULL)
             CLV_FAIL(error, CLV_E_USAGE, "a line of the list of kernels has %d words", i);
     }
-    CLV_TRY(clvi_kernel_get(device, word[0], word[1], word[2], &kernel, error));
-    CLV_TRY(set_blank_args(kernel, word[3], scratch, error));
-    /* Small grids and large ones are compiled apart; a group is enough for small ones. */
-    const size_t least = strtoul(word[4], NULL, 10), most = strtoul(word[5], NULL, 10);
-    const size_t small = CLVI_SMALL_GRID / kernel->local[0];
-    if (least <= small)
-        CLV_TRY(launch_blank(device, kernel, 1, error));
-    if (most > small)
-        CLV_TRY(launch_blank(device, kernel, most, error));
-    return CLV_OK;
+    const noted n = {
+        word[0], word[1], word[2], word[3], strtoul(word[4], NULL, 10), strtoul(word[5], NULL, 10)};
+    return launch_first(device, &n, scratch, error);
 }
 
 clv_status clvi_compile_list(clvi_device *device, FILE *list, FILE *report, clv_error *error)
 {
     clvi_buf *scratch = NULL;
     char line[2048];
-    clv_status status = clvi_buf_create(device, SCRATCH_BYTES, "scratch", &scratch, error);
-    if (status == CLV_OK)
-        status = clvi_fill(device, scratch, 0, SCRATCH_BYTES, 0, error);
+    clv_status status = create_scratch(device, &scratch, error);
     while (status == CLV_OK && fgets(line, sizeof(line), list) != NULL) {
         status = compile_line(device, scratch, line, error);
         fputs("done\n", report);

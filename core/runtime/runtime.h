@@ -204,15 +204,17 @@ clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
 void clvi_device_save_programs(clvi_device *device);
 
 /* Between these, launches are noted and not made, fills and copies are left out, downloads give
- * zeros; uploads are made. When a kernel launched later turns out to be new to the driver, other
- * processes help to compile what was noted. False, and nothing is to be rehearsed: where that would
- * not help (other drivers than PoCL, no helper, helpers at work already). Not on a device on which
- * something is under way. */
+ * zeros; uploads are made. False, and nothing is to be rehearsed: where that would not help (other
+ * drivers than PoCL, CLBlast, a kernel cache). Not on a device on which something is under way. */
 bool clvi_rehearsal_begin(clvi_device *device) CLV_MUST_CHECK;
 void clvi_rehearsal_end(clvi_device *device);
-/* In a helper: launches each kernel of the list that another process wrote once, and says "done" in
- * the report. What kernels compute from blank arguments is nobody's; it may end the process.
- * Errors: as of launches. */
+/* After a rehearsal: launches each kernel that was noted and has not been launched yet once, over
+ * scratch memory, so that the driver compiles it; waits. When one turns out to be new to the
+ * driver, other processes help, if clvi_device_options.helper names one. *all: false when kernels
+ * of plugins' own sources are left to be launched in earnest. Errors: as of launches. */
+clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *error) CLV_MUST_CHECK;
+/* In a helper: the same with a list that another process wrote; says "done" in the report for each
+ * kernel. Errors: as of launches. */
 clv_status clvi_compile_list(clvi_device *device, FILE *list, FILE *report,
                              clv_error *error) CLV_MUST_CHECK;
 

@@ -29,7 +29,7 @@ def measure(args, size):
     for _ in range(args.repeat):
         for program in programs:
             time.sleep(compare.PAUSE)
-            program.step()
+            program.steps.append(program.step())
     for program in programs:
         program.process.stdin.close()
         program.process.wait()
