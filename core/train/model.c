@@ -28,6 +28,10 @@ static clv_status find_checkpoint(const char *path, clvi_model_which which, char
     char *file = folder ? clvi_path_join(path, name) : clvi_strdup(path);
     if (file == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    if (folder && !clvi_has_file(path, CLVI_RUN_CONFIG)) {
+        clvi_free(file);
+        CLV_FAIL(error, CLV_E_DATA, "%s is no run: it has no %s", path, CLVI_RUN_CONFIG);
+    }
     if (folder && !clvi_is_file(file)) {
         clvi_free(file);
         CLV_FAIL(error, CLV_E_DATA, "%s has no %s: no epoch of this run was finished", path, name);
