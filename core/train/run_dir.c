@@ -218,6 +218,12 @@ static clv_status not_found(const char *output, const char *what, clv_error *err
     return status;
 }
 
+bool clvi_run_meant(const char *what)
+{
+    return strcmp(what, last_link) == 0 ||
+           (clvi_is_dir(what) && (strchr(what, '/') != NULL || is_run(what)));
+}
+
 clv_status clvi_run_find(const char *output, const char *what, char **path, clv_error *error)
 {
     if (output[0] == '\0')

@@ -35,6 +35,10 @@ clv_status clvi_run_create(const char *output, const char *name, char **path,
  * cannot be done (a file system without links, a file of the user's) it is logged and no error. */
 void clvi_run_set_last(const char *run);
 
+/* Whether `what` can mean nothing but a run: `last`, the folder of a run, the path of a folder. A
+ * folder of another kind that is only a name may be called as a configuration or a suite is. */
+bool clvi_run_meant(const char *what);
+
 /* Finds the run that `what` means: `last`, a name in OUTPUT, or the path of a run's folder (in this
  * order when there is no '/' in it). *path: the folder; the caller frees it. Errors: CLV_E_USAGE
  * saying what was looked for, where, and the nearest name; CLV_E_MEMORY. */

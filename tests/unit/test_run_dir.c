@@ -215,6 +215,29 @@ static void test_find(void **state)
     assert_not_found("last", "no run 'last'");
 }
 
+/* A folder that is no run, called like something else, does not stand in its way. */
+static void test_meant(void **state)
+{
+    (void)state;
+    char name[64], path[192];
+    create("cnn", true, name, sizeof(name));
+    snprintf(path, sizeof(path), "%s/%s", output, name);
+    assert_true(clvi_run_meant("last"));
+    assert_true(clvi_run_meant(path));
+    assert_true(clvi_run_meant(output)); /* has a '/' */
+    assert_false(clvi_run_meant("cnn"));
+    char *here = getcwd(NULL, 0);
+    assert_non_null(here);
+    assert_int_equal(chdir(output), 0);
+    assert_int_equal(mkdir("sparse", 0777), 0);
+    assert_false(clvi_run_meant("sparse"));
+    assert_true(clvi_run_meant("./sparse"));
+    assert_true(clvi_run_meant("cnn"));
+    assert_int_equal(rmdir("sparse"), 0);
+    assert_int_equal(chdir(here), 0);
+    free(here);
+}
+
 static void test_list(void **state)
 {
     (void)state;
@@ -342,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_last_is_not_ours, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_race, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_find, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_meant, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_metrics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log, set_up, tear_down),

@@ -140,7 +140,7 @@ void cli_session_show(void *session, const clvi_progress *now)
 
 bool cli_means_run(const char *what, const char *output)
 {
-    if (clvi_is_dir(what) || strcmp(what, "last") == 0 || clvi_has_ending(what, ".safetensors"))
+    if (clvi_run_meant(what) || clvi_has_ending(what, ".safetensors"))
         return true;
     const char *const folders[] = {cli_config_dir()};
     clv_error none = CLV_ERROR_INIT;

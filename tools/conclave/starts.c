@@ -377,8 +377,8 @@ static clv_status find_file(const clvi_config *config, const char *section, cons
     return status;
 }
 
-/* *path: of a configuration; NULL: a run. A folder, a file, `last` and what has a '/' is a run, but
- * not FILE.ini; then come configurations, then the names of runs. */
+/* *path: of a configuration; NULL: a run. What has a '/', a file and what can only be a run is one,
+ * but not FILE.ini; then come configurations, then the names of runs. */
 static clv_status find_config(const clvi_config *config, const char *section, const char *what,
                               char **path, clv_error *error)
 {
@@ -386,8 +386,7 @@ static clv_status find_config(const clvi_config *config, const char *section, co
     *path = NULL;
     if (clvi_has_ending(what, ".ini"))
         return find_file(config, section, what, path, error);
-    if (strchr(what, '/') != NULL || clvi_is_dir(what) || clvi_is_file(what) ||
-        strcmp(what, "last") == 0)
+    if (strchr(what, '/') != NULL || clvi_is_file(what) || clvi_run_meant(what))
         return CLV_OK;
     clv_error fault = CLV_ERROR_INIT, none = CLV_ERROR_INIT;
     char *run = NULL;

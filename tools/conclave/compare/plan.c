@@ -433,14 +433,14 @@ static clv_status add_suite(plan *p, words *w, const clvi_suite *suite, const ch
     return CLV_OK;
 }
 
-/* A folder or `last` is a run; then come suites, configurations, and the names of runs. */
+/* What can only be a run is one; then come suites, configurations, and the names of runs. */
 static clv_status add_word(plan *p, words *w, const char *word, clv_error *error)
 {
     const char *const folders[] = {cli_config_dir()};
     clvi_suite suite;
     bool found = false;
     char *path = NULL;
-    if (!clvi_is_dir(word) && strcmp(word, "last") != 0) {
+    if (!clvi_run_meant(word)) {
         CLV_TRY(clvi_suite_load(word, folders, 1, &found, &suite, error));
         if (found) {
             const clv_status status = add_suite(p, w, &suite, word, error);
