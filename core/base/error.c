@@ -5,10 +5,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* A struct from an older caller may be shorter than ours: its message is then not ours to fill. */
+/* A struct from an older caller may end behind its message. */
 static bool is_writable(const clv_error *error)
 {
-    return error != NULL && error->struct_size >= sizeof(*error);
+    return error != NULL &&
+           error->struct_size >= offsetof(clv_error, message) + sizeof(error->message);
 }
 
 /* Cuts an incomplete UTF-8 sequence (left by truncation) and newlines off the end. */

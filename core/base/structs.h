@@ -25,4 +25,19 @@ static inline bool clvi_struct_take(void *to, size_t to_bytes, const void *from,
     return true;
 }
 
+/* Element `index` of a plugin's array, over zeros: as much of it as its struct_size, the array's
+ * stride and our struct cover; struct_size as the plugin gave it. stride: 4 bytes or more. */
+static inline void clvi_struct_at(void *to, size_t to_bytes, const void *array, size_t index,
+                                  size_t stride)
+{
+    const char *from = (const char *)array + index * stride;
+    uint32_t given = 0;
+    memcpy(&given, from, sizeof(given));
+    size_t bytes = given < stride ? given : stride;
+    bytes = bytes < to_bytes ? bytes : to_bytes;
+    memset(to, 0, to_bytes);
+    memcpy(to, from, bytes);
+    memcpy(to, &given, sizeof(given));
+}
+
 #endif

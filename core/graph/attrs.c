@@ -1,6 +1,7 @@
 /* Attributes of an operation, checked by its clvi_attr_spec table. Refuses rather than guesses. */
 #include "graph/attrs.h"
 
+#include "base/structs.h"
 #include "base/text.h"
 
 #include <math.h>
@@ -160,10 +161,8 @@ static clv_status unknown(const clvi_op *op, const char *node, const char *name,
 static clv_status fetch(const clvi_attr_list *given, uint32_t i, const char *node, clv_attr *out,
                         clv_error *error)
 {
-    const size_t need = offsetof(clv_attr, int_count) + sizeof(out->int_count);
-    const char *from = (const char *)given->attrs + (size_t)i * given->stride;
-    memset(out, 0, sizeof(*out));
-    memcpy(out, from, given->stride < sizeof(*out) ? given->stride : sizeof(*out));
+    const size_t need = CLVI_BYTES_TO(clv_attr, reserved);
+    clvi_struct_at(out, sizeof(*out), given->attrs, i, given->stride);
     if (out->struct_size < need || out->struct_size > given->stride)
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "%s: clv_attr.struct_size of attribute %u is %u, allowed is %zu to the stride of "
@@ -171,13 +170,16 @@ static clv_status fetch(const clvi_attr_list *given, uint32_t i, const char *nod
                  node, i, out->struct_size, need, given->stride);
     if (out->name == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: attribute %u has no name", node, i);
+    if (out->reserved != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "%s: clv_attr.reserved of attribute %s is not 0", node,
+                 out->name);
     return CLV_OK;
 }
 
 static clv_status check_list(const clvi_op *op, const char *node, const clvi_attr_list *given,
                              clv_error *error)
 {
-    const size_t need = offsetof(clv_attr, int_count) + sizeof(uint32_t);
+    const size_t need = CLVI_BYTES_TO(clv_attr, reserved);
     if (op->attr_count > MAX_SPECS)
         CLV_FAIL(error, CLV_E_INTERNAL, "%s: more than %d attributes", op->name, MAX_SPECS);
     if (given->count == 0)

@@ -459,7 +459,7 @@ clv_status clvi_graph_output_add(clv_graph *graph, const char *role, clv_tensor 
 clv_status clvi_graph_route(clv_graph *graph, const clv_route_desc *desc, clv_error *error)
 {
     clv_route_desc d;
-    CLV_TRY(take_struct(&d, sizeof(d), desc, CLVI_BYTES_TO(clv_route_desc, sums_to_one),
+    CLV_TRY(take_struct(&d, sizeof(d), desc, CLVI_BYTES_TO(clv_route_desc, per_batch),
                         "clv_route_desc", error));
     if (graph->route.struct_size != 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "the route is described twice");

@@ -15,19 +15,15 @@ size_t clvi_weight_names_count(const clv_plugin *plugin)
 
 clv_weight_names clvi_weight_names_at(const clv_plugin *plugin, size_t index)
 {
-    clv_weight_names names = {0};
-    const size_t stride = plugin->weight_name_stride;
-    memcpy(&names, (const char *)plugin->weight_names + index * stride,
-           stride < sizeof(names) ? stride : sizeof(names));
+    clv_weight_names names;
+    clvi_struct_at(&names, sizeof(names), plugin->weight_names, index, plugin->weight_name_stride);
     return names;
 }
 
 clv_layer_name clvi_weight_layer_at(const clv_weight_names *names, size_t index)
 {
-    clv_layer_name layer = {0};
-    const size_t stride = names->layer_stride;
-    memcpy(&layer, (const char *)names->layers + index * stride,
-           stride < sizeof(layer) ? stride : sizeof(layer));
+    clv_layer_name layer;
+    clvi_struct_at(&layer, sizeof(layer), names->layers, index, names->layer_stride);
     return layer;
 }
 
@@ -63,6 +59,9 @@ static const char *layers_fault(const clv_weight_names *names)
         return "layer_stride is too small or odd";
     for (size_t i = 0; i < names->layer_count; i++) {
         const clv_layer_name layer = clvi_weight_layer_at(names, i);
+        if (layer.struct_size < CLVI_BYTES_TO(clv_layer_name, ours) ||
+            layer.struct_size > names->layer_stride || layer.reserved != 0)
+            return "clv_layer_name.struct_size does not fit, or reserved is not 0";
         if (!is_name(layer.theirs) || !is_name(layer.ours))
             return "the name of a layer is not 1 to 200 printable letters";
     }
@@ -76,11 +75,14 @@ const char *clvi_weight_names_fault(const clv_plugin *plugin)
         return NULL;
     if (plugin->weight_names == NULL || count > MOST_ORIGINS)
         return "weight_names and weight_name_count do not agree";
-    if (plugin->weight_name_stride < CLVI_BYTES_TO(clv_weight_names, layer_stride) ||
+    if (plugin->weight_name_stride < CLVI_BYTES_TO(clv_weight_names, reserved) ||
         plugin->weight_name_stride % _Alignof(clv_weight_names) != 0)
         return "weight_name_stride is too small or odd";
     for (size_t i = 0; i < count; i++) {
         const clv_weight_names names = clvi_weight_names_at(plugin, i);
+        if (names.struct_size < CLVI_BYTES_TO(clv_weight_names, reserved) ||
+            names.struct_size > plugin->weight_name_stride || names.reserved != 0)
+            return "clv_weight_names.struct_size does not fit, or reserved is not 0";
         if (!is_name(names.family))
             return "a family is not 1 to 200 printable letters";
         if ((names.option == NULL) != (names.value == NULL))

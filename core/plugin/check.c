@@ -21,6 +21,7 @@ _Static_assert(sizeof(head) == 16 && offsetof(clv_plugin, name) == 16,
 typedef struct subject {
     const char *path;
     head head;
+    uint16_t host_minor; /* CLV_ABI_MINOR, but in a test of what a later host does */
 } subject;
 
 const char *clvi_kind_text(uint32_t kind)
@@ -39,8 +40,8 @@ static clv_status refuse(const subject *s, const char *field, clv_error *error, 
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     return clvi_fail(error, CLV_E_PLUGIN, CLV_HERE,
-                     "%s: clv_plugin.%s %s (plugin ABI %u.%u, host ABI %d.%d)", s->path, field,
-                     sentence, s->head.abi_major, s->head.abi_minor, CLV_ABI_MAJOR, CLV_ABI_MINOR);
+                     "%s: clv_plugin.%s %s (plugin ABI %u.%u, host ABI %d.%u)", s->path, field,
+                     sentence, s->head.abi_major, s->head.abi_minor, CLV_ABI_MAJOR, s->host_minor);
 }
 
 static clv_status check_head(const subject *s, clv_error *error)
@@ -53,10 +54,11 @@ static clv_status check_head(const subject *s, clv_error *error)
         return refuse(s, "abi_major", error,
                       "is %u, wanted is %d: compile the plugin with this host's headers",
                       h->abi_major, CLV_ABI_MAJOR);
-    if (h->abi_minor != CLV_ABI_MINOR)
+    if (h->abi_minor > s->host_minor)
         return refuse(s, "abi_minor", error,
-                      "is %u, wanted is %d: compile the plugin with this host's headers",
-                      h->abi_minor, CLV_ABI_MINOR);
+                      "is %u, this host has %u: it wants a newer Conclave, or to be compiled with "
+                      "this host's headers",
+                      h->abi_minor, s->host_minor);
     if (h->struct_size < need)
         return refuse(s, "struct_size", error, "is %u bytes, wanted is at least %zu",
                       h->struct_size, need);
@@ -108,10 +110,8 @@ static clv_status check_name(const subject *s, const char *name, clv_error *erro
 
 clv_option_spec clvi_plugin_option(const clv_plugin *plugin, size_t index)
 {
-    clv_option_spec spec = {0};
-    const char *from = (const char *)plugin->options + index * plugin->option_stride;
-    const size_t stride = plugin->option_stride;
-    memcpy(&spec, from, stride < sizeof(spec) ? stride : sizeof(spec));
+    clv_option_spec spec;
+    clvi_struct_at(&spec, sizeof(spec), plugin->options, index, plugin->option_stride);
     return spec;
 }
 
@@ -177,9 +177,10 @@ static clv_status check_options(const subject *s, const clv_plugin *table, clv_e
     return CLV_OK;
 }
 
-clv_status clvi_plugin_check(const char *path, const clv_plugin *table, clv_error *error)
+clv_status clvi_plugin_check_for(const char *path, const clv_plugin *table, uint16_t host_minor,
+                                 clv_error *error)
 {
-    subject s = {.path = path};
+    subject s = {.path = path, .host_minor = host_minor};
     if (table == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "%s: clv_plugin_v1 returned NULL (plugin ABI unknown, host ABI %d.%d)", path,
@@ -200,4 +201,9 @@ clv_status clvi_plugin_check(const char *path, const clv_plugin *table, clv_erro
     if (fault != NULL)
         return refuse(&s, "weight_names", error, "is wrong: %s", fault);
     return check_options(&s, table, error);
+}
+
+clv_status clvi_plugin_check(const char *path, const clv_plugin *table, clv_error *error)
+{
+    return clvi_plugin_check_for(path, table, CLV_ABI_MINOR, error);
 }

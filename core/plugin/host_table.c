@@ -17,11 +17,12 @@ clv_status clvi_host_fail(clv_error *error, clv_status status, const char *file,
     return result;
 }
 
-CLV_PRINTF(1, 2)
-static void host_log(const char *format, ...)
+CLV_PRINTF(2, 3)
+static void host_log(const clv_host *host, const char *format, ...)
 {
     char line[1024];
     va_list arguments;
+    (void)host;
     va_start(arguments, format);
     vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);

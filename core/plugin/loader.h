@@ -33,5 +33,8 @@ const char *clvi_kind_text(uint32_t kind);
  * part must be KIND_NAME.so. Errors as clvi_library_open. */
 clv_status clvi_plugin_check(const char *path, const clv_plugin *table,
                              clv_error *error) CLV_MUST_CHECK;
+/* The same as a host of another minor number does it, for tests. */
+clv_status clvi_plugin_check_for(const char *path, const clv_plugin *table, uint16_t host_minor,
+                                 clv_error *error) CLV_MUST_CHECK;
 
 #endif

@@ -122,9 +122,11 @@ static clv_status take_attr(entry *e, uint32_t index, clvi_attr_spec *to, const 
     const clv_op_desc *d = e->desc;
     const char *from = (const char *)d->attrs + (size_t)index * d->attr_stride;
     clv_attr_spec spec;
-    if (!clvi_struct_take(&spec, sizeof(spec), from, CLVI_BYTES_TO(clv_attr_spec, required),
+    if (!clvi_struct_take(&spec, sizeof(spec), from, CLVI_BYTES_TO(clv_attr_spec, reserved),
                           d->attr_stride))
         return refuse(e, error, "clv_attr_spec.struct_size of attribute %u does not fit", index);
+    if (spec.reserved != 0)
+        return refuse(e, error, "clv_attr_spec.reserved of attribute %u is not 0", index);
     if (!is_word(spec.name))
         return refuse(e, error, "attribute %u is not named by letters a-z, digits and _", index);
     for (uint32_t i = 0; i < index; i++)
@@ -153,7 +155,7 @@ static clv_status take_attrs(entry *e, clv_error *error)
     if (d->attr_count == 0)
         return CLV_OK;
     if (d->attr_count > MOST_ATTRS || d->attrs == NULL ||
-        d->attr_stride < CLVI_BYTES_TO(clv_attr_spec, required) ||
+        d->attr_stride < CLVI_BYTES_TO(clv_attr_spec, reserved) ||
         d->attr_stride % _Alignof(clv_attr_spec) != 0)
         return refuse(e, error, "%u attributes at a stride of %u bytes cannot be", d->attr_count,
                       d->attr_stride);
@@ -191,6 +193,8 @@ static clv_status take_sources(entry *e, clv_error *error)
         if (!clvi_struct_take(&source, sizeof(source), from, CLVI_BYTES_TO(clv_source, text),
                               d->source_stride))
             return refuse(e, error, "clv_source.struct_size of source %u does not fit", i);
+        if (source.reserved != 0)
+            return refuse(e, error, "clv_source.reserved of source %u is not 0", i);
         if (!is_word(source.name) || source.text == NULL)
             return refuse(e, error, "source %u has no text or no name of a-z, digits and _", i);
         for (uint32_t k = 0; k < i; k++)
@@ -255,10 +259,9 @@ static clv_status own_shape(clvi_shape_request *request, clv_error *error)
     return CLV_OK;
 }
 
-static bool is_amount(const clv_amount *amount)
+static bool is_amount(int64_t per_sample, int64_t constant)
 {
-    return amount->per_sample >= 0 && amount->per_sample <= INT32_MAX && amount->constant >= 0 &&
-           amount->constant <= INT32_MAX;
+    return per_sample >= 0 && per_sample <= INT32_MAX && constant >= 0 && constant <= INT32_MAX;
 }
 
 clv_status clvi_own_ask_needs(const clv_run *run, clv_op_needs *out, clv_error *error)
@@ -275,12 +278,15 @@ clv_status clvi_own_ask_needs(const clv_run *run, clv_op_needs *out, clv_error *
         const clv_status status = run->own->needs(clvi_own_host(), &asked, &needs, &cause);
         CLV_TRY(judge(status, &cause, "needs", error));
     }
-    bool good = is_amount(&needs.forward_workspace) && is_amount(&needs.backward_workspace);
+    bool good = is_amount(needs.forward_per_sample, needs.forward_constant) &&
+                is_amount(needs.backward_per_sample, needs.backward_constant);
     for (int k = 0; k < CLV_MAX_SAVED; k++)
-        good &= is_amount(&needs.saved[k]);
+        good &= is_amount(needs.saved_per_sample[k], needs.saved_constant[k]);
     if (!good)
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "needs asks for an amount of memory below 0 or beyond 2^31 elements");
+    if (needs.reserved != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "clv_op_needs.reserved is not 0");
     if ((needs.backward_outputs >> run->own->op.output_count) != 0)
         CLV_FAIL(error, CLV_E_PLUGIN, "clv_op_needs.backward_outputs is 0x%x with %d outputs",
                  needs.backward_outputs, run->own->op.output_count);
@@ -312,11 +318,9 @@ static void own_needs(const clvi_device *device, const clv_graph *graph, const c
     out->forward_in_place = needs.forward_in_place;
     out->grad_in_place = needs.grad_in_place;
     for (int k = 0; k < CLVI_MAX_SAVED && k < CLV_MAX_SAVED; k++)
-        out->saved[k] = (clvi_amount){needs.saved[k].per_sample, needs.saved[k].constant};
-    out->forward_workspace =
-        (clvi_amount){needs.forward_workspace.per_sample, needs.forward_workspace.constant};
-    out->backward_workspace =
-        (clvi_amount){needs.backward_workspace.per_sample, needs.backward_workspace.constant};
+        out->saved[k] = (clvi_amount){needs.saved_per_sample[k], needs.saved_constant[k]};
+    out->forward_workspace = (clvi_amount){needs.forward_per_sample, needs.forward_constant};
+    out->backward_workspace = (clvi_amount){needs.backward_per_sample, needs.backward_constant};
 }
 
 static clv_status pass(const clvi_run *call, clvi_own_phase phase, bool rehearsed, clv_error *error)

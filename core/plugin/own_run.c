@@ -89,7 +89,7 @@ static clv_status own_attribute(const clv_run *run, const char *name, clv_attr *
         a.i = value->i;
     if (spec->type == CLV_ATTR_TEXT)
         a.text = run->own->choices[index][a.i];
-    return give_struct(out, CLVI_BYTES_TO(clv_attr, int_count), &a, sizeof(a), "clv_attr", error);
+    return give_struct(out, CLVI_BYTES_TO(clv_attr, reserved), &a, sizeof(a), "clv_attr", error);
 }
 
 static clv_status own_input_shape(const clv_run *run, uint32_t input, clv_shape *out,
@@ -124,6 +124,8 @@ static clv_status own_set_output(clv_run *run, uint32_t output, const clv_shape 
     if (shape == NULL || shape->struct_size < CLVI_BYTES_TO(clv_shape, dims))
         CLV_FAIL(error, CLV_E_PLUGIN, "clv_shape is NULL or its struct_size is below %zu bytes",
                  CLVI_BYTES_TO(clv_shape, dims));
+    if (shape->reserved != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "clv_shape.reserved of output %u is not 0", output);
     if (shape->rank < 0 || shape->rank > CLV_MAX_RANK)
         CLV_FAIL(error, CLV_E_SHAPE, "output %u has %d axes, at most %d are allowed", output,
                  shape->rank, CLV_MAX_RANK);
@@ -159,9 +161,9 @@ static clv_status bad_tag(const clv_run *run, const char *what, uint32_t index, 
                      why);
 }
 
-static int64_t amount_of(const clv_run *run, clv_amount amount)
+static int64_t amount_of(const clv_run *run, int64_t per_sample, int64_t constant)
 {
-    return amount.per_sample * run->n + amount.constant;
+    return per_sample * run->n + constant;
 }
 
 /* A value: input or output. */
@@ -218,12 +220,14 @@ static clv_status find_place(const clv_run *run, const clv_arg *arg, place *out,
     case CLV_ARG_SAVED:
         if (index >= CLV_MAX_SAVED)
             return bad_tag(run, "saved memory", index, ", which no op has", error);
-        *out = (place){run->call->saved[index], amount_of(run, needs->saved[index])};
+        *out = (place){run->call->saved[index], amount_of(run, needs->saved_per_sample[index],
+                                                          needs->saved_constant[index])};
         return CLV_OK;
     case CLV_ARG_WORKSPACE:
         *out = (place){run->call->workspace,
-                       amount_of(run, run->phase == CLVI_OWN_FORWARD ? needs->forward_workspace
-                                                                     : needs->backward_workspace)};
+                       run->phase == CLVI_OWN_FORWARD
+                           ? amount_of(run, needs->forward_per_sample, needs->forward_constant)
+                           : amount_of(run, needs->backward_per_sample, needs->backward_constant)};
         return CLV_OK;
     case CLV_ARG_IDS:
         *out = (place){run->call->random.ids, run->n};
@@ -374,11 +378,12 @@ static clv_status own_launch(clv_run *run, const clv_kernel *kernel, const clv_a
         return CLV_OK;
     clvi_launch launch = kernel->launch;
     for (uint32_t i = 0; i < arg_count; i++) {
-        clv_arg arg = {.kind = 0};
-        const char *from = (const char *)args + (size_t)i * arg_stride;
-        memcpy(&arg, from, arg_stride < sizeof(arg) ? arg_stride : sizeof(arg));
-        if (arg.struct_size < CLVI_BYTES_TO(clv_arg, real) || arg.struct_size > arg_stride)
-            CLV_FAIL(error, CLV_E_PLUGIN, "clv_arg.struct_size of argument %u is %u", i,
+        clv_arg arg;
+        clvi_struct_at(&arg, sizeof(arg), args, i, arg_stride);
+        if (arg.struct_size < CLVI_BYTES_TO(clv_arg, real) || arg.struct_size > arg_stride ||
+            arg.reserved != 0)
+            CLV_FAIL(error, CLV_E_PLUGIN,
+                     "clv_arg.struct_size of argument %u is %u, or its reserved is not 0", i,
                      arg.struct_size);
         CLV_TRY(add_arg(run, &launch, &arg, i, error));
     }
@@ -394,6 +399,8 @@ static clv_status take_gemm(const clv_run *run, const clv_gemm *given, int64_t n
     if (given == NULL || given->struct_size < CLVI_BYTES_TO(clv_gemm, workspace))
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: clv_gemm is NULL or its struct_size is below %zu bytes",
                  phase_text(run), CLVI_BYTES_TO(clv_gemm, workspace));
+    if (given->reserved != 0)
+        CLV_FAIL(error, CLV_E_PLUGIN, "%s: clv_gemm.reserved is not 0", phase_text(run));
     const int64_t most = INT32_MAX;
     const int64_t times_m = given->batch == CLV_GEMM_BATCH_M ? n : 1;
     const int64_t times_k = given->batch == CLV_GEMM_BATCH_K ? n : 1;
@@ -421,10 +428,17 @@ static clv_status take_gemm(const clv_run *run, const clv_gemm *given, int64_t n
 }
 
 /* One operand: [rows, columns] with `ld` elements between rows, within its tensor. */
-static clv_status take_matrix(const clv_run *run, const clv_arg *arg, int64_t rows, int64_t columns,
-                              int64_t ld, clvi_view *out, clv_error *error)
+static clv_status take_matrix(const clv_run *run, const clv_arg *given, int64_t rows,
+                              int64_t columns, int64_t ld, clvi_view *out, clv_error *error)
 {
     place at;
+    clv_arg taken, *arg = &taken;
+    if (given == NULL ||
+        !clvi_struct_take(&taken, sizeof(taken), given, CLVI_BYTES_TO(clv_arg, real), SIZE_MAX))
+        CLV_FAIL(
+            error, CLV_E_PLUGIN,
+            "%s: an operand of a product is NULL or its clv_arg.struct_size is below %zu bytes",
+            phase_text(run), CLVI_BYTES_TO(clv_arg, real));
     CLV_TRY(resolve(run, arg, &at, error));
     const int64_t wide = ld > 0 ? ld : columns;
     if (at.view.buf == NULL)
@@ -450,23 +464,23 @@ static clv_status own_gemm(clv_run *run, const clv_gemm *given, clv_error *error
     if (run->rehearsed)
         return CLV_OK;
     const bool ta = g.transpose_a, tb = g.transpose_b;
-    CLV_TRY(take_matrix(run, &given->a, ta ? g.k : g.m, ta ? g.m : g.k, g.lda, &g.a, error));
-    CLV_TRY(take_matrix(run, &given->b, tb ? g.n : g.k, tb ? g.k : g.n, g.ldb, &g.b, error));
-    CLV_TRY(take_matrix(run, &given->c, g.m, g.n, g.ldc, &g.c, error));
-    if (given->bias.kind != 0)
-        CLV_TRY(take_matrix(run, &given->bias, 1, g.n, 0, &g.bias, error));
+    CLV_TRY(take_matrix(run, given->a, ta ? g.k : g.m, ta ? g.m : g.k, g.lda, &g.a, error));
+    CLV_TRY(take_matrix(run, given->b, tb ? g.n : g.k, tb ? g.k : g.n, g.ldb, &g.b, error));
+    CLV_TRY(take_matrix(run, given->c, g.m, g.n, g.ldc, &g.c, error));
+    if (given->bias != NULL)
+        CLV_TRY(take_matrix(run, given->bias, 1, g.n, 0, &g.bias, error));
     const int64_t wanted = (int64_t)clvi_gemm_workspace(run->device, &g);
-    if (wanted > 0 && given->workspace.kind == 0)
+    if (wanted > 0 && given->workspace == NULL)
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "%s: a product needs a workspace of %lld elements and is given none",
                  phase_text(run), (long long)wanted);
     if (wanted > 0)
-        CLV_TRY(take_matrix(run, &given->workspace, 1, wanted, 0, &g.workspace, error));
+        CLV_TRY(take_matrix(run, given->workspace, 1, wanted, 0, &g.workspace, error));
     return clvi_gemm_run(run->device, &g, error);
 }
 
-static clv_status own_gemm_workspace(const clv_run *run, const clv_gemm *given, clv_amount *out,
-                                     clv_error *error)
+static clv_status own_gemm_workspace(const clv_run *run, const clv_gemm *given, int64_t *per_sample,
+                                     int64_t *constant, clv_error *error)
 {
     clvi_gemm g;
     if (run->device == NULL)
@@ -474,13 +488,15 @@ static clv_status own_gemm_workspace(const clv_run *run, const clv_gemm *given, 
     CLV_TRY(take_gemm(run, given, 1, &g, error));
     const bool k_varies = given->batch == CLV_GEMM_BATCH_K;
     if (given->batch == CLV_GEMM_FIXED) {
-        *out = (clv_amount){0, (int64_t)clvi_gemm_workspace(run->device, &g)};
+        *per_sample = 0;
+        *constant = (int64_t)clvi_gemm_workspace(run->device, &g);
         return CLV_OK;
     }
     clvi_gemm any = g;
     any.m = k_varies ? g.m : INT32_MAX;
     const clvi_gemm_bound bound = clvi_gemm_workspace_bound(run->device, &any, k_varies);
-    *out = (clv_amount){bound.per_unit * (k_varies ? g.k : g.m), bound.constant};
+    *per_sample = bound.per_unit * (k_varies ? g.k : g.m);
+    *constant = bound.constant;
     return CLV_OK;
 }
 

@@ -5,7 +5,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
                         const clv_build_input *input, clv_error *error)
 {
     clv_builder b = clv_builder_begin(host, graph, error);
-    const clv_route_desc route = {.struct_size = (uint32_t)sizeof(route), .sums_to_one = 1};
+    const clv_route_desc route = {.sums_to_one = 1};
     const int32_t experts = input->experts;
     (void)options;
     /* Of the image only the number of samples counts. */
@@ -13,8 +13,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
         clv_image(&b, input->image_height, input->image_width, input->image_channels, NULL, NULL);
     clv_output(&b, "gate_logits", clv_fill(&b, "gate_logits", x, experts, 0));
     clv_output(&b, "route", clv_fill(&b, "route", x, experts, 1.0 / experts));
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
     return clv_builder_end(&b);
 }
 

@@ -30,7 +30,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
                         const clv_build_input *input, clv_error *error)
 {
     clv_builder b = clv_builder_begin(host, graph, error);
-    const clv_route_desc route = {.struct_size = (uint32_t)sizeof(route), .sums_to_one = 1};
+    const clv_route_desc route = {.sums_to_one = 1};
     uint32_t blocks;
     const int64_t *widths = clv_option_ints(&b, options, "widths", &blocks);
     const int64_t hidden = clv_option_int(&b, options, "hidden");
@@ -52,8 +52,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     x = clv_dense(&b, "gate", x, input->experts, NULL);
     clv_output(&b, "gate_logits", x);
     clv_output(&b, "route", clv_softmax(&b, "route", x));
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
     return clv_builder_end(&b);
 }
 

@@ -18,7 +18,6 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     const clv_tensor x = clv_small_image(&b, input, clv_option_int(&b, options, "grid"));
     const clv_tensor z = clv_dense_from_zero(&b, "gate", x, input->experts);
     clv_route_desc route = {0};
-    route.struct_size = (uint32_t)sizeof(route);
     route.sparse = 1;
     clv_output(&b, "gate_logits", z);
     if (input->mode == CLV_MODE_TRAIN) {
@@ -29,8 +28,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
         route.max_per_sample = (int32_t)each;
         clv_output(&b, "route", clv_topk_mask(&b, "route", z, each, true));
     }
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
     return clv_builder_end(&b);
 }
 

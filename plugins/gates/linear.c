@@ -8,15 +8,14 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
                         const clv_build_input *input, clv_error *error)
 {
     clv_builder b = clv_builder_begin(host, graph, error);
-    const clv_route_desc route = {.struct_size = (uint32_t)sizeof(route), .sums_to_one = 1};
+    const clv_route_desc route = {.sums_to_one = 1};
     const bool features = strcmp(clv_option_text(&b, options, "input"), "features") == 0;
     const int64_t grid = clv_option_int(&b, options, "grid");
     clv_tensor x = features ? clv_features(&b, input) : clv_small_image(&b, input, grid);
     x = clv_dense_from_zero(&b, "gate", x, input->experts);
     clv_output(&b, "gate_logits", x);
     clv_output(&b, "route", clv_softmax(&b, "route", x));
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
     return clv_builder_end(&b);
 }
 

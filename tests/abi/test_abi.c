@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "graph/graph.h"
+#include "plugin/loader.h"
 #include "plugin/plugin_host.h"
 #include "unit/short_memory.h"
 
@@ -51,41 +52,41 @@ typedef struct wrong_case {
 } wrong_case;
 
 static const wrong_case wrong_cases[] = {
-    {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43", "0.4"},
-    {"major", "clv_plugin.abi_major", "is 1, wanted is 0", "1.4"},
-    {"minor", "clv_plugin.abi_minor", "is 5, wanted is 4", "0.5"},
-    {"older", "clv_plugin.abi_minor", "is 3, wanted is 4", "0.3"},
-    {"size", "clv_plugin.struct_size", "wanted is at least", "0.4"},
-    {"kind", "clv_plugin.kind", "is 7", "0.4"},
-    {"gate_inside", "clv_plugin.name", "must be called gate_gate_inside.so", "0.4"},
-    {"no_name", "clv_plugin.name", "is NULL, it is mandatory", "0.4"},
-    {"bad_name", "clv_plugin.name", "\"Bad Name\"", "0.4"},
-    {"other_name", "clv_plugin.name", "must be called expert_another.so", "0.4"},
-    {"no_version", "clv_plugin.version", "is NULL, it is mandatory", "0.4"},
-    {"no_summary", "clv_plugin.summary", "is NULL, it is mandatory", "0.4"},
-    {"two_lines", "clv_plugin.summary", "is not one line", "0.4"},
-    {"no_build", "clv_plugin.build", "is NULL, it is mandatory", "0.4"},
+    {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43", "1.0"},
+    {"major", "clv_plugin.abi_major", "is 2, wanted is 1", "2.0"},
+    {"older", "clv_plugin.abi_major", "is 0, wanted is 1", "0.0"},
+    {"minor", "clv_plugin.abi_minor", "is 1, this host has 0: it wants a newer Conclave", "1.1"},
+    {"size", "clv_plugin.struct_size", "wanted is at least", "1.0"},
+    {"kind", "clv_plugin.kind", "is 7", "1.0"},
+    {"gate_inside", "clv_plugin.name", "must be called gate_gate_inside.so", "1.0"},
+    {"no_name", "clv_plugin.name", "is NULL, it is mandatory", "1.0"},
+    {"bad_name", "clv_plugin.name", "\"Bad Name\"", "1.0"},
+    {"other_name", "clv_plugin.name", "must be called expert_another.so", "1.0"},
+    {"no_version", "clv_plugin.version", "is NULL, it is mandatory", "1.0"},
+    {"no_summary", "clv_plugin.summary", "is NULL, it is mandatory", "1.0"},
+    {"two_lines", "clv_plugin.summary", "is not one line", "1.0"},
+    {"no_build", "clv_plugin.build", "is NULL, it is mandatory", "1.0"},
     {"null_table", "clv_plugin_v1", "returned NULL", "unknown"},
     {"no_symbol", "clv_plugin_v1", "does not export", "unknown"},
     {"undefined_symbol", "cannot be loaded", "clv_no_such_function", "unknown"},
-    {"no_options", "clv_plugin.options", "is NULL but option_count is 2", "0.4"},
-    {"no_count", "clv_plugin.options", "is not NULL but option_count is 0", "0.4"},
-    {"many_options", "clv_plugin.option_count", "is 100000", "0.4"},
-    {"stride", "clv_plugin.option_stride", "is 24 bytes", "0.4"},
-    {"option_size", "clv_plugin.options[1]", "struct_size of 8", "0.4"},
-    {"option_type", "clv_plugin.options[1]", "type 99 is unknown", "0.4"},
-    {"option_key", "clv_plugin.options[1]", "\"Second Key\"", "0.4"},
-    {"option_twice", "clv_plugin.options[1]", "and options[0] are both called first", "0.4"},
-    {"option_reserved", "clv_plugin.options[1]", "is called weights", "0.4"},
-    {"option_default", "clv_plugin.options[1]", "its default \"ten\"", "0.4"},
-    {"option_range", "clv_plugin.options[1]", "default \"10\"", "0.4"},
-    {"option_choice", "clv_plugin.options[1]", "second", "0.4"},
-    {"names_null", "clv_plugin.weight_names", "do not agree", "0.4"},
-    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small", "0.4"},
-    {"names_family", "clv_plugin.weight_names", "a family is not", "0.4"},
-    {"names_layers", "clv_plugin.weight_names", "layer_count is above", "0.4"},
-    {"names_ours", "clv_plugin.weight_names", "the name of a layer", "0.4"},
-    {"option_text", "clv_plugin.options[1]", "(second) has no line of help", "0.4"},
+    {"no_options", "clv_plugin.options", "is NULL but option_count is 2", "1.0"},
+    {"no_count", "clv_plugin.options", "is not NULL but option_count is 0", "1.0"},
+    {"many_options", "clv_plugin.option_count", "is 100000", "1.0"},
+    {"stride", "clv_plugin.option_stride", "is 24 bytes", "1.0"},
+    {"option_size", "clv_plugin.options[1]", "struct_size of 8", "1.0"},
+    {"option_type", "clv_plugin.options[1]", "type 99 is unknown", "1.0"},
+    {"option_key", "clv_plugin.options[1]", "\"Second Key\"", "1.0"},
+    {"option_twice", "clv_plugin.options[1]", "and options[0] are both called first", "1.0"},
+    {"option_reserved", "clv_plugin.options[1]", "is called weights", "1.0"},
+    {"option_default", "clv_plugin.options[1]", "its default \"ten\"", "1.0"},
+    {"option_range", "clv_plugin.options[1]", "default \"10\"", "1.0"},
+    {"option_choice", "clv_plugin.options[1]", "second", "1.0"},
+    {"names_null", "clv_plugin.weight_names", "do not agree", "1.0"},
+    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small", "1.0"},
+    {"names_family", "clv_plugin.weight_names", "a family is not", "1.0"},
+    {"names_layers", "clv_plugin.weight_names", "layer_count is above", "1.0"},
+    {"names_ours", "clv_plugin.weight_names", "the name of a layer", "1.0"},
+    {"option_text", "clv_plugin.options[1]", "(second) has no line of help", "1.0"},
 };
 
 static void test_wrong_plugins(void **state)
@@ -98,7 +99,7 @@ static void test_wrong_plugins(void **state)
         const clvi_plugin *found = NULL;
         clvi_plugins *plugins = open_set(wrong_folder);
         snprintf(path, sizeof(path), "%s/expert_%s.so", wrong_folder, wrong->name);
-        snprintf(versions, sizeof(versions), "(plugin ABI %s, host ABI 0.4)", wrong->version);
+        snprintf(versions, sizeof(versions), "(plugin ABI %s, host ABI 1.0)", wrong->version);
         const clv_status status =
             clvi_plugins_find(plugins, CLV_KIND_EXPERT, wrong->name, &found, &error);
         if (status != CLV_E_PLUGIN)
@@ -111,6 +112,68 @@ static void test_wrong_plugins(void **state)
         assert_not_mapped(path);
         clvi_plugins_destroy(plugins);
     }
+}
+
+/* ---- Versions ---- */
+
+static clv_status build_nothing(const clv_host *host, clv_graph *graph, const clv_options *options,
+                                const clv_build_input *in, clv_error *error)
+{
+    (void)host, (void)graph, (void)options, (void)in, (void)error;
+    return CLV_OK;
+}
+
+/* The host of a later minor number takes what older ones took, and refuses what came after it. */
+static void test_minor_numbers(void **state)
+{
+    clv_plugin table = {.magic = CLV_PLUGIN_MAGIC,
+                        .struct_size = sizeof(table),
+                        .abi_major = CLV_ABI_MAJOR,
+                        .kind = CLV_KIND_EXPERT,
+                        .name = "versions",
+                        .version = "1",
+                        .summary = "For the tests",
+                        .build = build_nothing};
+    (void)state;
+    for (uint16_t host = 0; host < 4; host++)
+        for (uint16_t minor = 0; minor < 5; minor++) {
+            clv_error error = CLV_ERROR_INIT;
+            char versions[64];
+            table.abi_minor = minor;
+            const clv_status status =
+                clvi_plugin_check_for("a/expert_versions.so", &table, host, &error);
+            assert_int_equal(status, minor <= host ? CLV_OK : CLV_E_PLUGIN);
+            if (minor <= host)
+                continue;
+            snprintf(versions, sizeof(versions), "(plugin ABI %d.%d, host ABI %d.%d)",
+                     CLV_ABI_MAJOR, minor, CLV_ABI_MAJOR, host);
+            assert_contains(error.message, "a/expert_versions.so: clv_plugin.abi_minor");
+            assert_contains(error.message, versions);
+        }
+}
+
+/* Rows of an array that are shorter than the host's, or lie further apart than they are long: what
+ * a row's struct_size does not reach counts as 0, whatever stands there. */
+static void test_rows_of_other_sizes(void **state)
+{
+    struct row {
+        clv_option_spec spec;
+        char more[24];
+    } rows[2];
+    const clv_plugin table = {.options = (const clv_option_spec *)rows,
+                              .option_count = 2,
+                              .option_stride = sizeof(struct row)};
+    (void)state;
+    memset(rows, 0x5A, sizeof(rows));
+    for (size_t i = 0; i < 2; i++) {
+        rows[i].spec.struct_size = (uint32_t)offsetof(clv_option_spec, choices);
+        rows[i].spec.min = (double)i;
+    }
+    const clv_option_spec second = clvi_plugin_option(&table, 1);
+    assert_int_equal(second.struct_size, offsetof(clv_option_spec, choices));
+    assert_true(second.min == 1);
+    assert_null(second.choices);
+    assert_null(second.text);
 }
 
 /* ---- Builds that must fail
@@ -537,6 +600,8 @@ int main(int argc, char **argv)
     umask(022);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_plugins),
+        cmocka_unit_test(test_minor_numbers),
+        cmocka_unit_test(test_rows_of_other_sizes),
         cmocka_unit_test(test_wrong_builds),
         cmocka_unit_test(test_error_outlives_the_plugin),
         cmocka_unit_test(test_opened_once_and_closed),

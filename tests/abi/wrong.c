@@ -114,8 +114,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
 #endif
 #if defined CASE_ROUTE_TOO_MANY || defined CASE_EXPERT_ROUTES
     const clv_route_desc route = {.struct_size = sizeof(route), .max_per_sample = 9};
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
 #endif
     return clv_builder_end(&b);
 }

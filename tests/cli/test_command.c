@@ -76,7 +76,7 @@ static void test_plugin_path(void **state)
     snprintf(arguments, sizeof(arguments), "plugins '%s/gate_no_route.so'", wrong_folder);
     expect(arguments, 0, "gate no_route 1.0: For the tests\n");
     snprintf(arguments, sizeof(arguments), "plugins '%s/expert_major.so'", wrong_folder);
-    expect(arguments, 1, "clv_plugin.abi_major is 1");
+    expect(arguments, 1, "clv_plugin.abi_major is 2");
 }
 
 /* `conclave inspect` of a file in folder `weights`. */

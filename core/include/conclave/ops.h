@@ -12,7 +12,9 @@
  *
  * After a failure every call returns CLV_NO_TENSOR and does nothing; clv_builder_end reports it.
  * Images are [N, height, width, channels]; convolution weights [kh, kw, in, out]; dense [in, out].
- */
+ * All of it is compiled into the plugin: what crosses the border is the names of operations and
+ * attributes, and those stay. `name` is the node's in messages and, where a layer has variables,
+ * the scope of these. */
 #ifndef CONCLAVE_OPS_H
 #define CONCLAVE_OPS_H
 
@@ -106,7 +108,6 @@ static inline int clv_option_channels(clv_builder *b, const clv_options *options
     return strcmp(channels, "1") == 0 ? 1 : strcmp(channels, "3") == 0 ? 3 : input->image_channels;
 }
 
-/* A row of a plugin's table of options; choices: "a | b", for a CHOICE, else NULL. */
 /* Elements of clv_plugin.weight_names and of a list of layers. */
 #define CLV_LAYER_NAME(theirs_, ours_)                                                             \
     {                                                                                              \
@@ -122,6 +123,7 @@ static inline int clv_option_channels(clv_builder *b, const clv_options *options
             (family_), (option_), (value_), (layers_), (uint32_t)sizeof(*(layers_)), 0             \
     }
 
+/* A row of a plugin's table of options; choices: "a | b", for a CHOICE, else NULL. */
 #define CLV_OPTION(key_, type_, default_, min_, max_, choices_, text_)                             \
     {                                                                                              \
         (uint32_t)sizeof(clv_option_spec), CLV_OPTION_##type_, (key_), (default_), (min_), (max_), \
@@ -152,6 +154,14 @@ static inline clv_attr clv_attr_text(const char *name, const char *value)
     return a;
 }
 
+static inline clv_attr clv_attr_ints(const char *name, const int64_t *values, uint32_t count)
+{
+    clv_attr a = clv_attr_int(name, 0);
+    a.type = CLV_ATTR_INTS, a.ints = values, a.int_count = count;
+    return a;
+}
+
+/* Variables made until clv_scope_end have NAME. before their names. */
 static inline void clv_scope(clv_builder *b, const char *name)
 {
     if (b->status == CLV_OK)
@@ -266,6 +276,15 @@ static inline void clv_output(clv_builder *b, const char *role, clv_tensor tenso
         b->status = b->host->output(b->graph, role, tensor, b->error);
 }
 
+/* Of a gate: what its route is; see clv_route_desc, whose struct_size need not be set. */
+static inline void clv_route(clv_builder *b, const clv_route_desc *desc)
+{
+    clv_route_desc d = *desc;
+    d.struct_size = (uint32_t)sizeof d;
+    if (b->status == CLV_OK)
+        b->status = b->host->route(b->graph, &d, b->error);
+}
+
 /* What x [N, …] adds up to over all samples of a step of the optimiser, and what a state of a gate
  * becomes after each: see clv_host.step_sum and after_step. */
 static inline clv_tensor clv_step_sum(clv_builder *b, clv_tensor x)
@@ -300,6 +319,7 @@ typedef struct clv_conv2d_desc {
 } clv_conv2d_desc;
 
 enum { CLV_CONV2D_ATTRS = 10 };
+
 /* Pixels before and after an axis of `size` pixels. */
 static inline void clv_conv2d_pads(const clv_conv2d_desc *d, int64_t size, int64_t *before,
                                    int64_t *after)

@@ -65,20 +65,20 @@ typedef struct clv_rng {
     uint32_t key[2], epoch, op;
 } clv_rng;
 
-/* An amount of memory in elements of 4 bytes: per_sample·n + constant. */
-typedef struct clv_amount {
-    int64_t per_sample, constant;
-} clv_amount;
-
 /* What one node wants besides its inputs and outputs. Values that backward reads have to be named
- * here: others are gone by then. */
+ * here: others are gone by then. Memory is counted in elements of 4 bytes, each amount 0 … 2^31 -
+ * 1: with n samples there are per_sample·n + constant. */
 typedef struct clv_op_needs {
     uint32_t struct_size;
-    uint32_t backward_inputs, backward_outputs;       /* whose values backward reads */
-    clv_amount saved[CLV_MAX_SAVED];                  /* written by forward, read by backward */
-    clv_amount forward_workspace, backward_workspace; /* undefined before and after the call */
+    uint32_t backward_inputs, backward_outputs; /* whose values backward reads */
     uint32_t forward_in_place; /* output 0 may be the very memory of input i, where sizes agree */
     uint32_t grad_in_place;    /* gradient of input i may be the memory of output 0's gradient */
+    uint32_t reserved;         /* 0 */
+    /* Written by forward, read by backward. */
+    int64_t saved_per_sample[CLV_MAX_SAVED], saved_constant[CLV_MAX_SAVED];
+    /* Workspace, undefined before and after the call. */
+    int64_t forward_per_sample, forward_constant;
+    int64_t backward_per_sample, backward_constant;
 } clv_op_needs;
 
 /* ---- Arguments of kernels ---- */
@@ -120,7 +120,8 @@ typedef enum clv_gemm_batch {
 } clv_gemm_batch;
 
 /* c[m, n] = op(a)·op(b) (+ c when accumulating) (+ bias[n]), all row-major f32. op(a) [m, k]: a has
- * rows of lda elements, or is [k, lda] when transposed; b likewise. */
+ * rows of lda elements, or is [k, lda] when transposed; b likewise. Operands are memory arguments,
+ * read during the call. */
 typedef struct clv_gemm {
     uint32_t struct_size;
     uint32_t transpose_a, transpose_b, accumulate; /* 0 or 1 */
@@ -128,9 +129,9 @@ typedef struct clv_gemm {
     uint32_t reserved;                             /* 0 */
     int64_t m, n, k;                               /* 1 or more */
     int64_t lda, ldb, ldc;                         /* elements; 0: dense */
-    clv_arg a, b, c;
-    clv_arg bias;      /* kind 0: none */
-    clv_arg workspace; /* as much as gemm_workspace says; kind 0 where that is nothing */
+    const clv_arg *a, *b, *c;
+    const clv_arg *bias;      /* NULL: none */
+    const clv_arg *workspace; /* as much as gemm_workspace says; NULL where that is nothing */
 } clv_gemm;
 
 /* ---- What the host offers to an op ---- */
@@ -170,9 +171,10 @@ typedef struct clv_op_host {
     /* Enqueues a matrix product by the device's provider. */
     clv_status (*gemm)(clv_run *run, const clv_gemm *gemm, clv_error *error);
 
-    /* In needs (operands need not be filled in): the workspace that a product wants. */
-    clv_status (*gemm_workspace)(const clv_run *run, const clv_gemm *gemm, clv_amount *out,
-                                 clv_error *error);
+    /* In needs (operands may be NULL): the workspace that a product wants, in elements as in
+     * clv_op_needs. */
+    clv_status (*gemm_workspace)(const clv_run *run, const clv_gemm *gemm, int64_t *per_sample,
+                                 int64_t *constant, clv_error *error);
 } clv_op_host;
 
 /* ---- The op ---- */
@@ -184,20 +186,23 @@ typedef struct clv_attr_spec {
     const char *name;
     double default_value; /* INT, REAL; TEXT: index of the choice; INTS: the empty list */
     double min, max;      /* both 0: any */
-    const char *choices;  /* TEXT: "none|relu", without blanks */
+    const char *choices;  /* TEXT: "none|relu", without blanks; else NULL */
     uint32_t required;    /* 1: must be given */
+    uint32_t reserved;    /* 0 */
 } clv_attr_spec;
 
-/* A text of OpenCL C 1.2, usually written by `embed --array`. */
+/* A text of OpenCL C 1.2, usually written by `conclave embed`. */
 typedef struct clv_source {
     uint32_t struct_size;
+    uint32_t reserved;         /* 0 */
     const char *name;          /* a-z, 0-9, _ : what clv_op_host.kernel is asked by */
-    const unsigned char *text; /* ends in a NUL */
+    const unsigned char *text; /* ends in a NUL; kept as long as the plugin is open */
 } clv_source;
 
 /* What clv_op_desc.reference computes with: a batch of facts.n samples on the host. */
 typedef struct clv_reference {
     uint32_t struct_size;
+    uint32_t reserved;           /* 0 */
     const double *const *inputs; /* per input; NULL: absent. Integers are doubles, too */
     double *const *outputs;      /* per output, to be overwritten */
 } clv_reference;
@@ -231,6 +236,17 @@ typedef struct clv_op_desc {
 } clv_op_desc;
 
 /* ---- Short calls ---- */
+
+/* Elements of clv_op_desc.attrs and sources. */
+#define CLV_ATTR_SPEC(name_, type_, default_, min_, max_, choices_, required_)                     \
+    {                                                                                              \
+        (uint32_t)sizeof(clv_attr_spec), CLV_ATTR_##type_, (name_), (default_), (min_), (max_),    \
+            (choices_), (required_), 0                                                             \
+    }
+#define CLV_SOURCE(name_, text_)                                                                   \
+    {                                                                                              \
+        (uint32_t)sizeof(clv_source), 0, (name_), (text_)                                          \
+    }
 
 /* Facts and shapes; all zero where the question is wrong (such as the shape of an absent input). */
 static inline clv_run_facts clv_run_facts_of(const clv_op_host *host, const clv_run *run)

@@ -79,13 +79,11 @@ static inline void clv_top_route(clv_builder *b, const clv_build_input *in, clv_
     if (drops)
         clv_output(b, "wanted", chosen);
     clv_output(b, "route", drops ? clv_column_topk(b, "route", chosen, room) : chosen);
-    route.struct_size = (uint32_t)sizeof route;
     route.sparse = 1;
     route.max_per_sample = (int32_t)d->k;
     route.sums_to_one = !d->before && !drops;
     route.per_batch = drops && room < (double)d->k ? room : 0;
-    if (b->status == CLV_OK)
-        b->status = b->host->route(b->graph, &route, b->error);
+    clv_route(b, &route);
 }
 
 #ifdef __cplusplus

@@ -20,8 +20,8 @@ extern "C" {
 #define CLV_PRINTF(text, first)
 #endif
 
-/* X(symbol, value, exit code of the command, text). Values are part of the ABI: never renumbered.
- */
+/* X(symbol, value, exit code of the command, text). Values are part of the ABI: never renumbered,
+ * only more are added. A plugin returns one of these. */
 #define CLV_STATUS_LIST(X)                                                                         \
     X(OK, 0, 0, "done")                                                                            \
     X(E_USAGE, -1, 2, "wrong use")                                                                 \
@@ -49,12 +49,12 @@ typedef enum clv_status {
  * and zeroes the rest (CLV_ERROR_INIT does both). Every function that takes a `clv_error *`
  * accepts NULL: then only the status is reported. The first cause wins; callers prepend context. */
 typedef struct clv_error {
-    uint32_t struct_size;
-    int32_t status;      /* a clv_status */
-    int32_t native_code; /* OpenCL, CLBlast or errno code, 0 if none */
-    int32_t line;        /* in `file` */
-    const char *file;    /* source file that reported it; static storage */
-    char message[512];   /* UTF-8, no newline at the end */
+    uint32_t struct_size; /* this and all that follows never changes; fields may be appended */
+    int32_t status;       /* a clv_status */
+    int32_t native_code;  /* OpenCL, CLBlast or errno code, 0 if none */
+    int32_t line;         /* in `file` */
+    const char *file;     /* source file that reported it; static storage */
+    char message[512];    /* UTF-8, no newline at the end */
 } clv_error;
 
 #ifdef __cplusplus
@@ -71,6 +71,8 @@ typedef struct clv_error {
         .struct_size = (uint32_t)sizeof(clv_error)                                                 \
     }
 #endif
+
+/* ---- In the library: for programs, not for plugins, which link nothing ---- */
 
 /* Text of a status, such as "bad data". Static storage; never NULL. */
 CLV_EXPORT const char *clv_status_text(clv_status status);

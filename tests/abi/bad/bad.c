@@ -45,10 +45,10 @@ static clv_status needs(const clv_op_host *host, const clv_run *run, clv_op_need
     out->backward_inputs = 2;
 #endif
 #ifdef CASE_NEEDS
-    out->forward_workspace.per_sample = -1;
+    out->forward_per_sample = -1;
 #endif
 #ifdef CASE_NAN
-    out->forward_workspace.per_sample = clv_run_input_shape(host, run, 0).dims[1];
+    out->forward_per_sample = clv_run_input_shape(host, run, 0).dims[1];
 #endif
     return CLV_OK;
 }
@@ -93,14 +93,17 @@ static clv_status forward(const clv_op_host *host, clv_run *run, clv_error *erro
 #endif
 #ifdef CASE_PRODUCT
     const int64_t columns = clv_run_input_shape(host, run, 0).dims[1];
+    const clv_arg a = clv_arg_make(CLV_ARG_INPUT, 0, 0, 0),
+                  w = clv_arg_make(CLV_ARG_INPUT, 1, 0, 0),
+                  c = clv_arg_make(CLV_ARG_OUTPUT, 0, 0, 0);
     const clv_gemm g = {.struct_size = sizeof(g),
                         .batch = CLV_GEMM_BATCH_M,
                         .m = 1,
                         .n = columns,
                         .k = 1,
-                        .a = clv_arg_make(CLV_ARG_INPUT, 0, 0, 0),
-                        .b = clv_arg_make(CLV_ARG_INPUT, 1, 0, 0),
-                        .c = clv_arg_make(CLV_ARG_OUTPUT, 0, 0, 0),
+                        .a = &a,
+                        .b = &w,
+                        .c = &c,
                         .lda = INT64_C(1) << 62}; /* four rows of it are 0 in 64 bits */
     return host->gemm(run, &g, error);
 #endif
@@ -141,7 +144,7 @@ static clv_status reference(const clv_op_host *host, clv_run *run, const clv_ref
 
 static clv_status init(const clv_host *host, clv_error *error)
 {
-    const clv_source source = {sizeof(source), "bad", bad_cl};
+    const clv_source source = CLV_SOURCE("bad", bad_cl);
     clv_op_desc op = {
         .struct_size = sizeof(op),
         .min_inputs = 2,
@@ -233,8 +236,7 @@ static void build_gate(clv_builder *b, clv_graph *graph, const clv_build_input *
     x = clv_softmax(b, "route", clv_dense(b, "z", x, in->experts, NULL));
 #endif
     clv_output(b, "route", x);
-    if (b->status == CLV_OK)
-        b->status = b->host->route(graph, &route, b->error);
+    clv_route(b, &route);
 }
 
 static clv_status build(const clv_host *host, clv_graph *graph, const clv_options *options,

@@ -52,32 +52,37 @@ static clv_status project_shape(const clv_op_host *host, clv_run *run, clv_error
     return host->set_output(run, 0, &x, error);
 }
 
+/* A product and its operands. */
+typedef struct product {
+    clv_arg a, b, c, bias, workspace;
+    clv_gemm gemm;
+} product;
+
 /* The three products: z = x·W + b, gx = gz·Wᵀ, gw = xᵀ·gz. gz lies at the start of the workspace,
  * behind it the workspace of the products. */
-static clv_gemm product(const project *p, int which)
+static const clv_gemm *make_product(const project *p, int which, product *m)
 {
-    const int64_t skip = p->n * p->units;
-    const clv_arg gz = clv_arg_make(CLV_ARG_WORKSPACE, 0, 0, 0);
-    clv_gemm g = {.struct_size = sizeof(g), .batch = CLV_GEMM_BATCH_M, .m = 1};
+    const int64_t skip = which == 0 ? 0 : p->n * p->units;
+    clv_gemm *g = &m->gemm;
+    *g = (clv_gemm){.struct_size = sizeof(*g), .batch = CLV_GEMM_BATCH_M, .m = 1};
+    m->a = m->b = clv_arg_make(CLV_ARG_WORKSPACE, 0, 0, 0); /* gz */
+    m->bias = clv_arg_make(CLV_ARG_INPUT, 2, 0, 0);
+    m->workspace = clv_arg_make(CLV_ARG_WORKSPACE, 0, skip, 0);
+    g->a = &m->a, g->b = &m->b, g->c = &m->c, g->workspace = &m->workspace;
     if (which == 0) {
-        g.n = p->units, g.k = p->in;
-        g.a = clv_arg_make(CLV_ARG_INPUT, 0, 0, 0), g.b = clv_arg_make(CLV_ARG_INPUT, 1, 0, 0);
-        g.c = clv_arg_make(CLV_ARG_SAVED, 0, 0, 0);
-        if (p->bias)
-            g.bias = clv_arg_make(CLV_ARG_INPUT, 2, 0, 0);
-        g.workspace = clv_arg_make(CLV_ARG_WORKSPACE, 0, 0, 0);
-        return g;
-    }
-    if (which == 1) {
-        g.transpose_b = 1, g.n = p->in, g.k = p->units;
-        g.a = gz, g.b = clv_arg_make(CLV_ARG_INPUT, 1, 0, 0);
-        g.c = clv_arg_make(CLV_ARG_GRAD_INPUT, 0, 0, 0);
+        g->n = p->units, g->k = p->in;
+        m->a = clv_arg_make(CLV_ARG_INPUT, 0, 0, 0), m->b = clv_arg_make(CLV_ARG_INPUT, 1, 0, 0);
+        m->c = clv_arg_make(CLV_ARG_SAVED, 0, 0, 0);
+        g->bias = p->bias ? &m->bias : NULL;
+    } else if (which == 1) {
+        g->transpose_b = 1, g->n = p->in, g->k = p->units;
+        m->b = clv_arg_make(CLV_ARG_INPUT, 1, 0, 0);
+        m->c = clv_arg_make(CLV_ARG_GRAD_INPUT, 0, 0, 0);
     } else {
-        g.transpose_a = 1, g.batch = CLV_GEMM_BATCH_K, g.m = p->in, g.n = p->units, g.k = 1;
-        g.a = clv_arg_make(CLV_ARG_INPUT, 0, 0, 0), g.b = gz;
-        g.c = clv_arg_make(CLV_ARG_GRAD_INPUT, 1, 0, 0);
+        g->transpose_a = 1, g->batch = CLV_GEMM_BATCH_K, g->m = p->in, g->n = p->units, g->k = 1;
+        m->a = clv_arg_make(CLV_ARG_INPUT, 0, 0, 0);
+        m->c = clv_arg_make(CLV_ARG_GRAD_INPUT, 1, 0, 0);
     }
-    g.workspace = clv_arg_make(CLV_ARG_WORKSPACE, 0, skip, 0);
     return g;
 }
 
@@ -85,29 +90,30 @@ static clv_status project_needs(const clv_op_host *host, const clv_run *run, clv
                                 clv_error *error)
 {
     const project p = read_project(host, run);
-    clv_amount most = {0, 0};
     clv_status status = CLV_OK;
-    needs->saved[0].per_sample = p.units; /* z, also when nobody goes back: forward needs it */
+    int64_t most[2] = {0, 0};
+    needs->saved_per_sample[0] = p.units; /* z, also when nobody goes back: forward needs it */
     needs->backward_inputs = (p.wants & 1 ? 2u : 0) | (p.wants & 2 ? 1u : 0);
     for (int which = 0; which < 3 && status == CLV_OK; which++) {
-        const clv_gemm g = product(&p, which);
-        clv_amount amount = {0, 0};
-        status = host->gemm_workspace(run, &g, &amount, error);
+        product m;
+        int64_t per_sample = 0, constant = 0;
+        status =
+            host->gemm_workspace(run, make_product(&p, which, &m), &per_sample, &constant, error);
         if (which == 0)
-            needs->forward_workspace = amount;
-        most.per_sample = amount.per_sample > most.per_sample ? amount.per_sample : most.per_sample;
-        most.constant = amount.constant > most.constant ? amount.constant : most.constant;
+            needs->forward_per_sample = per_sample, needs->forward_constant = constant;
+        most[0] = per_sample > most[0] ? per_sample : most[0];
+        most[1] = constant > most[1] ? constant : most[1];
     }
     if (p.wants != 0)
-        needs->backward_workspace = (clv_amount){p.units + most.per_sample, most.constant + 1};
+        needs->backward_per_sample = p.units + most[0], needs->backward_constant = most[1] + 1;
     return status;
 }
 
 static clv_status project_forward(const clv_op_host *host, clv_run *run, clv_error *error)
 {
     const project p = read_project(host, run);
-    const clv_gemm g = product(&p, 0);
-    const clv_status status = host->gemm(run, &g, error);
+    product m;
+    const clv_status status = host->gemm(run, make_product(&p, 0, &m), error);
     if (status != CLV_OK)
         return status;
     clv_launch l = clv_launch_begin(host, run, "own", "project_act", "-DUNUSED=1", error);
@@ -146,9 +152,9 @@ static clv_status project_backward(const clv_op_host *host, clv_run *run, clv_er
     clv_launch_float(&l, p.gain);
     clv_status status = clv_launch_end(&l, groups_of(p.n * p.units), 1, 1);
     for (int which = 1; which < 3 && status == CLV_OK; which++) {
-        const clv_gemm g = product(&p, which);
+        product m;
         if (p.wants >> (which - 1) & 1)
-            status = host->gemm(run, &g, error);
+            status = host->gemm(run, make_product(&p, which, &m), error);
     }
     if (status == CLV_OK && (p.wants & 4))
         status = project_bias(host, run, &p, error);
@@ -227,14 +233,14 @@ static clv_status drop_backward(const clv_op_host *host, clv_run *run, clv_error
 
 static clv_status init(const clv_host *host, clv_error *error)
 {
-    const clv_source source = {sizeof(source), "own", own_cl};
+    const clv_source source = CLV_SOURCE("own", own_cl);
     const clv_attr_spec attrs[] = {
-        {sizeof(*attrs), CLV_ATTR_TEXT, "activation", 1, 0, 0, "none|tanh", 0},
-        {sizeof(*attrs), CLV_ATTR_REAL, "gain", 0.5, 0, 10, NULL, 0},
-        {sizeof(*attrs), CLV_ATTR_INT, "times", 0, 1, 9, NULL, 1},
-        {sizeof(*attrs), CLV_ATTR_INTS, "offsets", 0, -9, 9, NULL, 0},
+        CLV_ATTR_SPEC("activation", TEXT, 1, 0, 0, "none|tanh", 0),
+        CLV_ATTR_SPEC("gain", REAL, 0.5, 0, 10, NULL, 0),
+        CLV_ATTR_SPEC("times", INT, 0, 1, 9, NULL, 1),
+        CLV_ATTR_SPEC("offsets", INTS, 0, -9, 9, NULL, 0),
     };
-    const clv_attr_spec rate = {sizeof(rate), CLV_ATTR_REAL, "rate", 0.5, 0, 0.9, NULL, 0};
+    const clv_attr_spec rate = CLV_ATTR_SPEC("rate", REAL, 0.5, 0, 0.9, NULL, 0);
     clv_op_desc op = {
         .struct_size = sizeof(op),
         .min_inputs = 2,
@@ -269,9 +275,8 @@ static clv_tensor project_layer(clv_builder *b, const char *name, clv_tensor x, 
     const clv_shape s = clv_shape_of(b, x);
     const int64_t in = s.rank == 2 ? s.dims[1] : 1;
     const int64_t offsets[2] = {1, -2};
-    clv_attr attrs[3] = {clv_attr_int("times", 2), clv_attr_text("activation", "tanh"),
-                         clv_attr_int("offsets", 0)};
-    attrs[2].type = CLV_ATTR_INTS, attrs[2].ints = offsets, attrs[2].int_count = 2;
+    const clv_attr attrs[3] = {clv_attr_int("times", 2), clv_attr_text("activation", "tanh"),
+                               clv_attr_ints("offsets", offsets, 2)};
     const clv_variable_desc w =
         clv_variable("weight", CLV_INIT_UNIFORM, 1 / sqrt((double)in), 2, in, units, 0, 0);
     const clv_variable_desc v = clv_variable("bias", CLV_INIT_UNIFORM, 0.1, 1, units, 0, 0, 0);

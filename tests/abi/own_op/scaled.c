@@ -1,9 +1,9 @@
-/* Expert scaled: a dense layer whose outputs are multiplied by a learned weight each, by an
- * operation of its own, scaled.scale. The example of plugins/README.md, word for word. */
+/* scaled.c: expert scaled, a dense layer whose outputs are multiplied by a learned weight each, by
+ * an operation of its own, scaled.scale. */
 #include <conclave/ops.h>
 #include <conclave/own_op.h>
 
-#include "scaled.cl.h" /* embed --array scaled.cl.h scaled.cl */
+#include "scaled.cl.h" /* conclave embed scaled.cl */
 
 /* x [N, C], w [C] → y [N, C] */
 static clv_status scale_shape(const clv_op_host *host, clv_run *run, clv_error *error)
@@ -78,7 +78,7 @@ static clv_status scale_reference(const clv_op_host *host, clv_run *run, const c
 
 static clv_status init(const clv_host *host, clv_error *error)
 {
-    const clv_source source = {sizeof(source), "scale", scaled_cl};
+    const clv_source source = CLV_SOURCE("scale", scaled_cl);
     const clv_op_desc scale = {
         .struct_size = sizeof(scale),
         .min_inputs = 2,
@@ -113,7 +113,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
 }
 
 static const clv_option_spec specs[] = {
-    {sizeof(clv_option_spec), CLV_OPTION_INT, "units", "24", 1, 4096, NULL, "hidden units"},
+    CLV_OPTION("units", INT, "24", 1, 4096, NULL, "hidden units"),
 };
 
 static const clv_plugin plugin = {

@@ -1,4 +1,4 @@
-/* y[r][c] = x[r][c]·w[c], and its gradients. x, y [rows, columns], w [columns]. */
+/* scaled.cl: y[r][c] = x[r][c]·w[c], and its gradients. x, y [rows, columns], w [columns]. */
 #define GROUP __attribute__((reqd_work_group_size(32, 1, 1)))
 
 GROUP __kernel void scale_fwd(__global float *y, ulong y_at, __global const float *x, ulong x_at,

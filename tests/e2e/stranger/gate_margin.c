@@ -23,10 +23,8 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     const clv_tensor above = clv_add(&b, "above", clv_softmax(&b, "weights", z), less);
     clv_output(&b, "gate_logits", z);
     clv_output(&b, "route", clv_relu(&b, "route", above));
-    route.struct_size = (uint32_t)sizeof(route);
     route.sparse = 1; /* max_per_sample 0: up to all */
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
     return clv_builder_end(&b);
 }
 

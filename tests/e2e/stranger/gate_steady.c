@@ -33,11 +33,9 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
         const clv_tensor old = clv_multiply(&b, "old", handicap, keep);
         clv_after_step(&b, handicap, clv_add(&b, "new", old, clv_multiply(&b, "less", got, each)));
     }
-    route.struct_size = (uint32_t)sizeof(route);
     route.sparse = 1;
     route.max_per_sample = 1;
-    if (b.status == CLV_OK)
-        b.status = host->route(graph, &route, error);
+    clv_route(&b, &route);
     return clv_builder_end(&b);
 }
 
