@@ -193,6 +193,14 @@ static void add_shape(const clvi_transfer *t, size_t v, faults *f)
         clvi_text_printf(&f->shapes, "%s%s", f->shape_count > 1 ? ", " : "", what);
 }
 
+static bool is_other(const clvi_transfer *t, const char *name)
+{
+    for (size_t i = 0; t->desc.others != NULL && t->desc.others[i] != NULL; i++)
+        if (strncmp(name, t->desc.others[i], strlen(t->desc.others[i])) == 0)
+            return true;
+    return false;
+}
+
 static void collect(const clvi_transfer *t, faults *f)
 {
     for (size_t v = 0; v < t->desc.graph->variable_count; v++) {
@@ -206,9 +214,9 @@ static void collect(const clvi_transfer *t, faults *f)
     }
     for (size_t i = 0; i < t->names.count; i++) {
         const size_t tensor = t->names.list[i].tensor;
-        if (!t->used[tensor])
-            add_name(&f->unexpected, &f->unexpected_count,
-                     clvi_weights_at(t->desc.file, tensor)->name);
+        const char *name = clvi_weights_at(t->desc.file, tensor)->name;
+        if (!t->used[tensor] && !is_other(t, name))
+            add_name(&f->unexpected, &f->unexpected_count, name);
     }
 }
 
@@ -243,9 +251,9 @@ static clv_status judge(const clvi_transfer *t, const faults *f, clv_error *erro
         status = clvi_fail(error, CLV_E_DATA, CLV_HERE, "%s fits no layer of %s: %s", path,
                            t->expert, clvi_text_get(&text));
     else if (text.length > 0 && t->desc.strict)
-        status = clvi_fail(error, CLV_E_DATA, CLV_HERE,
-                           "%s does not fit %s: %s; weights_strict = no takes what fits", path,
-                           t->expert, clvi_text_get(&text));
+        status = clvi_fail(error, CLV_E_DATA, CLV_HERE, "%s does not fit %s: %s%s", path, t->expert,
+                           clvi_text_get(&text),
+                           t->desc.others == NULL ? "; weights_strict = no takes what fits" : "");
     if (status == CLV_OK)
         tell_head(t);
     if (status == CLV_OK && text.length > 0)

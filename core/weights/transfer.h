@@ -17,6 +17,9 @@ typedef struct clvi_transfer_desc {
     /* Every variable must have its tensor and every tensor its variable; else what fits is taken
      * and the rest is said. */
     bool strict;
+    /* What the names of tensors begin with that are no weights; ends in NULL. NULL: there are none.
+     */
+    const char *const *others;
 } clvi_transfer_desc;
 
 typedef struct clvi_transfer clvi_transfer;

@@ -95,7 +95,9 @@ static clv_status print_json(const verdicts *v, const char *file, clv_error *err
 /* The child's arguments: everything but what is the parent's own. Freed with clvi_free. */
 static const char **child_arguments(const cli_args *args, const char *device)
 {
-    const char **list = clvi_calloc(cli_count(args) + 8, sizeof(*list));
+    static const char *const handed_on[][2] = {{"golden", "--golden"},
+                                               {"tolerance", "--tolerance"}};
+    const char **list = clvi_calloc(cli_count(args) + 12, sizeof(*list));
     size_t at = 0;
     if (list == NULL)
         return NULL;
@@ -106,6 +108,11 @@ static const char **child_arguments(const cli_args *args, const char *device)
         list[at++] = "--device";
         list[at++] = device;
     }
+    for (size_t i = 0; i < sizeof(handed_on) / sizeof(*handed_on); i++)
+        if (cli_option_value(args, handed_on[i][0]) != NULL) {
+            list[at++] = handed_on[i][1];
+            list[at++] = cli_option_value(args, handed_on[i][0]);
+        }
     list[at++] = "--";
     for (size_t i = 0; i < cli_count(args); i++)
         list[at++] = cli_at(args, i);
@@ -150,6 +157,13 @@ static clv_status run(const cli_args *args, clv_error *error)
             CLV_FAIL(error, CLV_E_USAGE,
                      "\"%s\" is no option=value; check-plugin takes one file and options of it",
                      cli_at(args, i));
+    const char *tolerance = cli_option_value(args, "tolerance");
+    double value;
+    if (tolerance != NULL && (!clvi_parse_real(tolerance, &value) || !(value > 0)))
+        CLV_FAIL(error, CLV_E_USAGE, "--tolerance %s: give a number above 0, such as 0.001",
+                 tolerance);
+    if (tolerance != NULL && cli_option_value(args, "golden") == NULL)
+        CLV_FAIL(error, CLV_E_USAGE, "--tolerance is of --golden FILE, which is not given");
     CLV_TRY(cli_option_int(args, "time-limit", 1, 86400, &seconds, error));
     verdicts v = {.json = cli_flag(args, "json"), .list = json_array()};
     clvi_runtime *runtime = NULL;
@@ -166,6 +180,10 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 static const cli_option options[] = {
     {"device", "DEVICE", "where to run the plugin's networks", 0, false},
+    {"golden", "F.safetensors",
+     "only compare with inputs, weights and outputs of a file (plugins/README.md)", 0, false},
+    {"tolerance", "T", "of --golden: largest difference, of the largest output; 0.001 if not given",
+     0, false},
     {"time-limit", "SECONDS", "a check that takes longer hangs; 300 if not given", 0, false},
     {"json", NULL, "one JSON object instead of text", 0, false},
 };
@@ -175,7 +193,8 @@ const cli_command cmd_check_plugin = {
     .summary = "Check an expert or gate: shapes, gradients, memory, leaks",
     .usage = "FILE.so [option=value]... [options]",
     .example = "conclave check-plugin ./expert_mine.so\n"
-               "conclave check-plugin build/plugins/expert_cnn.so widths=8,16 activation=silu",
+               "conclave check-plugin build/plugins/expert_cnn.so widths=8,16 activation=silu\n"
+               "conclave check-plugin ./expert_mine.so --golden mine.safetensors",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

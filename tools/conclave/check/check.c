@@ -78,14 +78,18 @@ typedef struct check_row {
     bool stops; /* found wrong, it leaves nothing to be said by the ones that run the network */
 } check_row;
 
+clv_status check_open_device(check *c, clv_error *error)
+{
+    const clvi_device_options options = {.select = c->select != NULL ? c->select : "auto"};
+    CLV_TRY(clvi_runtime_create(&c->runtime, error));
+    return clvi_device_open(c->runtime, &options, &c->device, error);
+}
+
 /* Opens the device and builds the two graphs. */
 static void open_device(check *c)
 {
-    const clvi_device_options options = {.select = c->select != NULL ? c->select : "auto"};
     clv_error error = CLV_ERROR_INIT;
-    clv_status status = clvi_runtime_create(&c->runtime, &error);
-    if (status == CLV_OK)
-        status = clvi_device_open(c->runtime, &options, &c->device, &error);
+    clv_status status = check_open_device(c, &error);
     if (status == CLV_OK)
         status = check_build(c, &c->input, CLV_MODE_TRAIN, &c->train, &error);
     if (status == CLV_OK)
@@ -111,6 +115,13 @@ static const check_row rows[] = {
     {"running leaks", check_device_leaks, ON_DEVICE, false},
 };
 
+/* With --golden. */
+static const check_row golden_rows[] = {
+    {"table", check_table, AFTER_NOTHING, false},
+    {"options", check_options, AFTER_TABLE, false},
+    {"golden", check_golden, AFTER_OPTIONS, false},
+};
+
 static bool is_possible(const check *c, check_after after)
 {
     switch (after) {
@@ -128,15 +139,15 @@ static bool is_possible(const check *c, check_after after)
     return false;
 }
 
-static void run_all(check *c)
+static void run_all(check *c, const check_row *list, size_t count)
 {
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (!is_possible(c, rows[i].after))
+    for (size_t i = 0; i < count; i++) {
+        if (!is_possible(c, list[i].after))
             continue;
-        check_begin(c, rows[i].name);
-        rows[i].run(c);
+        check_begin(c, list[i].name);
+        list[i].run(c);
         check_ok(c, "done");
-        c->stopped |= rows[i].stops && c->wrong;
+        c->stopped |= list[i].stops && c->wrong;
     }
 }
 
@@ -171,10 +182,17 @@ static clv_status run(const cli_args *args, clv_error *error)
 {
     enum { CPU_SECONDS = 3600 }; /* should the parent be gone */
     clvi_raw_option raw[64];
-    check c = {.file = cli_at(args, 0), .raw = raw, .select = cli_option_value(args, "device")};
+    const char *tolerance = cli_option_value(args, "tolerance");
+    check c = {.file = cli_at(args, 0),
+               .raw = raw,
+               .select = cli_option_value(args, "device"),
+               .golden = cli_option_value(args, "golden"),
+               .tolerance = 1e-3};
     clvi_arena *arena = NULL;
     if (cli_count(args) < 1 || cli_count(args) > 64)
         CLV_FAIL(error, CLV_E_USAGE, "check-plugin-child takes a file and at most 63 options");
+    if (tolerance != NULL && !clvi_parse_real(tolerance, &c.tolerance))
+        CLV_FAIL(error, CLV_E_USAGE, "--tolerance %s is no number", tolerance);
     const clvi_child_limits limits = {.cpu_seconds = CPU_SECONDS};
     CLV_TRY(clvi_child_begin(&limits, &c.report, error));
     check_count_blocks();
@@ -182,7 +200,10 @@ static clv_status run(const cli_args *args, clv_error *error)
     for (size_t i = 1; i < cli_count(args) && status == CLV_OK; i++)
         status = take_option(cli_at(args, i), &raw[c.raw_count++], arena, error);
     if (status == CLV_OK) {
-        run_all(&c);
+        if (c.golden != NULL)
+            run_all(&c, golden_rows, sizeof(golden_rows) / sizeof(golden_rows[0]));
+        else
+            run_all(&c, rows, sizeof(rows) / sizeof(rows[0]));
         check_begin(&c, "close");
         close_all(&c);
         fputs("end\n", c.report);
@@ -194,6 +215,8 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 static const cli_option options[] = {
     {"device", "DEVICE", "where to run", 0, false},
+    {"golden", "FILE", "compare with a file", 0, false},
+    {"tolerance", "T", "of that", 0, false},
 };
 
 const cli_command cmd_check_plugin_child = {

@@ -22,6 +22,8 @@ typedef struct check {
     const clvi_raw_option *raw; /* options from the command line */
     size_t raw_count;
     const char *select; /* device */
+    const char *golden; /* file to compare with, in place of the other checks; NULL: none */
+    double tolerance;   /* of that: largest difference, relative to the output's largest number */
     const char *now;    /* the check that was begun */
     bool said;          /* it has its line */
     bool wrong;         /* that line says so */
@@ -69,6 +71,8 @@ const char *check_difference(const clv_graph *a, const clv_graph *b, char *out);
 
 /* ---- On a device ---- */
 
+/* Opens c->device; what it is for the report, or what is wrong in `error`. */
+clv_status check_open_device(check *c, clv_error *error) CLV_MUST_CHECK;
 /* check_run.c: NaN poison, guard bands, one result each time. */
 void check_memory(check *c);
 void check_again(check *c);
@@ -80,6 +84,9 @@ void check_route(check *c);
 void check_after_step(check *c);
 /* check_gradient.c: every parameter against central differences. */
 void check_gradients(check *c);
+/* check_golden.c: the outputs in a file against those of the network with its inputs and weights.
+ */
+void check_golden(check *c);
 /* check_own.c: every own op by itself. */
 void check_own_ops(check *c);
 /* check_run.c: buffers and host memory that running leaves behind. */
