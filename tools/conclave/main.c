@@ -21,6 +21,8 @@ static const cli_command *const commands[] = {
     &cmd_verify,
     &cmd_bench,
     &cmd_tune,
+    &cmd_new_plugin,
+    &cmd_embed,
     &cmd_check_plugin,
     &cmd_check_plugin_child,
     &cmd_devices_child,

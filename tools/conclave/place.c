@@ -1,4 +1,5 @@
-/* Where plugins and configurations lie: beside the command, in the build tree or as installed. */
+/* Where plugins, configurations and kernel headers lie: relative to the command's own place, in the
+ * build tree or as installed, so that an installation can be moved as a whole. */
 #include "command.h"
 
 #include "base/files.h"
@@ -7,10 +8,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#ifndef CLV_SOURCE_DIR
-#error "CLV_SOURCE_DIR must be defined by the build"
+/* As installed, relative to the prefix; absolute where the build was told so. */
+#ifndef CLV_BIN_DIR
+#define CLV_BIN_DIR "bin"
 #endif
-/* As installed, relative to the prefix. */
 #ifndef CLV_LIB_DIR
 #define CLV_LIB_DIR "lib"
 #endif
@@ -38,57 +39,84 @@ static bool own_folder(char out[PATH_MAX])
     return to_parent(out);
 }
 
-/* Turns the command's folder into the root of the build tree that it lies in, at most three folders
- * up; false when it is not in one. */
-static bool to_build_root(char path[PATH_MAX])
+/* The source's root, where the command lies in its build tree: there a file beside it says so. */
+static bool read_source(const char *folder, char out[PATH_MAX])
 {
-    char root[PATH_MAX], mark[PATH_MAX + 16];
-    memcpy(root, path, PATH_MAX);
-    for (int up = 0; up < 4; up++) {
-        snprintf(mark, sizeof(mark), "%s/meson-private", root);
-        if (clvi_is_dir(mark)) {
-            memcpy(path, root, PATH_MAX);
-            return true;
-        }
-        if (!to_parent(root))
-            return false;
-    }
-    return false;
+    char mark[PATH_MAX + 16];
+    snprintf(mark, sizeof(mark), "%s/uninstalled", folder);
+    FILE *file = fopen(mark, "re");
+    if (file == NULL)
+        return false;
+    const bool good = fgets(out, PATH_MAX, file) != NULL;
+    fclose(file);
+    if (good)
+        out[strcspn(out, "\n")] = '\0';
+    return good;
 }
 
-/* Writes a/b/c; "" when it is too long: a name that was cut could be somebody else's folder. */
+/* From the command's folder to the prefix. A folder of commands that is given as an absolute path
+ * says nothing about it: its parent is as good a guess as any. */
+static bool to_prefix(char *path)
+{
+    const char *parts = CLV_BIN_DIR[0] == '/' ? "bin" : CLV_BIN_DIR;
+    while (*parts != '\0') {
+        if (!to_parent(path))
+            return false;
+        parts += strcspn(parts, "/");
+        parts += strspn(parts, "/");
+    }
+    return true;
+}
+
+/* Writes a/b/c, or b/c where b is absolute; "" when it is too long: a name that was cut could be
+ * somebody else's folder. */
 static void join(char out[PATH_MAX], const char *a, const char *b, const char *c)
 {
-    const int wrote = snprintf(out, PATH_MAX, "%s/%s%s", a, b, c);
+    const bool whole = b[0] == '/';
+    const int wrote = snprintf(out, PATH_MAX, "%s%s%s%s", whole ? "" : a, whole ? "" : "/", b, c);
     if (wrote < 0 || wrote >= PATH_MAX)
         out[0] = '\0';
 }
 
-static void find_places(char plugins[PATH_MAX], char configs[PATH_MAX])
+typedef struct places {
+    char plugins[PATH_MAX], configs[PATH_MAX], kernels[PATH_MAX];
+} places;
+
+static void find_places(places *p)
 {
-    char place[PATH_MAX];
-    plugins[0] = configs[0] = '\0';
+    char place[PATH_MAX], source[PATH_MAX];
+    p->plugins[0] = p->configs[0] = p->kernels[0] = '\0';
     if (!own_folder(place))
         return;
-    if (to_build_root(place)) {
-        join(plugins, place, "plugins", "");
-        join(configs, CLV_SOURCE_DIR, "configs", "");
-    } else if (to_parent(place)) {
-        join(plugins, place, CLV_LIB_DIR, "/conclave/plugins");
-        join(configs, place, CLV_DATA_DIR, "/conclave/configs");
+    if (read_source(place, source)) {
+        join(p->configs, source, "configs", "");
+        join(p->kernels, source, "kernels", "");
+        if (to_parent(place))
+            join(p->plugins, place, "plugins", "");
+    } else if (to_prefix(place)) {
+        join(p->plugins, place, CLV_LIB_DIR, "/conclave/plugins");
+        join(p->configs, place, CLV_DATA_DIR, "/conclave/configs");
+        join(p->kernels, place, CLV_DATA_DIR, "/conclave/kernels");
     }
 }
 
 const char *cli_plugin_dir(void)
 {
-    static char plugins[PATH_MAX], configs[PATH_MAX];
-    find_places(plugins, configs);
-    return plugins;
+    static places p;
+    find_places(&p);
+    return p.plugins;
 }
 
 const char *cli_config_dir(void)
 {
-    static char plugins[PATH_MAX], configs[PATH_MAX];
-    find_places(plugins, configs);
-    return configs;
+    static places p;
+    find_places(&p);
+    return p.configs;
+}
+
+const char *cli_kernel_dir(void)
+{
+    static places p;
+    find_places(&p);
+    return p.kernels;
 }

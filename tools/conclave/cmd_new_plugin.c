@@ -1,0 +1,153 @@
+/* conclave new-plugin: a small project that builds an expert or a gate beside an installed
+ * Conclave. The files are those of new_plugin/, with the plugin's name put in. */
+#include "command.h"
+
+#include "base/files.h"
+
+#include "new_plugin_files.h" /* arrays, written by the build from new_plugin/ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILES = 3, MOST_NAME_BYTES = 64 };
+
+/* A file to be written, and what it is made from. */
+typedef struct made {
+    char name[MOST_NAME_BYTES + 16];
+    const unsigned char *text;
+} made;
+
+/* What is to be made. */
+typedef struct plan {
+    const char *kind, *name;
+    char folder[4096];
+    made files[FILES];
+} plan;
+
+/* Text with @KIND@ and @NAME@ replaced. */
+static void fill_in(const plan *p, const char *text, clvi_text *out)
+{
+    for (const char *at; (at = strchr(text, '@')) != NULL; text = at) {
+        clvi_text_append_n(out, text, (size_t)(at - text));
+        if (strncmp(at, "@KIND@", 6) == 0 || strncmp(at, "@NAME@", 6) == 0) {
+            clvi_text_append(out, at[1] == 'K' ? p->kind : p->name);
+            at += 6;
+        } else {
+            clvi_text_append_n(out, at++, 1);
+        }
+    }
+    clvi_text_append(out, text);
+}
+
+static clv_status write_one(const plan *p, const made *file, clv_error *error)
+{
+    clvi_text text = {0};
+    char *path = clvi_path_join(p->folder, file->name);
+    fill_in(p, (const char *)file->text, &text);
+    const char *whole = clvi_text_get(&text);
+    clv_status status;
+    if (path == NULL || whole == NULL)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: %s", file->name);
+    else
+        status = clvi_file_write(path, whole, strlen(whole), error);
+    clvi_free(path);
+    clvi_text_fini(&text);
+    return status;
+}
+
+/* Takes away what was written before something failed. */
+static void undo(const plan *p)
+{
+    for (int i = 0; i < FILES; i++) {
+        char *path = clvi_path_join(p->folder, p->files[i].name);
+        if (path != NULL)
+            unlink(path);
+        clvi_free(path);
+    }
+    rmdir(p->folder);
+}
+
+static clv_status check_name(const plan *p, clv_error *error)
+{
+    char file[MOST_NAME_BYTES + 16];
+    const size_t length = strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    if (length == 0 || p->name[length] != '\0' || length > MOST_NAME_BYTES)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "\"%s\" is no name of a plugin: give at most %d of a-z, 0-9 and _", p->name,
+                 MOST_NAME_BYTES);
+    snprintf(file, sizeof(file), "%s_%s.so", p->kind, p->name);
+    if (clvi_has_file(cli_plugin_dir(), file))
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "Conclave has the %s %s already, and two of one name cannot be told apart; give "
+                 "another name",
+                 p->kind, p->name);
+    return CLV_OK;
+}
+
+static clv_status make_plan(const cli_args *args, plan *p, clv_error *error)
+{
+    if (cli_count(args) != 2)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "new-plugin wants a kind and a name: conclave new-plugin expert mine");
+    p->kind = cli_at(args, 0);
+    p->name = cli_at(args, 1);
+    const bool expert = strcmp(p->kind, "expert") == 0;
+    if (!expert && strcmp(p->kind, "gate") != 0)
+        CLV_FAIL(error, CLV_E_USAGE, "\"%s\" is no kind of plugin: give expert or gate", p->kind);
+    CLV_TRY(check_name(p, error));
+    const char *output = cli_option_value(args, "output");
+    const int wrote = output != NULL
+                          ? snprintf(p->folder, sizeof(p->folder), "%s", output)
+                          : snprintf(p->folder, sizeof(p->folder), "%s_%s", p->kind, p->name);
+    if (wrote <= 0 || (size_t)wrote >= sizeof(p->folder))
+        CLV_FAIL(error, CLV_E_USAGE, "-o is empty or longer than %zu bytes", sizeof(p->folder));
+    snprintf(p->files[0].name, sizeof(p->files[0].name), "%s_%s.c", p->kind, p->name);
+    p->files[0].text = expert ? expert_c_in : gate_c_in;
+    snprintf(p->files[1].name, sizeof(p->files[1].name), "meson.build");
+    p->files[1].text = meson_build_in;
+    snprintf(p->files[2].name, sizeof(p->files[2].name), "README.md");
+    p->files[2].text = expert ? expert_md_in : gate_md_in;
+    return CLV_OK;
+}
+
+static clv_status run(const cli_args *args, clv_error *error)
+{
+    plan p = {.kind = NULL};
+    CLV_TRY(make_plan(args, &p, error));
+    if (mkdir(p.folder, 0777) != 0) {
+        if (errno == EEXIST)
+            CLV_FAIL(error, CLV_E_USAGE,
+                     "%s exists already, and nothing is overwritten; give another folder with -o",
+                     p.folder);
+        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot be made", p.folder);
+    }
+    clv_status status = CLV_OK;
+    for (int i = 0; i < FILES && status == CLV_OK; i++)
+        status = write_one(&p, &p.files[i], error);
+    if (status != CLV_OK) {
+        undo(&p);
+        return status;
+    }
+    if (!cli_quiet(args))
+        printf("%s: the %s %s, in %s; next:\n"
+               "    cd %s && meson setup build && meson test -C build\n",
+               p.folder, p.kind, p.name, p.files[0].name, p.folder);
+    return CLV_OK;
+}
+
+static const cli_option options[] = {
+    {"output", "DIR", "the new folder; KIND_NAME if not given", 'o', false},
+};
+
+const cli_command cmd_new_plugin = {
+    .name = "new-plugin",
+    .summary = "Begin an expert or a gate of your own",
+    .usage = "expert|gate NAME [options]",
+    .example = "conclave new-plugin expert mine\n"
+               "conclave new-plugin gate choosy -o ~/choosy",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .run = run,
+};
