@@ -269,6 +269,7 @@ static clv_status add_leaf(clvi_explainer *e, const level *v, size_t index, clv_
     l->shown.graph = l->part->graphs[CLVI_INFER];
     l->shown.answers = v->head == NULL || answered_before(v->council, l->shown.section);
     l->role = l->shown.answers ? CLVI_LOGITS : v->role;
+    l->shown.features = l->role == CLVI_FEATURES;
     return plan_leaf(e, l, error);
 }
 

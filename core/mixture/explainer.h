@@ -25,6 +25,7 @@ typedef struct clvi_explained {
     clv_tensor map;                  /* CLV_NO_TENSOR: it has no map of more than one place */
     int64_t height, width, channels; /* of the map */
     bool answers;                    /* its own logits are an answer */
+    bool features;                   /* otherwise: its features are read, not its logits */
     /* Of the last run; what it points to is valid until the next. */
     bool asked;          /* false: no sparse gate sent the image there, all below is absent */
     double weight;       /* that the gate of its own mixture gives it; NAN: there is no gate */

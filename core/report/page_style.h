@@ -84,10 +84,21 @@ static const char *const page_style[] = {
     "height:6rem;object-fit:contain;background:var(--band);border-radius:.25rem;"
     "image-rendering:auto}.mistakes img.tiny{image-rendering:pixelated}.mistakes "
     "small{color:var(--soft)}\n",
+    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(15rem,100%),1fr));"
+    "gap:1.75rem 1.5rem;margin:1rem 0}.cards figcaption{margin:.5rem 0 0;overflow-wrap:anywhere}"
+    ".cards img{display:block;width:100%;max-width:24rem;height:auto;border-radius:.25rem;"
+    "background:var(--band)}.cards img.tiny{image-rendering:pixelated}.cards "
+    "small,.cards .note{color:var(--soft);font-size:.8125rem}\n",
+    ".chances{list-style:none;margin:.35rem 0;padding:0;max-width:24rem}.chances "
+    "li{display:flex;justify-content:space-between;gap:.75rem;padding:.05rem "
+    ".35rem;margin:0 0 .1rem;font-variant-numeric:tabular-nums;white-space:nowrap;"
+    "background:linear-gradient(to right,color-mix(in srgb,var(--s1) 28%,transparent) "
+    "var(--p),transparent 0)}.chances span{white-space:normal;overflow-wrap:anywhere}"
+    ".chances .it{font-weight:600}\n",
     "@media print{body{max-width:none;padding:0;font-size:10pt}nav,.sort thead "
     "th::after{display:none}.scroll{max-height:none;overflow:visible}thead th,tbody "
     "th{position:static}figure,tr{break-inside:avoid}h2,h3{break-after:avoid}"
-    ".heat td{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n"};
+    ".heat td,.chances li{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n"};
 
 /* A click on a heading sorts by its column, the next one the other way round; what is not known
  * stays below. Without it the tables stand as they are. */

@@ -567,6 +567,12 @@ static void test_summary(void **state)
     contains(call_out, "73,728"); /* 8·8·16·72 */
     contains(call_out, "conv2d_bn");
     contains(call_out, "1,340"); /* 72+16 + 1152+32 + 68 parameters */
+    expect("summary tiny.ini data.channels=1 --classes 4 --stages", 0);
+    contains(call_out, "16×16  features.0.0.conv ");
+    contains(call_out, "           88    6.6 %         18,432   20.0 %\n");
+    contains(call_out, "8×8    features.0.pool … features.1.0.conv ");
+    contains(call_out, "none   pool … classifier ");
+    contains(call_out, "        1,340  100.0 %         92,224  100.0 %\n");
     contains(call_out, "training in batches of 10: ");
     contains(call_out, "inference in batches of 10: ");
     expect("summary tiny.ini --data data", 0);

@@ -1,13 +1,13 @@
 /* conclave predict: what a trained run takes pictures for. */
+#include "pictures.h"
 #include "session.h"
 #include "show.h"
 
-#include "data/image.h"
 #include "use/classifier.h"
 
 #include <stdlib.h>
 
-enum { DEFAULT_TOP = 3, MOST_DEPTH = 32 };
+enum { DEFAULT_TOP = 3 };
 
 static const cli_option options[] = {
     {"top", "N", "classes for each picture, the most probable first; 3 if not given", 0, false},
@@ -24,9 +24,7 @@ typedef struct job {
     cli_session session;
     char *run;
     clvi_model *model;
-    clvi_arena *names;
-    const char **paths; /* of the pictures */
-    size_t path_count, path_capacity;
+    cli_pictures pictures;
     int64_t top;
     double least; /* probability of an answer */
     size_t unsure;
@@ -37,61 +35,6 @@ typedef struct job {
     size_t *ranking;   /* [classes] the most probable first */
     size_t bad;
 } job;
-
-/* ---- Which pictures ---- */
-
-static clv_status add_path(job *j, const char *path, clv_error *error)
-{
-    void *paths = j->paths;
-    CLV_TRY(clvi_grow(&paths, &j->path_capacity, j->path_count + 1, sizeof *j->paths, error));
-    j->paths = paths;
-    const char *kept = clvi_arena_strdup(j->names, path);
-    if (kept == NULL)
-        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the names of the pictures");
-    j->paths[j->path_count++] = kept;
-    return CLV_OK;
-}
-
-/* All pictures in a folder and below, in natural order; hidden names are passed over. */
-static clv_status add_folder(job *j, const char *folder, int depth, clv_error *error)
-{
-    char **names = NULL;
-    size_t count = 0;
-    if (depth > MOST_DEPTH)
-        CLV_FAIL(error, CLV_E_DATA, "%s: folders are nested more than %d deep", folder, MOST_DEPTH);
-    CLV_TRY(clvi_dir_list(folder, &names, &count, error));
-    clv_status status = CLV_OK;
-    for (size_t i = 0; i < count && status == CLV_OK; i++) {
-        if (names[i][0] == '.')
-            continue;
-        char *path = clvi_path_join(folder, names[i]);
-        if (path == NULL)
-            status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", folder);
-        else if (clvi_is_dir(path))
-            status = add_folder(j, path, depth + 1, error);
-        else if (clvi_image_name(path))
-            status = add_path(j, path, error);
-        clvi_free(path);
-    }
-    clvi_names_free(names, count);
-    return status;
-}
-
-static clv_status list_pictures(job *j, clv_error *error)
-{
-    for (size_t i = 1; i < cli_count(j->args); i++) {
-        const char *what = cli_at(j->args, i);
-        const size_t before = j->path_count;
-        if (!clvi_is_dir(what)) {
-            CLV_TRY(add_path(j, what, error));
-            continue;
-        }
-        CLV_TRY(add_folder(j, what, 0, error));
-        if (j->path_count == before)
-            CLV_FAIL(error, CLV_E_DATA, "%s: no .png, .jpg or .jpeg in this folder", what);
-    }
-    return CLV_OK;
-}
 
 /* ---- One picture ---- */
 
@@ -211,12 +154,12 @@ static clv_status print_batch(job *j, const clv_result *result, clv_error *error
 
 static clv_status predict_all(job *j, clv_error *error)
 {
-    for (size_t begin = 0; begin < j->path_count; begin += (size_t)j->batch) {
-        const size_t rest = j->path_count - begin;
+    for (size_t begin = 0; begin < j->pictures.count; begin += (size_t)j->batch) {
+        const size_t rest = j->pictures.count - begin;
         const size_t count = rest < (size_t)j->batch ? rest : (size_t)j->batch;
         clv_result *result = NULL;
         for (size_t i = 0; i < count; i++)
-            j->images[i] = clv_image_of_file(j->paths[begin + i]);
+            j->images[i] = clv_image_of_file(j->pictures.paths[begin + i]);
         CLV_TRY(clvi_classifier_run(j->classifier, j->images, count, &result, error));
         const clv_status status = print_batch(j, result, error);
         clv_result_destroy(result);
@@ -235,8 +178,6 @@ static clv_status read_options(job *j, clv_error *error)
     CLV_TRY(cli_option_int(j->args, "top", 1, 1000000, &j->top, error));
     if (least != NULL && (!clvi_parse_real(least, &j->least) || j->least < 0 || j->least > 1))
         CLV_FAIL(error, CLV_E_USAGE, "--min-confidence %s: give a number from 0 to 1", least);
-    if (cli_count(j->args) == 1)
-        CLV_FAIL(error, CLV_E_USAGE, "which pictures? give files or folders after the run");
     return CLV_OK;
 }
 
@@ -244,7 +185,7 @@ static clv_status prepare(job *j, clv_error *error)
 {
     const size_t classes = clvi_model_class_count(j->model);
     const int64_t usual = clvi_config_int(clvi_model_config(j->model), "train", "batch");
-    j->batch = usual < (int64_t)j->path_count ? usual : (int64_t)j->path_count;
+    j->batch = usual < (int64_t)j->pictures.count ? usual : (int64_t)j->pictures.count;
     j->images = clvi_malloc((size_t)j->batch * sizeof *j->images);
     j->ranking = clvi_malloc(classes * sizeof *j->ranking);
     if (!j->images || !j->ranking)
@@ -266,14 +207,15 @@ static clv_status predict(job *j, clv_error *error)
 {
     CLV_TRY(cli_open_model(j->args, 0, &j->run, &j->model, error));
     CLV_TRY(read_options(j, error));
-    CLV_TRY(clvi_arena_create(&j->names, error));
-    CLV_TRY(list_pictures(j, error));
+    CLV_TRY(cli_pictures_list(j->args, 1, &j->pictures, error));
     CLV_TRY(prepare(j, error));
     CLV_TRY(predict_all(j, error));
     if (j->unsure > 0)
-        clvi_log(CLVI_LOG_INFO, "unsure of %zu of %zu pictures", j->unsure, j->path_count - j->bad);
+        clvi_log(CLVI_LOG_INFO, "unsure of %zu of %zu pictures", j->unsure,
+                 j->pictures.count - j->bad);
     if (j->bad > 0)
-        CLV_FAIL(error, CLV_E_DATA, "%zu of %zu pictures could not be read", j->bad, j->path_count);
+        CLV_FAIL(error, CLV_E_DATA, "%zu of %zu pictures could not be read", j->bad,
+                 j->pictures.count);
     return CLV_OK;
 }
 
@@ -285,8 +227,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     clvi_classifier_destroy(j.classifier);
     clvi_model_close(j.model);
     cli_session_close(&j.session);
-    clvi_arena_destroy(j.names);
-    clvi_free(j.paths);
+    cli_pictures_fini(&j.pictures);
     clvi_free(j.images);
     clvi_free(j.ranking);
     clvi_free(j.run);

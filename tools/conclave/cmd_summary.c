@@ -5,12 +5,14 @@
 #include "show.h"
 
 #include "data/dataset.h"
+#include "graph/maps.h"
 #include "train/run_dir.h"
 #include "train/train.h"
 
 enum { DEFAULT_CLASSES = 46, DEFAULT_CHANNELS = 3 };
 
 static const cli_option options[] = {
+    {"stages", NULL, "a row for each size of feature maps instead of each layer", 0, false},
     {"classes", "N", "classes to tell apart where there are no images; 46 if not given", 0, false},
     {"checkpoint", "WHICH", "of a run: best or last; best if not given", 0, false},
     CLI_CONFIG_OPTIONS,
@@ -114,14 +116,28 @@ static void count_parameters(const job *j, const clvi_mixture_part *part, const 
     }
 }
 
+static totals cost_of(const job *j, const clvi_mixture_part *part, const clvi_node *node)
+{
+    totals own = {0};
+    count_parameters(j, part, node, &own);
+    own.macs = node->op->macs != NULL ? node->op->macs(part->graph, node) : 0;
+    return own;
+}
+
+static void add_totals(totals *sum, const totals *own)
+{
+    sum->parameters += own->parameters;
+    sum->trainable += own->trainable;
+    sum->last += own->last;
+    sum->macs += own->macs;
+}
+
 static void add_layer(const job *j, const clvi_mixture_part *part, const clvi_node *node,
                       cli_table *table, totals *sum)
 {
     const clv_graph *graph = part->graph;
     char number[CLI_NUMBER_BYTES], shape[64];
-    totals own = {0};
-    count_parameters(j, part, node, &own);
-    own.macs = node->op->macs != NULL ? node->op->macs(graph, node) : 0;
+    const totals own = cost_of(j, part, node);
     cli_table_cell(table, "%s", node->name);
     cli_table_cell(table, "%s", node->op->name);
     cli_table_cell(table, "%s",
@@ -134,10 +150,87 @@ static void add_layer(const job *j, const clvi_mixture_part *part, const clvi_no
                    : own.trainable < own.last        ? "later"
                    : own.trainable == 0              ? "no"
                                                      : "partly");
-    sum->parameters += own.parameters;
-    sum->trainable += own.trainable;
-    sum->last += own.last;
-    sum->macs += own.macs;
+    add_totals(sum, &own);
+}
+
+static clv_status print_layers(const job *j, const clvi_mixture_part *part, totals *sum,
+                               clv_error *error)
+{
+    char number[CLI_NUMBER_BYTES];
+    cli_table table;
+    CLV_TRY(cli_table_init(&table, layer_columns, LAYER_COLUMNS, error));
+    for (size_t i = 0; i < part->graph->node_count; i++)
+        add_layer(j, part, &part->graph->nodes[i], &table, sum);
+    cli_table_rule(&table);
+    cli_table_cell(&table, "total");
+    cli_table_cell(&table, " ");
+    cli_table_cell(&table, "for one image");
+    cli_table_cell(&table, "%s", cli_show_count(sum->parameters, number));
+    cli_table_cell(&table, "%s", cli_show_count(sum->macs, number));
+    cli_table_cell(&table, "%s", cli_show_count(sum->trainable, number));
+    return cli_table_print(&table, stdout, error);
+}
+
+/* ---- The same by sizes of maps ---- */
+
+static const cli_column stage_columns[] = {
+    {"maps", false, false}, {"layers", false, true},        {"parameters", true, false},
+    {"share", true, false}, {"multiply-adds", true, false}, {"share", true, false},
+};
+enum { STAGE_COLUMNS = sizeof(stage_columns) / sizeof(stage_columns[0]) };
+
+static void add_cost(cli_table *table, const totals *own, const totals *all)
+{
+    char number[CLI_NUMBER_BYTES];
+    const double parameters = all->parameters > 0 ? (double)all->parameters : 1;
+    const double macs = all->macs > 0 ? (double)all->macs : 1;
+    cli_table_cell(table, "%s", cli_show_count(own->parameters, number));
+    cli_table_cell(table, "%.1f %%", 100 * (double)own->parameters / parameters);
+    cli_table_cell(table, "%s", cli_show_count(own->macs, number));
+    cli_table_cell(table, "%.1f %%", 100 * (double)own->macs / macs);
+}
+
+static void add_stage(const job *j, const clvi_mixture_part *part, const clvi_map_stage *stage,
+                      cli_table *table, const totals *all)
+{
+    const clvi_node *first = &part->graph->nodes[stage->first],
+                    *last = &part->graph->nodes[stage->end - 1];
+    totals own = {0};
+    for (size_t i = stage->first; i < stage->end; i++) {
+        const totals one = cost_of(j, part, &part->graph->nodes[i]);
+        add_totals(&own, &one);
+    }
+    if (stage->last != CLV_NO_TENSOR)
+        cli_table_cell(table, "%lld×%lld", (long long)stage->height, (long long)stage->width);
+    else
+        cli_table_cell(table, "none");
+    if (first == last)
+        cli_table_cell(table, "%s", first->name);
+    else
+        cli_table_cell(table, "%s … %s", first->name, last->name);
+    add_cost(table, &own, all);
+}
+
+static clv_status print_stages(const job *j, const clvi_mixture_part *part, totals *sum,
+                               clv_error *error)
+{
+    clvi_maps maps = {0};
+    cli_table table;
+    for (size_t i = 0; i < part->graph->node_count; i++) {
+        const totals one = cost_of(j, part, &part->graph->nodes[i]);
+        add_totals(sum, &one);
+    }
+    CLV_TRY(clvi_maps_find(part->graph, CLV_NO_TENSOR, &maps, error));
+    clv_status status = cli_table_init(&table, stage_columns, STAGE_COLUMNS, error);
+    for (size_t i = 0; i < maps.count && status == CLV_OK; i++)
+        add_stage(j, part, &maps.stages[i], &table, sum);
+    clvi_maps_fini(&maps);
+    CLV_TRY(status);
+    cli_table_rule(&table);
+    cli_table_cell(&table, "total");
+    cli_table_cell(&table, "for one image");
+    add_cost(&table, sum, sum);
+    return cli_table_print(&table, stdout, error);
 }
 
 /* The mixture whose gate or head a part is: the whole, or an expert, by the part's section. */
@@ -188,19 +281,9 @@ static clv_status print_part(const job *j, size_t index, totals *all, clv_error 
     const clvi_mixture_part part = clvi_mixture_leaf_at(j->mixture, index);
     char number[CLI_NUMBER_BYTES];
     totals sum = {0};
-    cli_table table;
     print_title(j, &part);
-    CLV_TRY(cli_table_init(&table, layer_columns, LAYER_COLUMNS, error));
-    for (size_t i = 0; i < part.graph->node_count; i++)
-        add_layer(j, &part, &part.graph->nodes[i], &table, &sum);
-    cli_table_rule(&table);
-    cli_table_cell(&table, "total");
-    cli_table_cell(&table, " ");
-    cli_table_cell(&table, "for one image");
-    cli_table_cell(&table, "%s", cli_show_count(sum.parameters, number));
-    cli_table_cell(&table, "%s", cli_show_count(sum.macs, number));
-    cli_table_cell(&table, "%s", cli_show_count(sum.trainable, number));
-    CLV_TRY(cli_table_print(&table, stdout, error));
+    CLV_TRY(cli_flag(j->args, "stages") ? print_stages(j, &part, &sum, error)
+                                        : print_layers(j, &part, &sum, error));
     printf("\ntrainable: %s of ", cli_show_count(sum.trainable, number));
     printf("%s parameters", cli_show_count(sum.parameters, number));
     if (sum.last > sum.trainable && is_expert(&part))
@@ -310,8 +393,9 @@ static clv_status run(const cli_args *args, clv_error *error)
 const cli_command cmd_summary = {
     .name = "summary",
     .summary = "Show the layers of a configuration or run, their cost and memory",
-    .usage = "CONFIG|RUN [SECTION.KEY=VALUE]... [--classes N] [options]",
-    .example = "conclave summary cnn-custom-only --classes 10\nconclave summary last --batch 32",
+    .usage = "CONFIG|RUN [SECTION.KEY=VALUE]... [--classes N] [--stages] [options]",
+    .example = "conclave summary cnn-custom-only --classes 10\nconclave summary last --batch 32\n"
+               "conclave summary efficientnet-b0-only --stages --image-size 224 --classes 1000",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

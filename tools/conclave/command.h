@@ -54,10 +54,10 @@ const char *cli_config_dir(void);
 const char *cli_kernel_dir(void);
 
 extern const cli_command cmd_bench, cmd_check_plugin, cmd_check_plugin_child, cmd_compare,
-    cmd_complete, cmd_config, cmd_devices, cmd_devices_child, cmd_embed, cmd_eval, cmd_export,
-    cmd_inspect, cmd_kernels_child, cmd_manual, cmd_new_plugin, cmd_plugins, cmd_predict,
-    cmd_profile, cmd_report, cmd_runs, cmd_summary, cmd_train, cmd_train_child, cmd_tune,
-    cmd_verify;
+    cmd_complete, cmd_config, cmd_devices, cmd_devices_child, cmd_embed, cmd_eval, cmd_explain,
+    cmd_export, cmd_inspect, cmd_kernels_child, cmd_manual, cmd_new_plugin, cmd_plugins,
+    cmd_predict, cmd_profile, cmd_report, cmd_runs, cmd_summary, cmd_train, cmd_train_child,
+    cmd_tune, cmd_verify;
 
 /* The line on which cmd_train_child says, before the sentence, that the configuration of a new
  * training was refused. */

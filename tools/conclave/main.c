@@ -15,6 +15,7 @@ static const cli_command *const commands[] = {
     &cmd_report,
     &cmd_eval,
     &cmd_predict,
+    &cmd_explain,
     &cmd_export,
     &cmd_profile,
     &cmd_inspect,

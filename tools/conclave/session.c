@@ -159,7 +159,13 @@ bool cli_means_run(const char *what, const char *output)
 clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_model **out,
                           clv_error *error)
 {
-    const char *what = cli_at(args, index), *output = cli_option_value(args, "output");
+    return cli_open_model_in(args, index, cli_option_value(args, "output"), run, out, error);
+}
+
+clv_status cli_open_model_in(const cli_args *args, size_t index, const char *runs, char **run,
+                             clvi_model **out, clv_error *error)
+{
+    const char *what = cli_at(args, index);
     const char *checkpoint = cli_option_value(args, "checkpoint");
     clvi_model_which which = CLVI_MODEL_BEST;
     if (checkpoint != NULL && clvi_name_equal(checkpoint, "last"))
@@ -174,7 +180,7 @@ clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_m
         if (path == NULL)
             CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the name of a run");
     } else {
-        CLV_TRY(clvi_run_find(output != NULL ? output : "runs", what, &path, error));
+        CLV_TRY(clvi_run_find(runs != NULL ? runs : "runs", what, &path, error));
     }
     const clv_status status = clvi_model_open(path, which, out, error);
     if (status != CLV_OK) {

@@ -71,6 +71,10 @@ bool cli_means_run(const char *what, const char *output);
  * and those of clvi_run_find and clvi_model_open. The caller closes *out. */
 clv_status cli_open_model(const cli_args *args, size_t index, char **run, clvi_model **out,
                           clv_error *error) CLV_MUST_CHECK;
+/* The same of a command whose --output is something else: `runs` is the folder of the runs, NULL:
+ * runs. Its options have "checkpoint". */
+clv_status cli_open_model_in(const cli_args *args, size_t index, const char *runs, char **run,
+                             clvi_model **out, clv_error *error) CLV_MUST_CHECK;
 /* As cli_open_model of argument 0, for a command that takes a configuration as well: refuses what
  * would change one, further arguments and options, among them --`more` where not NULL. */
 clv_status cli_open_unchanged(const cli_args *args, const char *more, char **run, clvi_model **out,
