@@ -21,7 +21,7 @@ typedef struct clvi_explained_card {
     size_t chance_count;
     const clvi_image *picture; /* RGB; NULL: none */
     bool tiny;                 /* shown in its pixels */
-    const clvi_image *maps;    /* RGB, behind a line that opens it; NULL: none */
+    const clvi_image *maps;    /* behind a line that opens it; NULL: none */
     const char *maps_note;
 } clvi_explained_card;
 

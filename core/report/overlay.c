@@ -12,10 +12,10 @@ enum { RAMP = 5, GAP = 2 };
 static const double ramp[RAMP][3] = {
     {40, 20, 120}, {150, 25, 130}, {225, 60, 75}, {252, 145, 35}, {255, 240, 120}};
 
-static clv_status start(int height, int width, clvi_image *out, clv_error *error)
+static clv_status start(int height, int width, int channels, clvi_image *out, clv_error *error)
 {
-    clvi_image image = {.height = height, .width = width, .channels = 3};
-    const size_t bytes = (size_t)height * (size_t)width * 3;
+    clvi_image image = {.height = height, .width = width, .channels = channels};
+    const size_t bytes = (size_t)height * (size_t)width * (size_t)channels;
     image.pixels = clvi_malloc(bytes);
     if (!image.pixels)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for a picture of %d × %d pixels", width, height);
@@ -69,7 +69,7 @@ clv_status clvi_overlay_heat(const clvi_image *picture, const float *heat, int64
                              int64_t width, clvi_image *out, clv_error *error)
 {
     double most = 0;
-    CLV_TRY(start(picture->height, picture->width, out, error));
+    CLV_TRY(start(picture->height, picture->width, 3, out, error));
     for (int64_t i = 0; heat && i < height * width; i++)
         most = (double)heat[i] > most ? (double)heat[i] : most;
     for (int y = 0; y < picture->height; y++) {
@@ -140,9 +140,7 @@ static void put_tile(const clvi_overlay_maps *m, int64_t k, const channel *c, in
                     sum += (double)m->values[(v * m->width + u) * m->channels + k];
             const double range = c->high - c->low;
             const uint8_t value = byte_of(range > 0 ? 255 * (sum / (double)n - c->low) / range : 0);
-            uint8_t *to =
-                out->pixels + ((size_t)(top + y) * (size_t)out->width + (size_t)(left + x)) * 3;
-            memset(to, value, 3);
+            out->pixels[(size_t)(top + y) * (size_t)out->width + (size_t)(left + x)] = value;
         }
 }
 
@@ -176,7 +174,7 @@ clv_status clvi_overlay_sheet(const clvi_overlay_maps *maps, size_t count, int c
         height += (i > 0 ? GAP : 0) +
                   tile_side(maps[i].height,
                             maps[i].height > maps[i].width ? maps[i].height : maps[i].width, tile);
-    CLV_TRY(start(height, columns * (tile + GAP) - GAP, &image, error));
+    CLV_TRY(start(height, columns * (tile + GAP) - GAP, 1, &image, error));
     clv_status status = CLV_OK;
     int top = 0;
     for (size_t i = 0; i < count && status == CLV_OK; i++) {
@@ -200,7 +198,7 @@ clv_status clvi_overlay_strip(const clvi_image *pictures, size_t count, int gap,
     int width = 0;
     for (size_t i = 0; i < count; i++)
         width += pictures[i].width + (i > 0 ? gap : 0);
-    CLV_TRY(start(pictures[0].height, width, out, error));
+    CLV_TRY(start(pictures[0].height, width, 3, out, error));
     size_t left = 0;
     for (size_t i = 0; i < count; i++) {
         const size_t wide = (size_t)pictures[i].width * 3;

@@ -41,7 +41,7 @@ static int set_up(void **state)
 }
 
 /* A PNG that can be read, of this size. */
-static void expect_png(const char *path, int height, int width)
+static void expect_picture(const char *path, int height, int width, int channels)
 {
     char *bytes = NULL;
     size_t length = 0;
@@ -50,10 +50,15 @@ static void expect_png(const char *path, int height, int width)
     if (clvi_file_read(path, 1 << 24, &bytes, &length, &error) != CLV_OK ||
         clvi_image_decode(bytes, length, path, 0, &image, &error) != CLV_OK)
         fail_msg("%s", error.message);
-    if (image.height != height || image.width != width || image.channels != 3)
+    if (image.height != height || image.width != width || image.channels != channels)
         fail_msg("%s is %d×%d of %d", path, image.height, image.width, image.channels);
     clvi_image_fini(&image);
     clvi_free(bytes);
+}
+
+static void expect_png(const char *path, int height, int width)
+{
+    expect_picture(path, height, width, 3);
 }
 
 /* What the run says of a picture: "12.3 %" of its best class. */
@@ -131,8 +136,8 @@ static void test_maps(void **state)
     assert_int_equal(times("<summary>Feature maps</summary>"), 2);
     has("From the top: features.0.0.conv (16×16, 4 channels), features.1.0.conv (8×8, 8 "
         "channels). Of each");
-    expect_png("maps/1-a-maps.png", 20 + 2 + 20, 3 * 20 + 2 * 2);
-    expect_png("maps/1-b-maps.png", 20, 3 * 20 + 2 * 2);
+    expect_picture("maps/1-a-maps.png", 20 + 2 + 20, 3 * 20 + 2 * 2, 1);
+    expect_picture("maps/1-b-maps.png", 20, 3 * 20 + 2 * 2, 1);
     expect_refusal("explain pair data/test/rows/1.png --tile 1 -o maps", 2, "--tile");
 }
 
