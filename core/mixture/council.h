@@ -92,6 +92,8 @@ const clvi_part *clvi_council_leaf(const clvi_council *council, size_t index);
 const clvi_council *clvi_council_nested(const clvi_council *council, size_t expert);
 size_t clvi_council_expert_count(const clvi_council *council);
 bool clvi_council_gated(const clvi_council *council);
+/* What the head is made from; points into the council. */
+clvi_head_desc clvi_council_head_desc(const clvi_council *council);
 uint64_t clvi_council_bytes(const clvi_council *council); /* of device memory, but the store */
 
 #endif

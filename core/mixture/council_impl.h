@@ -57,8 +57,6 @@ clv_status clvi_council_bank(const clvi_council *council, size_t index, int mode
                              clvi_bank_rows rows, clv_error *error) CLV_MUST_CHECK;
 /* In the place of the experts, whose outputs were put into the banks (kept.h). */
 void clvi_council_pass_experts(clvi_council *council, const clvi_council_run *run);
-/* What the head is made from; points into the council. */
-clvi_head_desc clvi_council_head_desc(const clvi_council *council);
 /* Index of a graph's input, or -1. */
 int clvi_council_input_of(const clv_graph *graph, const char *role);
 /* Whether it is an expert of another. */

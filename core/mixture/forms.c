@@ -71,6 +71,11 @@ size_t clvi_forms_count(const clvi_forms *f)
     return f->count;
 }
 
+const clvi_input_form *clvi_forms_at(const clvi_forms *f, size_t index)
+{
+    return &f->list[index].desc;
+}
+
 int64_t clvi_forms_elements(const clvi_forms *f, size_t index)
 {
     const clvi_input_form *d = &f->list[index].desc;

@@ -46,6 +46,7 @@ clv_status clvi_forms_feed(clvi_forms *forms, int64_t n, const uint8_t *pixels, 
 clvi_view clvi_forms_view(const clvi_forms *forms, size_t index);
 clvi_view clvi_forms_ids(const clvi_forms *forms);
 size_t clvi_forms_count(const clvi_forms *forms);
+const clvi_input_form *clvi_forms_at(const clvi_forms *forms, size_t index);
 /* Elements of one sample of a form. */
 int64_t clvi_forms_elements(const clvi_forms *forms, size_t index);
 uint64_t clvi_forms_bytes(const clvi_forms *forms); /* of device memory */

@@ -68,7 +68,8 @@ static clv_status create_class_weights(clvi_mixture *m, clv_error *error)
     return clvi_upload(m->desc.device, m->class_weights_buf, 0, m->class_weights, bytes, error);
 }
 
-static clv_status build(clvi_mixture *m, clv_error *error)
+/* Everything but memory on the device. */
+static clv_status build_networks(clvi_mixture *m, clv_error *error)
 {
     const clvi_mixture_desc *d = &m->desc;
     const clvi_philox_key augment =
@@ -94,7 +95,13 @@ static clv_status build(clvi_mixture *m, clv_error *error)
                             .max_batch = d->max_batch,
                             .train = d->train,
                             .keep_features = d->keep_features};
-    CLV_TRY(clvi_council_create(&site, &m->council, error));
+    return clvi_council_create(&site, &m->council, error);
+}
+
+static clv_status build(clvi_mixture *m, clv_error *error)
+{
+    const clvi_mixture_desc *d = &m->desc;
+    CLV_TRY(build_networks(m, error));
     m->active = clvi_calloc(clvi_store_group_count(m->store), sizeof *m->active);
     if (!m->active)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory for the mixture");
@@ -111,8 +118,10 @@ static clv_status build(clvi_mixture *m, clv_error *error)
     return create_buffers(m, error);
 }
 
-static clv_status try_batch(const clvi_mixture_desc *desc, int64_t batch, clvi_mixture **out,
-                            clv_error *error)
+/* An empty mixture with its description, which `fill` fills. */
+static clv_status create(const clvi_mixture_desc *desc, int64_t batch,
+                         clv_status (*fill)(clvi_mixture *mixture, clv_error *error),
+                         clvi_mixture **out, clv_error *error)
 {
     clvi_mixture *m = clvi_calloc(1, sizeof *m);
     if (!m)
@@ -120,7 +129,7 @@ static clv_status try_batch(const clvi_mixture_desc *desc, int64_t batch, clvi_m
     m->desc = *desc;
     m->seen = clvi_picture_of(desc->config, desc->height, desc->width, desc->channels);
     m->desc.max_batch = batch;
-    const clv_status status = build(m, error);
+    const clv_status status = fill(m, error);
     if (status != CLV_OK) {
         clvi_mixture_destroy(m);
         return status;
@@ -136,7 +145,7 @@ static int64_t largest_batch(const clvi_mixture_desc *desc)
     while (bad - good > 1) {
         const int64_t middle = good + (bad - good) / 2;
         clvi_mixture *m = NULL;
-        const clv_status status = try_batch(desc, middle, &m, NULL);
+        const clv_status status = create(desc, middle, build, &m, NULL);
         clvi_mixture_destroy(m);
         if (status == CLV_OK)
             good = middle;
@@ -149,7 +158,7 @@ static int64_t largest_batch(const clvi_mixture_desc *desc)
 clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out, clv_error *error)
 {
     clv_error cause = CLV_ERROR_INIT;
-    const clv_status status = try_batch(desc, desc->max_batch, out, &cause);
+    const clv_status status = create(desc, desc->max_batch, build, out, &cause);
     if (status == CLV_OK)
         return CLV_OK;
     const int64_t good = status == CLV_E_MEMORY ? largest_batch(desc) : 0;
@@ -158,6 +167,14 @@ clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out
     if (error && error->status == CLV_OK)
         *error = cause;
     return status;
+}
+
+clv_status clvi_mixture_draft(const clvi_mixture_desc *desc, clvi_mixture **out, clv_error *error)
+{
+    clvi_mixture_desc bare = *desc;
+    bare.device = NULL;
+    bare.train = bare.keep_features = false;
+    return create(&bare, 1, build_networks, out, error);
 }
 
 /* ---- Running ---- */
@@ -465,6 +482,26 @@ clvi_kept clvi_mixture_kept(const clvi_mixture *m)
 clvi_kept_columns clvi_mixture_kept_columns(const clvi_mixture *m, size_t block, size_t expert)
 {
     return clvi_council_kept_columns(m->council, block, expert);
+}
+
+const clvi_council *clvi_mixture_council(const clvi_mixture *m)
+{
+    return m->council;
+}
+
+const clvi_input_form *clvi_mixture_form(const clvi_mixture *m, size_t index)
+{
+    return clvi_forms_at(m->forms, index);
+}
+
+size_t clvi_mixture_form_count(const clvi_mixture *m)
+{
+    return clvi_forms_count(m->forms);
+}
+
+clvi_picture clvi_mixture_picture(const clvi_mixture *m)
+{
+    return m->seen;
 }
 
 size_t clvi_mixture_expert_count(const clvi_mixture *m)

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "graph/finite.h"
 #include "mixture/explainer.h"
+#include "mixture/input_form.h"
 #include "mixture/kept.h"
 #include "mixture/metrics.h"
 #include "plugin/plugin_host.h"
@@ -33,6 +34,14 @@ typedef struct clvi_mixture_desc {
 clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out,
                                clv_error *error) CLV_MUST_CHECK;
 void clvi_mixture_destroy(clvi_mixture *mixture); /* NULL allowed */
+
+/* The same without a device: networks and the table of their variables, to be looked at and not
+ * run. What names parts, graphs, input forms and the store's segments may be called of it. device
+ * and max_batch of `desc` mean nothing, train is false. Errors: those of plugins and
+ * configurations.
+ */
+clv_status clvi_mixture_draft(const clvi_mixture_desc *desc, clvi_mixture **out,
+                              clv_error *error) CLV_MUST_CHECK;
 
 /* One batch on the host. */
 typedef struct clvi_mixture_batch {
@@ -176,6 +185,12 @@ clvi_mixture_part clvi_mixture_leaf_at(const clvi_mixture *mixture, size_t index
 /* Multiply-adds of one image in a part; of an expert that is a mixture, in all of it: where a gate
  * inside is sparse, more than are done. */
 int64_t clvi_mixture_part_macs(const clvi_mixture *mixture, size_t index);
+/* Experts, gate and head as they stand to each other (council.h), and the input forms that their
+ * parts' `forms` count; the pixels that are given. All live as long as the mixture. */
+const struct clvi_council *clvi_mixture_council(const clvi_mixture *mixture);
+const clvi_input_form *clvi_mixture_form(const clvi_mixture *mixture, size_t index);
+size_t clvi_mixture_form_count(const clvi_mixture *mixture);
+clvi_picture clvi_mixture_picture(const clvi_mixture *mixture);
 /* Bytes of device memory: the store, activations, gradients, images. What is planned is what is
  * there. */
 uint64_t clvi_mixture_bytes(const clvi_mixture *mixture);

@@ -345,11 +345,10 @@ const char *clvi_checkpoint_data(const clvi_checkpoint *c)
     return word(c, "data");
 }
 
-/* Loads the tensor `name` as data of a kind of segment `index`. */
-static clv_status load_one(const clvi_checkpoint *c, clvi_store *store, size_t index,
-                           const char *name, clvi_store_kind kind, clv_error *error)
+/* Reads the tensor `name`, which has the shape of a segment. */
+static clv_status read_one(const clvi_checkpoint *c, const clvi_segment *s, const char *name,
+                           float *out, clv_error *error)
 {
-    const clvi_segment *s = clvi_store_segment(store, index);
     const char *path = clvi_safetensors_path(c->file);
     const int64_t found = clvi_safetensors_find(c->file, name);
     if (found < 0)
@@ -363,10 +362,24 @@ static clv_status load_one(const clvi_checkpoint *c, clvi_store *store, size_t i
         CLV_FAIL(error, CLV_E_FORMAT, "%s: tensor %s has another shape than the %s of this network",
                  path, name, clvi_shape_text(&s->shape, shape, sizeof shape));
     }
+    return clvi_safetensors_read_f32(c->file, (size_t)found, out, error);
+}
+
+clv_status clvi_checkpoint_read(const clvi_checkpoint *c, const clvi_segment *segment, float *out,
+                                clv_error *error)
+{
+    return read_one(c, segment, segment->name, out, error);
+}
+
+/* Loads the tensor `name` as data of a kind of segment `index`. */
+static clv_status load_one(const clvi_checkpoint *c, clvi_store *store, size_t index,
+                           const char *name, clvi_store_kind kind, clv_error *error)
+{
+    const clvi_segment *s = clvi_store_segment(store, index);
     float *values = clvi_malloc((size_t)s->elements * sizeof *values);
     if (!values)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to load %s", name);
-    clv_status status = clvi_safetensors_read_f32(c->file, (size_t)found, values, error);
+    clv_status status = read_one(c, s, name, values, error);
     if (status == CLV_OK)
         status = clvi_store_write(store, index, kind, values, error);
     clvi_free(values);

@@ -81,6 +81,9 @@ const char *clvi_checkpoint_data(const clvi_checkpoint *checkpoint);
  * naming a missing or misshapen tensor. */
 clv_status clvi_checkpoint_load(const clvi_checkpoint *checkpoint, clvi_store *store,
                                 clv_error *error) CLV_MUST_CHECK;
+/* The same of one variable: segment->elements floats to `out`. */
+clv_status clvi_checkpoint_read(const clvi_checkpoint *checkpoint, const clvi_segment *segment,
+                                float *out, clv_error *error) CLV_MUST_CHECK;
 /* Loads everything that training goes on with: variables, averages, moments, step counts. Errors as
  * above. */
 clv_status clvi_checkpoint_resume(const clvi_checkpoint *checkpoint, clvi_store *store,

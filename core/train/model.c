@@ -159,6 +159,11 @@ int64_t clvi_model_epoch(const clvi_model *model)
     return clvi_checkpoint_state(model->checkpoint)->epoch;
 }
 
+int64_t clvi_model_step(const clvi_model *model)
+{
+    return clvi_checkpoint_state(model->checkpoint)->step;
+}
+
 /* ---- As a bundle ---- */
 
 /* What is done to an image, in words of the configuration; the size is what is read again. */
@@ -202,9 +207,8 @@ clv_status clvi_model_export(const clvi_model *model, const char *path, clv_erro
 
 /* ---- On a device ---- */
 
-clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv_error *error)
+static clvi_mixture_desc describe(const clvi_model *model, const clvi_model_place *place)
 {
-    CLV_ASSERT(model->mixture == NULL);
     clvi_mixture_desc desc = {.config = model->config,
                               .plugins = place->plugins,
                               .device = place->device,
@@ -212,6 +216,13 @@ clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv
                               .max_batch = place->max_batch,
                               .train = false};
     clvi_model_image(model, &desc.height, &desc.width, &desc.channels);
+    return desc;
+}
+
+clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv_error *error)
+{
+    CLV_ASSERT(model->mixture == NULL);
+    const clvi_mixture_desc desc = describe(model, place);
     clvi_mixture *mixture = NULL;
     CLV_TRY(clvi_mixture_create(&desc, &mixture, error));
     clv_status status = clvi_checkpoint_load(model->checkpoint, clvi_mixture_store(mixture), error);
@@ -241,6 +252,20 @@ clv_status clvi_model_compile(clvi_model *model, clv_error *error)
 clvi_device *clvi_model_device(clvi_model *model)
 {
     return model->device;
+}
+
+clv_status clvi_model_draft(clvi_model *model, clvi_plugins *plugins, clv_error *error)
+{
+    CLV_ASSERT(model->mixture == NULL);
+    const clvi_model_place place = {.plugins = plugins, .max_batch = 1};
+    const clvi_mixture_desc desc = describe(model, &place);
+    return clvi_mixture_draft(&desc, &model->mixture, error);
+}
+
+clv_status clvi_model_read(const clvi_model *model, size_t segment, float *out, clv_error *error)
+{
+    const clvi_store *store = clvi_mixture_store(model->mixture);
+    return clvi_checkpoint_read(model->checkpoint, clvi_store_segment(store, segment), out, error);
 }
 
 clvi_mixture *clvi_model_mixture(clvi_model *model)

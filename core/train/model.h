@@ -38,6 +38,7 @@ double clvi_model_temperature(const clvi_model *model);
 clv_status clvi_model_validation(const clvi_model *model, clvi_predictions *out,
                                  clv_error *error) CLV_MUST_CHECK;
 int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 */
+int64_t clvi_model_step(const clvi_model *model);  /* of the same; 0: not known, as of a bundle */
 
 /* Writes the model as a bundle (bundle.h), whole or not at all, over a file that is there. With the
  * bundle everything goes as with the run, to the bit. Errors: CLV_E_IO, CLV_E_FORMAT, CLV_E_MEMORY.
@@ -60,8 +61,17 @@ clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place,
                            clv_error *error) CLV_MUST_CHECK;
 /* Compiles what clvi_model_load left for a place that was `cold`. Errors: those of kernels. */
 clv_status clvi_model_compile(clvi_model *model, clv_error *error) CLV_MUST_CHECK;
-/* NULL before clvi_model_load. */
+/* NULL before clvi_model_load, and of a draft. */
 clvi_device *clvi_model_device(clvi_model *model);
+/* In place of clvi_model_load: builds the networks without a device, to be looked at and not run
+ * (clvi_mixture_draft). plugins must outlive the model. Errors: those of the mixture. */
+clv_status clvi_model_draft(clvi_model *model, clvi_plugins *plugins,
+                            clv_error *error) CLV_MUST_CHECK;
+/* The values of a variable of the mixture, a segment of its store, from the checkpoint:
+ * `elements` floats. Errors: CLV_E_FORMAT, CLV_E_IO. */
+clv_status clvi_model_read(const clvi_model *model, size_t segment, float *out,
+                           clv_error *error) CLV_MUST_CHECK;
+/* NULL before clvi_model_load or clvi_model_draft. */
 clvi_mixture *clvi_model_mixture(clvi_model *model);
 
 #endif

@@ -164,12 +164,16 @@ int64_t clvi_reorder_outputs(const clvi_file_tensor *tensor, clvi_weights_layout
     return tensor->dims[layout == CLVI_LAYOUT_TORCH ? 0 : tensor->rank - 1];
 }
 
-void clvi_reorder_apply(const clvi_reorder *r, const float *from, float *to)
+void clvi_reorder_part(const clvi_reorder *r, const float *from, int64_t first, int64_t count,
+                       float *to)
 {
-    int64_t index[CLV_MAX_RANK] = {0}, elements = 1, at = 0;
-    for (int i = 0; i < r->rank; i++)
-        elements *= r->dims[i];
-    for (int64_t k = 0; k < elements; k++) {
+    int64_t index[CLV_MAX_RANK] = {0}, at = 0, rest = first;
+    for (int i = r->rank; i-- > 0;) {
+        index[i] = rest % r->dims[i];
+        rest /= r->dims[i];
+        at += index[i] * r->strides[i];
+    }
+    for (int64_t k = 0; k < count; k++) {
         to[k] = from[at];
         for (int i = r->rank; i-- > 0;) {
             at += r->strides[i];
@@ -179,4 +183,12 @@ void clvi_reorder_apply(const clvi_reorder *r, const float *from, float *to)
             index[i] = 0;
         }
     }
+}
+
+void clvi_reorder_apply(const clvi_reorder *r, const float *from, float *to)
+{
+    int64_t elements = 1;
+    for (int i = 0; i < r->rank; i++)
+        elements *= r->dims[i];
+    clvi_reorder_part(r, from, 0, elements, to);
 }

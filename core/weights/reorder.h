@@ -27,6 +27,10 @@ const char *clvi_reorder_wanted(const clv_graph *graph, size_t variable, clvi_we
 /* Number of a tensor's outputs (of its axis `out`) in a layout, for a weight or a bias. */
 int64_t clvi_reorder_outputs(const clvi_file_tensor *tensor, clvi_weights_layout layout);
 
+/* Elements of `from` in the order that the reorder says: all, or `count` of the result from `first`
+ * on. */
 void clvi_reorder_apply(const clvi_reorder *reorder, const float *from, float *to);
+void clvi_reorder_part(const clvi_reorder *reorder, const float *from, int64_t first, int64_t count,
+                       float *to);
 
 #endif

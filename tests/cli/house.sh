@@ -59,7 +59,7 @@ environment() {
         FILENAME != "core/base/process.c" && /(^|[^A-Za-z0-9_])getenv([^A-Za-z0-9_]|$)/ { print FILENAME ":" FNR }'
 }
 
-# use, report → train → mixture → plugin, weights, data → graph → ops → runtime → config → base
+# use, export, report → train → mixture → plugin, weights, data → graph → ops → runtime → config → base
 includes() {
     # shellcheck disable=SC2016 # of awk
     with 'core/*.c' 'core/*.h' 'plugins/*.c' -- awk '
@@ -68,7 +68,7 @@ includes() {
             for (i = 1; i <= count; i++)
                 rank[order[i]] = i
             rank["plugin"] = rank["weights"] = rank["data"]
-            rank["use"] = rank["report"]
+            rank["use"] = rank["export"] = rank["report"]
         }
         FNR == 1 {
             split(FILENAME, parts, "/")

@@ -9,6 +9,7 @@
 static const cli_option options[] = {
     {"bundle", "FILE", "for Conclave: weights, configuration, classes, temperature in one file", 0,
      false},
+    {"onnx", "FILE", "for ONNX Runtime and others: from pixels to probabilities", 0, false},
     {"force", NULL, "replace FILE where it is there", 0, false},
     CLI_MODEL_OPTIONS,
     CLI_PLUGIN_OPTION,
@@ -20,6 +21,7 @@ static const struct {
     export_format *write;
 } formats[] = {
     {"bundle", export_bundle},
+    {"onnx", export_onnx},
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
@@ -75,7 +77,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     for (size_t i = 0; i < FORMATS; i++)
         wanted += cli_option_value(args, formats[i].option) != NULL;
     if (wanted == 0)
-        CLV_FAIL(error, CLV_E_USAGE, "to which form? give --bundle FILE");
+        CLV_FAIL(error, CLV_E_USAGE, "to which form? give --bundle FILE or --onnx FILE");
     if (cli_count(args) > 1)
         CLV_FAIL(error, CLV_E_USAGE, "export takes one run; \"%s\" is one too many",
                  cli_at(args, 1));
@@ -90,9 +92,10 @@ static clv_status run(const cli_args *args, clv_error *error)
 const cli_command cmd_export = {
     .name = "export",
     .summary = "Write a trained run as one file for those who use it",
-    .usage = "RUN --bundle FILE [options]",
+    .usage = "RUN --bundle FILE | --onnx FILE [options]",
     .example = "conclave export last --bundle characters.safetensors\n"
-               "conclave predict characters.safetensors photo.jpg",
+               "conclave predict characters.safetensors photo.jpg\n"
+               "conclave export last --onnx characters.onnx",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

@@ -3,6 +3,7 @@
 #ifndef CONCLAVE_EXPORT_H
 #define CONCLAVE_EXPORT_H
 
+#include "export/source.h"
 #include "session.h"
 
 /* One call of the command. */
@@ -18,5 +19,9 @@ typedef struct export_job {
 typedef clv_status export_format(export_job *job, const char *path, clv_error *error);
 
 export_format export_bundle; /* --bundle */
+export_format export_onnx;   /* --onnx */
+
+/* The model as what formats of others are made from: its networks are built, on no device. */
+clv_status export_source(export_job *job, clvi_export_source *out, clv_error *error) CLV_MUST_CHECK;
 
 #endif
