@@ -35,7 +35,7 @@ static clv_tensor turned(clv_builder *b, clv_tensor x)
 {
     const int64_t other[] = {5, 4, 8}, rows[] = {20, 8};
     x = reshaped(b, "other", x, other, 3);
-    x = reshaped(b, "rows", clv_sigmoid(b, "squash", x), rows, 2);
+    x = reshaped(b, "rows", clv_silu(b, "bent", x), rows, 2);
     x = clv_batch_norm(b, "row_norm", x, "none", 0, 0);
     return reshaped(b, "back", x, other, 3);
 }
@@ -56,7 +56,7 @@ static clv_status build(const clv_host *host, clv_graph *graph, const clv_option
     const clv_tensor parts[] = {
         clv_dense(&b, "hidden", clv_dropout(&b, "drop", flat, 0.3), 7, "relu"), flat,
         clv_fill(&b, "constant", flat, 2, 0.25)};
-    x = clv_silu(&b, "smooth", clv_concat(&b, "parts", parts, 3));
+    x = clv_sigmoid(&b, "squash", clv_concat(&b, "parts", parts, 3));
     clv_output(&b, "features", x);
     clv_output(&b, "logits", clv_dense(&b, "last", x, input->classes, NULL));
     return clv_builder_end(&b);

@@ -53,8 +53,11 @@ def main():
     paths = sorted(folder.glob("*.onnx"))
     for path in paths:
         difference = apart(path)
-        print(f"# {path.stem}: {difference:.1e}")
-        failed += not difference <= limit
+        chances = tensors(path.with_suffix(".safetensors"))["probabilities"]
+        spread = abs(chances - chances[0]).max()
+        print(f"# {path.stem}: {difference:.1e}, between pictures {spread:.1e}")
+        # Where all pictures look the same to a network of random numbers, more must be right.
+        failed += not difference <= min(limit, spread / 20)
     return 1 if failed or not paths else 0
 
 
