@@ -144,8 +144,8 @@ typedef struct clv_attr {
     double real;
     const char *text;
     const int64_t *ints;
-    uint32_t int_count;
-    uint32_t reserved; /* 0 */
+    uint32_t int_count; /* at most CLV_MAX_RANK */
+    uint32_t reserved;  /* 0 */
 } clv_attr;
 
 typedef enum clv_mode { CLV_MODE_TRAIN = 1, CLV_MODE_INFER = 2 } clv_mode;
@@ -164,7 +164,7 @@ typedef struct clv_build_input {
 
 struct clv_op_desc; /* conclave/own_op.h */
 
-/* The table that a plugin calls through; static, and the same for all. */
+/* The table that a plugin calls through; valid for the call that it is given to. */
 typedef struct clv_host {
     uint32_t struct_size;
     uint16_t abi_major, abi_minor; /* of the host */

@@ -209,7 +209,8 @@ static clv_build_input input_of(const check *c, const size_row *size, int32_t co
                              .experts = gate ? count : 1,
                              .image_height = size->height,
                              .image_width = size->width,
-                             .image_channels = size->channels};
+                             .image_channels = size->channels,
+                             .features = gate ? 7 * count : 0};
 }
 
 /* Each choice of an option in turn: it builds, or is refused with a sentence. */
