@@ -38,7 +38,7 @@ clv_status clvi_file_read(const char *path, size_t limit_bytes, char **data, siz
 {
     FILE *stream = fopen(path, "rbe");
     if (stream == NULL)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
+        return clvi_fail_open(error, errno, CLV_HERE, path, "cannot open");
     clvi_text content = {0};
     const clv_status status = read_stream(stream, path, limit_bytes, &content, error);
     fclose(stream);
@@ -281,7 +281,7 @@ clv_status clvi_dir_list(const char *path, char ***names, size_t *count, clv_err
 {
     DIR *folder = opendir(path);
     if (folder == NULL)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open the folder", path);
+        return clvi_fail_open(error, errno, CLV_HERE, path, "cannot open the folder");
     void *list = NULL;
     size_t used = 0, capacity = 0;
     clv_status status = CLV_OK;
@@ -328,4 +328,65 @@ char *clvi_cache_folder(void)
     if (base != NULL && base[0] == '/') /* a relative one is to be ignored, says XDG */
         return clvi_path_join(base, "conclave");
     return home != NULL ? clvi_path_join(home, ".cache/conclave") : NULL;
+}
+
+/* ---- A name that is not there ---- */
+
+/* Appends the entry of `folder` that is nearest to `name`, as part of a sentence. */
+static void advise_in(const char *folder, const char *shown_folder, const char *name, char *text,
+                      size_t bytes)
+{
+    char **names = NULL, line[512], shown[512];
+    size_t count = 0;
+    if (clvi_dir_list(folder, &names, &count, NULL) != CLV_OK)
+        return;
+    const char *near = clvi_nearest(name, (const char *const *)names, count);
+    const size_t used = strlen(text);
+    if (near != NULL) {
+        const int length = snprintf(line, sizeof(line), "; did you mean %s%s?", shown_folder, near);
+        if (length > 0 && (size_t)length < sizeof(line) && used + (size_t)length < bytes)
+            strcpy(text + used, clvi_printable(line, shown, sizeof(shown)));
+    }
+    clvi_names_free(names, count);
+}
+
+void clvi_path_advise(const char *path, char *text, size_t bytes)
+{
+    struct stat facts;
+    char *copy = clvi_strdup(path);
+    if (copy == NULL || copy[0] == '\0') {
+        clvi_free(copy);
+        return;
+    }
+    for (size_t from = strspn(copy, "/");;) {
+        const size_t end = from + strcspn(copy + from, "/");
+        const char after = copy[end];
+        copy[end] = '\0';
+        if (lstat(copy, &facts) != 0) {
+            char name[256] = "";
+            snprintf(name, sizeof(name), "%s", copy + from);
+            copy[from] = '\0';
+            advise_in(from > 0 ? copy : ".", copy, name, text, bytes);
+            break;
+        }
+        copy[end] = after;
+        from = end + strspn(copy + end, "/");
+        if (copy[from] == '\0')
+            break;
+    }
+    clvi_free(copy);
+}
+
+clv_status clvi_fail_open(clv_error *error, int code, const char *file, int line, const char *path,
+                          const char *what)
+{
+    clv_error own = CLV_ERROR_INIT;
+    const clv_status status = clvi_fail_errno(&own, code, file, line, "%s: %s", path, what);
+    if (error == NULL || error->status != CLV_OK)
+        return status;
+    if (code == ENOENT || code == ENOTDIR)
+        clvi_path_advise(path, own.message, sizeof(own.message));
+    clvi_fail(error, status, file, line, "%s", own.message);
+    error->native_code = code;
+    return status;
 }

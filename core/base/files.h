@@ -40,6 +40,13 @@ bool clvi_has_file(const char *folder, const char *name);
 bool clvi_is_path(const char *text, const char *ending);
 /* "a/b": joined with exactly one '/'. Caller frees; NULL when memory is exhausted. */
 char *clvi_path_join(const char *a, const char *b);
+/* Records CLV_E_IO "PATH: WHAT: reason" for errno `code`; where nothing is called so, the nearest
+ * name that is there is put behind it. Returns CLV_E_IO. */
+clv_status clvi_fail_open(clv_error *error, int code, const char *file, int line, const char *path,
+                          const char *what);
+/* Appends "; did you mean PATH?" to a text of `bytes` bytes: the nearest name to the first part of
+ * `path` that is not there. Nothing where all are, none is near, or there is no room. */
+void clvi_path_advise(const char *path, char *text, size_t bytes);
 /* Names in a folder (no . and ..), natural order. Caller frees with clvi_names_free. */
 clv_status clvi_dir_list(const char *path, char ***names, size_t *count,
                          clv_error *error) CLV_MUST_CHECK;

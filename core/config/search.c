@@ -3,6 +3,7 @@
 #include "base/process.h"
 #include "config/config_impl.h"
 
+#include <stdio.h>
 #include <strings.h>
 
 enum { DESCRIPTION_BYTES = 160 };
@@ -191,11 +192,32 @@ static clv_status refuse(const char *name, const clvi_config_entry *list, size_t
         quoted);
 }
 
+/* A shipped configuration whose file the name would be, "NAME.ini" without a folder. */
+static clv_status refuse_file(const char *name, const char *const *folders, size_t folder_count,
+                              clv_error *error)
+{
+    clvi_config_entry *list = NULL;
+    size_t count = 0;
+    char stem[NAME_BYTES];
+    snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(name) - strlen(".ini")), name);
+    CLV_TRY(clvi_config_list(folders, folder_count, &list, &count, error));
+    clv_status status = CLV_OK;
+    for (size_t i = 0; i < count && status == CLV_OK; i++)
+        if (same_name(list[i].name, stem))
+            status = clvi_fail(error, CLV_E_USAGE, CLV_HERE,
+                               "there is no file %s here; the shipped configuration is called %s",
+                               name, list[i].name);
+    clvi_config_list_free(list, count);
+    return status;
+}
+
 clv_status clvi_config_find(const char *name, const char *const *folders, size_t folder_count,
                             char **path, clv_error *error)
 {
     char *found = NULL;
     if (clvi_is_path(name, ".ini")) {
+        if (strchr(name, '/') == NULL && !clvi_is_file(name))
+            CLV_TRY(refuse_file(name, folders, folder_count, error));
         found = clvi_strdup(name);
         if (found == NULL)
             return no_memory(error);

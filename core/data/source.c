@@ -2,6 +2,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "data/source.h"
 
+#include "base/files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -139,7 +141,7 @@ static clv_status fill(clvi_source *source, const char *path, uint64_t limit, cl
         CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory to open it", path);
     struct stat info;
     if (stat(path, &info) != 0)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot be opened", path);
+        return clvi_fail_open(error, errno, CLV_HERE, path, "cannot be opened");
     if (S_ISDIR(info.st_mode)) {
         CLV_TRY(clvi_source_list_folder(source, error));
     } else if (S_ISREG(info.st_mode)) {

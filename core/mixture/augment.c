@@ -55,10 +55,15 @@ static clv_status read_step(const clvi_config *config, const char *text, size_t 
         *strength(out, s) = value;
         return CLV_OK;
     }
+    const char *names[STEPS + 3] = {"none", "characters", "photos"};
+    for (size_t i = 0; i < STEPS; i++)
+        names[i + 3] = steps[i].name;
+    const char *near = clvi_nearest(word, names, STEPS + 3);
     return clvi_config_fail(config, section, key, error,
                             "'%.*s' is neither none, characters, photos nor one of the steps crop, "
-                            "flip, colour, hue, erase",
-                            (int)length, text);
+                            "flip, colour, hue, erase%s%s%s",
+                            (int)length, text, near != NULL ? "; did you mean " : "",
+                            near != NULL ? near : "", near != NULL ? "?" : "");
 }
 
 clv_status clvi_augment_read(const clvi_config *config, clvi_augment *out, clv_error *error)

@@ -67,8 +67,12 @@ static clv_status look_at_file(const char *path, clvi_library *library, clv_erro
     struct stat about;
     /* Not blocking: a named pipe must not hold us up. */
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        return refuse(path, error, "cannot be opened: %s", strerror(errno));
+    if (file < 0) {
+        clvi_fail_open(error, errno, CLV_HERE, path, "cannot be opened");
+        if (error != NULL)
+            error->status = CLV_E_PLUGIN;
+        return CLV_E_PLUGIN;
+    }
     clv_status status = CLV_OK;
     if (fstat(file, &about) != 0)
         status = refuse(path, error, "cannot be looked at: %s", strerror(errno));

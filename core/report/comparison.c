@@ -54,6 +54,25 @@ static size_t best(const clvi_comparison *c, bool single)
     return found;
 }
 
+clv_status clvi_comparison_find(const clvi_comparison *c, const char *name, size_t *index,
+                                clv_error *error)
+{
+    const char **names = clvi_calloc(c->count + 1, sizeof *names);
+    if (!names)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to look for the model %s", name);
+    size_t i = 0;
+    for (; i < c->count && !clvi_name_equal(c->contestants[i].name, name); i++)
+        names[i] = c->contestants[i].name;
+    const char *near = i == c->count ? clvi_nearest(name, names, c->count) : NULL;
+    clvi_free(names);
+    if (i == c->count)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "--reference %s: it is none of the models that are compared%s%s%s", name,
+                 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    *index = i;
+    return CLV_OK;
+}
+
 static clv_status find_reference(clvi_comparison *c, const char *name, clv_error *error)
 {
     if (!name) {
@@ -62,15 +81,12 @@ static clv_status find_reference(clvi_comparison *c, const char *name, clv_error
             c->reference = best(c, false);
         return CLV_OK;
     }
-    for (size_t i = 0; i < c->count; i++)
-        if (clvi_name_equal(c->contestants[i].name, name)) {
-            if (!has_ended(&c->contestants[i]))
-                CLV_FAIL(error, CLV_E_USAGE, "--reference %s: no run of it has ended", name);
-            c->reference = i;
-            return CLV_OK;
-        }
-    CLV_FAIL(error, CLV_E_USAGE, "--reference %s: it is none of the models that are compared",
-             name);
+    size_t index = 0;
+    CLV_TRY(clvi_comparison_find(c, name, &index, error));
+    if (!has_ended(&c->contestants[index]))
+        CLV_FAIL(error, CLV_E_USAGE, "--reference %s: no run of it has ended", name);
+    c->reference = index;
+    return CLV_OK;
 }
 
 /* ---- Tests ---- */

@@ -50,6 +50,9 @@ typedef struct clvi_comparison {
     int64_t equal_epochs; /* fewest epochs of such a model; 0: none */
 } clvi_comparison;
 
+/* The model that --reference names: *index. Errors: CLV_E_USAGE with the nearest name. */
+clv_status clvi_comparison_find(const clvi_comparison *comparison, const char *name, size_t *index,
+                                clv_error *error) CLV_MUST_CHECK;
 /* Computes what is not about one model alone. reference: a contestant's name, or NULL for the best
  * single model on validation (accuracy; of equal ones the lower NLL), or the best model where all
  * are mixtures. Errors: CLV_E_USAGE when no contestant has that name, or it has no run that ended;

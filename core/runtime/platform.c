@@ -2,6 +2,7 @@
  * a configuration means. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/process.h"
+#include "base/text.h"
 #include "runtime/clblast.h"
 #include "runtime/device.h"
 #include "runtime/notes.h"
@@ -314,6 +315,11 @@ static clv_status no_such_device(const clvi_runtime *runtime, const char *select
         CLV_FAIL(error, CLV_E_DEVICE, "there is no OpenCL device; %s", candidates);
     if (strcasecmp(select, "auto") == 0)
         CLV_FAIL(error, CLV_E_DEVICE, "no OpenCL device can be used; %s", candidates);
+    static const char *const classes[] = {"auto", "cpu", "gpu"};
+    const char *near = clvi_nearest(select, classes, sizeof(classes) / sizeof(classes[0]));
+    if (near != NULL && strcasecmp(near, select) != 0)
+        CLV_FAIL(error, CLV_E_DEVICE, "no OpenCL device is meant by \"%.80s\"; did you mean %s? %s",
+                 select, near, candidates);
     CLV_FAIL(error, CLV_E_DEVICE, "no OpenCL device is meant by \"%.80s\"; %s", select, candidates);
 }
 

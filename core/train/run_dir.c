@@ -197,9 +197,13 @@ static clv_status not_found(const char *output, const char *what, clv_error *err
     const char *slash = strrchr(what, '/');
     const char *near =
         clvi_nearest(slash != NULL ? slash + 1 : what, (const char *const *)names, count);
+    const char *const newest[] = {last_link};
+    if (near == NULL && count > 0 && slash == NULL)
+        near = clvi_nearest(what, newest, 1);
     clv_status status;
     if (count == 0)
-        status = clvi_fail(error, CLV_E_USAGE, CLV_HERE, "no run '%s': there is none in %s/ yet",
+        status = clvi_fail(error, CLV_E_USAGE, CLV_HERE,
+                           "no run '%s': there is none in %s/ yet; `conclave train` makes them",
                            shown, output);
     else if (slash != NULL && near != NULL)
         status = clvi_fail(error, CLV_E_USAGE, CLV_HERE,

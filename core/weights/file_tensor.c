@@ -1,6 +1,8 @@
 /* See file_tensor.h. */
 #include "weights/file_tensor.h"
 
+#include "base/files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -138,7 +140,7 @@ clv_status clvi_file_open(const char *path, int *descriptor, uint64_t *file_byte
 {
     const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (opened < 0)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
+        return clvi_fail_open(error, errno, CLV_HERE, path, "cannot open");
     const clv_status status = clvi_file_size(opened, path, file_bytes, error);
     if (status != CLV_OK) {
         close(opened);

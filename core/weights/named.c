@@ -121,7 +121,7 @@ static clv_status hash_file(const char *path, char sha[HEX_BYTES],
 {
     FILE *file = fopen(path, "rb");
     if (!file)
-        return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot open", path);
+        return clvi_fail_open(error, errno, CLV_HERE, path, "cannot open");
     unsigned char block[65536];
     SHA2_CTX sha_state;
     MD5_CTX md5_state;

@@ -144,6 +144,8 @@ static void test_bench_at_another_pace(void **state)
     follow("--model cnn widths=4 --image-size 8 --batch 2", keys, sizeof keys / sizeof *keys);
     expect("bench --paced --peak", 2, "--paced goes with --model");
     expect("bench --model nosuch", 1, "command line: [expert.bench] plugin: there is no");
+    expect("bench --model cnn --mode trian", 2, "did you mean train?");
+    expect("train cnn-custom-only.ini", 2, "the shipped configuration is called cnn-custom-only");
     expect("profile cnn-custom-only --channels 2", 2, "--channels 2: it is 1 or 3");
 }
 

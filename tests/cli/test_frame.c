@@ -175,7 +175,9 @@ static void test_failures(void **state)
     expect("silent", 2, "", "conclave: wrong configuration\n");
     expect("ehco", 2, "", "conclave: there is no command \"ehco\"; did you mean echo?\n");
     expect("--verbose", 2, "",
-           "conclave: there is no command \"--verbose\"; conclave --help lists them\n");
+           "conclave: there is no option \"--verbose\" before a command; conclave --help lists "
+           "these\n");
+    expect("--hlep", 2, "", "conclave: there is no option \"--hlep\"; did you mean --help?\n");
     expect("help ehco", 2, "", "conclave: there is no command \"ehco\"; did you mean echo?\n");
 }
 

@@ -379,6 +379,7 @@ static void test_refused(void **state)
     (void)state;
     expect_refusal("compare", 2, "what is to be compared?");
     expect_refusal("compare tiny.ini", 2, "which images?");
+    expect_refusal("compare demoo --data data", 2, "did you mean demo?");
     expect_refusal("compare demo", 2, "demo-small-cnn has to be trained; which images?");
     expect_refusal("compare Models", 2, "has to be trained; which images?");
     expect_refusal("compare no-such-model --data data", 2, "no-such-model");

@@ -410,7 +410,12 @@ static void test_eval_other_data(void **state)
                    "no test images (train 96, val 24); say which to take");
     expect("eval tiny --data parts --split val --json", 0);
     expect_refusal("eval tiny --split upper", 2, "--split upper");
-    expect_refusal("eval tiny --checkpoint first", 2, "best or last");
+    expect_refusal("eval tiny --split tset", 2, "did you mean test?");
+    expect_refusal("eval tiny --data flta", 1, "did you mean flat?");
+    expect_refusal("eval tiny --device cpuu", 1, "did you mean cpu?");
+    expect_refusal("eval lats", 2, "did you mean 'last'?");
+    expect_refusal("eval tiny --checkpoint first", 2, "expected best | last");
+    expect_refusal("eval tiny --checkpoint lats", 2, "did you mean last?");
     expect_refusal("eval tinny", 2, "did you mean 'tiny'?");
     expect_refusal("eval", 2, "which run?");
     file_put(".", "no.safetensors", "rubbish", 7);

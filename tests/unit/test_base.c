@@ -7,6 +7,7 @@
 #include <float.h>
 #include <locale.h>
 #include <math.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -414,6 +415,59 @@ static void test_files(void **state)
     clvi_free(folder);
 }
 
+/* What is told of a path that leads nowhere. */
+static void expect_advice(const char *folder, const char *path, const char *advice)
+{
+    char text[400] = "", wanted[400] = "";
+    char *whole = clvi_path_join(folder, path);
+    if (advice[0] != '\0')
+        snprintf(wanted, sizeof(wanted), "; did you mean %s/%s?", folder, advice);
+    clvi_path_advise(whole, text, sizeof(text));
+    assert_string_equal(text, wanted);
+    clvi_free(whole);
+}
+
+static void test_path_advice(void **state)
+{
+    (void)state;
+    char *folder = test_folder();
+    char *inner = clvi_path_join(folder, "my pictures/character_1_क");
+    char *file = clvi_path_join(inner, "Photo.png");
+    assert_int_equal(clvi_make_dirs(inner, 0755, NULL), CLV_OK);
+    assert_int_equal(clvi_file_write(file, "x", 1, NULL), CLV_OK);
+    expect_advice(folder, "my picturs", "my pictures");
+    expect_advice(folder, "my picturs/character_1_क/photo.png", "my pictures");
+    expect_advice(folder, "my pictures//character_2_क/photo.png", "my pictures//character_1_क");
+    expect_advice(folder, "my pictures/character_1_क/photo.png",
+                  "my pictures/character_1_क/Photo.png");
+    expect_advice(folder, "nothing like that", "");
+    expect_advice(folder, "my pictures/character_1_क/Photo.png", "");
+    expect_advice(folder, "my pictures/character_1_क/Photo.png/x", "");
+
+    /* In the sentence of who opens it, and nowhere where there is no room. */
+    clv_error error = CLV_ERROR_INIT;
+    char small[20] = "no room", *data = NULL;
+    size_t bytes;
+    char *wrong = clvi_path_join(folder, "my pictures/character_1_क/Foto.png");
+    assert_int_equal(clvi_file_read(wrong, 9, &data, &bytes, &error), CLV_E_IO);
+    assert_non_null(
+        strstr(error.message, ": cannot open: No such file or directory; did you mean "));
+    assert_non_null(strstr(error.message, "/Photo.png?"));
+    assert_int_equal(error.native_code, ENOENT);
+    clvi_path_advise(wrong, small, sizeof(small));
+    assert_string_equal(small, "no room");
+
+    unlink(file);
+    rmdir(inner);
+    inner[strlen(inner) - strlen("/character_1_क")] = '\0';
+    rmdir(inner);
+    assert_int_equal(rmdir(folder), 0);
+    clvi_free(wrong);
+    clvi_free(file);
+    clvi_free(inner);
+    clvi_free(folder);
+}
+
 static void test_path_join(void **state)
 {
     (void)state;
@@ -600,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_printable),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_path_advice),
         cmocka_unit_test(test_path_join),
         cmocka_unit_test(test_log_and_environment),
         cmocka_unit_test(test_allocation_faults),

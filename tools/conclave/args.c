@@ -234,3 +234,31 @@ clv_status cli_option_int(const cli_args *args, const char *name, int64_t min, i
     *out = value;
     return CLV_OK;
 }
+
+clv_status cli_option_choice(const cli_args *args, const char *name, const char *choices,
+                             size_t *index, clv_error *error)
+{
+    enum { MOST = 8, WORD_BYTES = 32 };
+    char words[MOST][WORD_BYTES], shown[64];
+    const char *names[MOST], *value = cli_option_value(args, name);
+    size_t count = 0;
+    for (const char *at = choices; value != NULL && *(at += strspn(at, " |")) != '\0'; count++) {
+        const size_t length = strcspn(at, " |");
+        CLV_ASSERT(count < MOST && length < WORD_BYTES);
+        memcpy(words[count], at, length);
+        words[count][length] = '\0';
+        names[count] = words[count];
+        if (clvi_name_equal(value, words[count])) {
+            *index = count;
+            return CLV_OK;
+        }
+        at += length;
+    }
+    if (value == NULL)
+        return CLV_OK;
+    const char *near = clvi_nearest(value, names, count);
+    CLV_FAIL(error, CLV_E_USAGE, "--%s is \"%s\", expected %s%s%s%s", name,
+             clvi_printable(value, shown, sizeof(shown)), choices,
+             near != NULL ? "; did you mean " : "", near != NULL ? near : "",
+             near != NULL ? "?" : "");
+}

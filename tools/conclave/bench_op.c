@@ -186,10 +186,12 @@ static const struct {
 
 static clv_status kind_of(const spec *s, kind *out, clv_error *error)
 {
+    const char *names[sizeof timed_ops / sizeof *timed_ops + 1] = {"gemm"};
     char known[512] = "gemm";
     for (size_t i = 0; i < sizeof timed_ops / sizeof *timed_ops; i++) {
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, ", %s", timed_ops[i].op);
+        names[i + 1] = timed_ops[i].op;
         if (strcmp(timed_ops[i].op, s->op) != 0)
             continue;
         *out = timed_ops[i].kind;
@@ -197,6 +199,10 @@ static clv_status kind_of(const spec *s, kind *out, clv_error *error)
             CLV_FAIL(error, CLV_E_USAGE, "%s takes %s", s->op, kinds[*out].sizes);
         return CLV_OK;
     }
+    const char *near = clvi_nearest(s->op, names, sizeof names / sizeof *names);
+    if (near != NULL)
+        CLV_FAIL(error, CLV_E_USAGE, "--op '%s': there is no such op to time; did you mean %s?",
+                 s->op, near);
     CLV_FAIL(error, CLV_E_USAGE, "--op '%s': there is no such op to time; there are %s", s->op,
              known);
 }

@@ -111,10 +111,19 @@ static clv_status unknown_command(const cli_command *const *commands, size_t cou
     for (size_t i = 0; i < count && known < MAX_NAMES; i++)
         if (!commands[i]->hidden)
             names[known++] = commands[i]->name;
+    if (name[0] == '-') {
+        names[0] = "--help";
+        names[1] = "--version";
+        known = 2;
+    }
     const char *near = clvi_nearest(name, names, known);
     clvi_printable(name, shown, sizeof(shown));
     if (near != NULL)
-        CLV_FAIL(error, CLV_E_USAGE, "there is no command \"%s\"; did you mean %s?", shown, near);
+        CLV_FAIL(error, CLV_E_USAGE, "there is no %s \"%s\"; did you mean %s?",
+                 name[0] == '-' ? "option" : "command", shown, near);
+    if (name[0] == '-')
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "there is no option \"%s\" before a command; conclave --help lists these", shown);
     CLV_FAIL(error, CLV_E_USAGE, "there is no command \"%s\"; conclave --help lists them", shown);
 }
 

@@ -110,10 +110,9 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
     CLV_TRY(cli_option_int(args, "repeat", 1, 100000, &b->model.repeat, error));
     b->model.height = b->model.width = (int)size;
     b->model.classes = (int)classes;
-    const char *mode = cli_option_value(args, "mode");
-    if (mode && strcmp(mode, "train") != 0 && strcmp(mode, "infer") != 0)
-        CLV_FAIL(error, CLV_E_USAGE, "--mode %s: it is train or infer", mode);
-    b->model.train = !mode || strcmp(mode, "train") == 0;
+    size_t mode = 0;
+    CLV_TRY(cli_option_choice(args, "mode", "train | infer", &mode, error));
+    b->model.train = mode == 0;
     *gemm = cli_option_value(args, "gemm") ? cli_option_value(args, "gemm") : "auto";
     const bool images = cli_option_value(args, "images") != NULL;
     const int tasks = cli_flag(args, "peak") + (cli_option_value(args, "op") != NULL) +

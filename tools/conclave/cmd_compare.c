@@ -189,6 +189,10 @@ static clv_status compare(const cli_args *args, plan *p, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     char *page = NULL;
+    const char *reference = cli_option_value(args, "reference");
+    size_t index;
+    if (reference != NULL) /* before anything is trained */
+        CLV_TRY(clvi_comparison_find(c, reference, &index, error));
     cli_catch_signals();
     CLV_TRY(contest_run(p, args, &cli_stop_asked, error));
     clvi_text typed = {0};
@@ -199,7 +203,7 @@ static clv_status compare(const cli_args *args, plan *p, clv_error *error)
                                  c->count == 1 ? "model" : "models");
     if (c->title == NULL || c->command == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the comparison");
-    CLV_TRY(clvi_comparison_judge(c, cli_option_value(args, "reference"), error));
+    CLV_TRY(clvi_comparison_judge(c, reference, error));
     CLV_TRY(write_files(p, &page, error));
     const clv_status status = print_tables(c, error);
     if (status == CLV_OK)

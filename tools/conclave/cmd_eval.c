@@ -93,8 +93,13 @@ static clv_status find_split(const job *j, const char *name, clvi_split *out, cl
             *out = CLVI_VAL;
             return CLV_OK;
         }
-    CLV_FAIL(error, CLV_E_USAGE, "--split %s: %s has no such part; give train, val or test", name,
-             j->data_path);
+    static const char *const known[] = {"train", "val", "test", "validation"};
+    char shown[64];
+    const char *near = clvi_nearest(name, known, sizeof known / sizeof *known);
+    CLV_FAIL(error, CLV_E_USAGE, "--split %s: %s has no such part; %s%s%s",
+             clvi_printable(name, shown, sizeof shown), j->data_path,
+             near != NULL ? "did you mean " : "give train, val or test", near != NULL ? near : "",
+             near != NULL ? "?" : "");
 }
 
 /* Another data set need not be split: then all of it is taken, from the one part that there is.

@@ -287,10 +287,9 @@ static clv_status read_options(job *j, clv_error *error)
 {
     int64_t classes = 46, channels = 3;
     const cli_args *args = j->args;
-    const char *mode = cli_option_value(args, "mode");
-    if (mode && strcmp(mode, "train") != 0 && strcmp(mode, "infer") != 0)
-        CLV_FAIL(error, CLV_E_USAGE, "--mode %s: it is train or infer", mode);
-    j->desc.train = !mode || strcmp(mode, "train") == 0;
+    size_t mode = 0;
+    CLV_TRY(cli_option_choice(args, "mode", "train | infer", &mode, error));
+    j->desc.train = mode == 0;
     j->desc.repeat = 5;
     j->top = 15;
     CLV_TRY(cli_option_int(args, "classes", 2, 1 << 20, &classes, error));

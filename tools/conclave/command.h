@@ -42,6 +42,10 @@ const char *cli_option_nth(const cli_args *args, const char *name, size_t index)
 /* Option as a number; CLV_E_USAGE naming option and value. *out untouched when not given. */
 clv_status cli_option_int(const cli_args *args, const char *name, int64_t min, int64_t max,
                           int64_t *out, clv_error *error) CLV_MUST_CHECK;
+/* Which word of `choices`, "train | infer", the option's value is, in any case: *index. Untouched
+ * when it is not given. Errors: CLV_E_USAGE with the nearest one. */
+clv_status cli_option_choice(const cli_args *args, const char *name, const char *choices,
+                             size_t *index, clv_error *error) CLV_MUST_CHECK;
 /* Appends what was typed, "conclave COMMAND …", as a shell takes it. */
 void cli_command_line(const cli_args *args, clvi_text *out);
 /* --quiet was given (every command has it, beside --help). */

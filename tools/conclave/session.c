@@ -166,12 +166,9 @@ clv_status cli_open_model_in(const cli_args *args, size_t index, const char *run
                              clvi_model **out, clv_error *error)
 {
     const char *what = cli_at(args, index);
-    const char *checkpoint = cli_option_value(args, "checkpoint");
-    clvi_model_which which = CLVI_MODEL_BEST;
-    if (checkpoint != NULL && clvi_name_equal(checkpoint, "last"))
-        which = CLVI_MODEL_LAST;
-    else if (checkpoint != NULL && !clvi_name_equal(checkpoint, "best"))
-        CLV_FAIL(error, CLV_E_USAGE, "--checkpoint %s: give best or last", checkpoint);
+    size_t checkpoint = 0;
+    CLV_TRY(cli_option_choice(args, "checkpoint", "best | last", &checkpoint, error));
+    const clvi_model_which which = checkpoint == 1 ? CLVI_MODEL_LAST : CLVI_MODEL_BEST;
     if (what == NULL)
         CLV_FAIL(error, CLV_E_USAGE, "which run? give its folder, its name, or last");
     char *path = NULL;

@@ -433,6 +433,31 @@ static clv_status add_suite(plan *p, words *w, const clvi_suite *suite, const ch
     return CLV_OK;
 }
 
+/* No configuration, suite or run is called so: `fault` says what the configurations think. */
+static clv_status refuse_word(const plan *p, const char *word, const clv_error *fault,
+                              clv_error *error)
+{
+    const char *const folders[] = {cli_config_dir()};
+    clvi_config_entry *suites = NULL;
+    size_t count = 0;
+    CLV_TRY(clvi_suite_list(folders, 1, &suites, &count, error));
+    const char **names = clvi_calloc(count + 1, sizeof *names);
+    for (size_t i = 0; names != NULL && i < count; i++)
+        names[i] = suites[i].name;
+    const char *near = names != NULL ? clvi_nearest(word, names, count) : NULL;
+    clv_status status = fault->status;
+    if (near != NULL && strstr(fault->message, "did you mean") == NULL)
+        status = clvi_fail(error, status, CLV_HERE,
+                           "no configuration and no suite is called \"%s\"; did you mean %s?", word,
+                           near);
+    else
+        status =
+            clvi_fail(error, status, CLV_HERE, "%s, and no run in %s/", fault->message, p->output);
+    clvi_free(names);
+    clvi_config_list_free(suites, count);
+    return status;
+}
+
 /* What can only be a run is one; then come suites, configurations, and the names of runs. */
 static clv_status add_word(plan *p, words *w, const char *word, clv_error *error)
 {
@@ -455,7 +480,7 @@ static clv_status add_word(plan *p, words *w, const char *word, clv_error *error
         if (status == CLV_OK)
             return add_config(p, w, word, error);
         if (clvi_run_find(p->output, word, &path, &none) != CLV_OK)
-            CLV_FAIL(error, status, "%s, and no run in %s/", fault.message, p->output);
+            return refuse_word(p, word, &fault, error);
     } else {
         w->others++;
         CLV_TRY(clvi_run_find(p->output, word, &path, error));
