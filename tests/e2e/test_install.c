@@ -154,8 +154,21 @@ static void add(char *script, const char *text, size_t length)
     script[at + length] = '\0';
 }
 
+/* Each line of an excerpt has to stand in a C file of the folder. */
+static void add_excerpt(char *script, const char *code, const char *end)
+{
+    char line[256];
+    for (const char *next; code < end; code = next) {
+        code += strspn(code, " ");
+        next = strchr(code, '\n') + 1;
+        const int wrote =
+            snprintf(line, sizeof line, "grep -qF -- '%.*s' *.c\n", (int)(next - 1 - code), code);
+        add(script, line, (size_t)wrote);
+    }
+}
+
 /* Every block of the section "## HEADING": commands as they stand, files written where they are
- * named. */
+ * named; other code is an excerpt. */
 static void page_script(const char *readme, const char *heading, char *script)
 {
     char title[128], name[64], line[128];
@@ -175,6 +188,8 @@ static void page_script(const char *readme, const char *heading, char *script)
             add(script, line, strlen(line));
             add(script, code, (size_t)(close + 1 - code));
             add(script, "END_OF_FILE\n", 12);
+        } else {
+            add_excerpt(script, code, close + 1);
         }
         at = close + 4;
     }
