@@ -7,6 +7,7 @@
 
 enum {
     FLAT_CHANNELS = 8,     /* below: taps side by side are one, in a copy with margins */
+    WIDE_GROUPS = 16,      /* work-groups of a convolution, where it has as many blocks */
     PARAM_GROUPS = 64,     /* work-groups of a weight gradient, where the pictures give them */
     PARAM_SPLIT = 1 << 17, /* weights above which work-groups share their rows, too */
     PARAM_LEAST = 256,     /* output pixels of each at least */
@@ -233,19 +234,24 @@ static int64_t wide_share(const clvi_wide *wide, const clvi_conv *c)
 }
 
 /* Column blocks of a work-group. Where all packed weights fit a level-2 cache, one group takes them
- * all over its pixels, which then come from memory once. */
-static int64_t wide_blocks(const clvi_wide *wide, const clvi_conv *c)
+ * all over its pixels, which then come from memory once; fewer, where few pixels would leave cores
+ * without work. Sums of statistics do not depend on it. */
+static int64_t wide_blocks(const clvi_wide *wide, const clvi_conv *c, int64_t pixel_groups)
 {
     const int64_t all = clvi_div_up(c->co, wide->columns);
     const int64_t block = c->kh * c->kw * c->ci * wide->columns;
-    return all * block <= wide->cached_weights ? all : 1;
+    const int64_t most = all * pixel_groups / WIDE_GROUPS;
+    if (all * block > wide->cached_weights || most < 1)
+        return 1;
+    return most < all ? most : all;
 }
 
 static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
                               const picture *p, const wide_call *call, clv_error *error)
 {
     const int64_t share = wide_share(wide, c), pixels = clvi_conv_pixels(c);
-    const int64_t blocks = wide_blocks(wide, c);
+    const int64_t pixel_groups = clvi_div_up(pixels, share);
+    const int64_t blocks = wide_blocks(wide, c, pixel_groups);
     clvi_launch l;
     clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", wide->options);
     clvi_arg_view(&l, call->y);
@@ -274,7 +280,7 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
     clvi_arg_int(&l, (int32_t)blocks);
     clvi_arg_int(&l, (int32_t)share);
     const int64_t column_groups = clvi_div_up(clvi_div_up(c->co, wide->columns), blocks);
-    return clvi_launch_run(&l, (size_t)clvi_div_up(pixels, share), (size_t)column_groups, 1, error);
+    return clvi_launch_run(&l, (size_t)pixel_groups, (size_t)column_groups, 1, error);
 }
 
 /* Elements of one group's packed weights. */
