@@ -82,6 +82,20 @@ static clv_status append_card(const clvi_explained_card *card, clvi_text *out, c
     return CLV_OK;
 }
 
+static void append_absent(clvi_page *page, const clvi_explained_card *cards, size_t count)
+{
+    clvi_text names = {0};
+    for (size_t i = 0; i < count; i++)
+        if (cards[i].absent)
+            clvi_text_printf(&names, "%s%s",
+                             names.length > 0 ? ", " : "Not asked by a gate: ", cards[i].title);
+    if (names.length > 0)
+        clvi_text_append(&names, ".");
+    clvi_page_note(page, clvi_text_get(&names));
+    page->failed = page->failed || names.failed;
+    clvi_text_fini(&names);
+}
+
 clv_status clvi_explain_page_add(clvi_page *page, const char *name, const char *note,
                                  const clvi_explained_card *cards, size_t count, clv_error *error)
 {
@@ -89,7 +103,9 @@ clv_status clvi_explain_page_add(clvi_page *page, const char *name, const char *
     clvi_page_note(page, note);
     clvi_text_append(&page->body, "<div class=\"cards\">\n");
     for (size_t i = 0; i < count; i++)
-        CLV_TRY(append_card(&cards[i], &page->body, error));
+        if (!cards[i].absent)
+            CLV_TRY(append_card(&cards[i], &page->body, error));
     clvi_text_append(&page->body, "</div>\n");
+    append_absent(page, cards, count);
     return CLV_OK;
 }

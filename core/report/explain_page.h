@@ -20,6 +20,7 @@ typedef struct clvi_explained_card {
     const clvi_chance *chances;
     size_t chance_count;
     const clvi_image *picture; /* RGB; NULL: none */
+    bool absent;               /* it was not asked: only named, below the others */
     bool tiny;                 /* shown in its pixels */
     const clvi_image *maps;    /* behind a line that opens it; NULL: none */
     const char *maps_note;

@@ -98,6 +98,7 @@ static const char *const page_style[] = {
     "@media print{body{max-width:none;padding:0;font-size:10pt}nav,.sort thead "
     "th::after{display:none}.scroll{max-height:none;overflow:visible}thead th,tbody "
     "th{position:static}figure,tr{break-inside:avoid}h2,h3{break-after:avoid}"
+    ".cards{grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr))}"
     ".heat td,.chances li{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n"};
 
 /* A click on a heading sorts by its column, the next one the other way round; what is not known

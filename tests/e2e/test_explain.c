@@ -128,6 +128,30 @@ static void test_class(void **state)
     assert_false(exists("no"));
 }
 
+static void test_json(void **state)
+{
+    (void)state;
+    expect("explain pair data/test/rows/1.png --class rows --feature-maps --json --quiet -o j", 0);
+    assert_string_equal(call_err, "");
+    json_t *line = parse(call_out);
+    const json_t *experts = json_object_get(line, "experts"), *b = json_array_get(experts, 1);
+    const json_t *map = json_object_get(b, "map");
+    assert_int_equal(json_array_size(experts), 2);
+    assert_string_equal(word(line, "path"), "data/test/rows/1.png");
+    assert_string_equal(word(line, "class"), "rows");
+    assert_int_equal(json_array_size(json_object_get(line, "predictions")), CLASSES);
+    const double gate = number(b, "gate"), other = number(json_array_get(experts, 0), "gate");
+    assert_true(gate + other > 0.999 && gate + other < 1.001);
+    assert_true(json_is_true(json_object_get(b, "asked")));
+    assert_true(json_is_true(json_object_get(b, "answers")));
+    assert_int_equal(json_array_size(json_object_get(b, "predictions")), CLASSES);
+    assert_string_equal(word(map, "name"), "features.0.0.conv");
+    assert_true(number(map, "height") == 16 && number(map, "channels") == 6);
+    assert_true(exists(word(line, "picture")) && exists(word(b, "picture")) &&
+                exists(word(b, "maps")));
+    json_decref(line);
+}
+
 static void test_maps(void **state)
 {
     (void)state;
@@ -179,6 +203,27 @@ static void test_alone(void **state)
     assert_false(blocks("alone/large.png"));
 }
 
+/* Experts that were trained before and are frozen answer, whatever fuses them. */
+static void test_frozen(void **state)
+{
+    (void)state;
+#define FROZEN "plugin = cnn\nwidths = 4\ninit = runs/one\ntrainable = none\n"
+    train("frozen", HEAD "[expert.x]\n" FROZEN "[expert.y]\n" FROZEN
+                         "[mixture]\nexperts = x, y\ncombine = concat\n");
+    expect("explain frozen data/test/disc/2.png -o frozen", 0);
+    look("frozen/explain.html");
+    lacks("no answer of its own");
+    assert_int_equal(times("class=\"it\""), 3);
+    /* It is what the expert said where it was trained. */
+    char name[32], chance[32], wanted[128];
+    best_of("runs/one/best.safetensors", "data/test/disc/2.png", name, chance);
+    const char *x = strstr(page, "<b>x</b>");
+    assert_non_null(x);
+    snprintf(wanted, sizeof wanted, "<span>%s</span>", name);
+    assert_non_null(strstr(x, wanted));
+    assert_true(strstr(x, wanted) < strstr(x, "</li>"));
+}
+
 static void test_features(void **state)
 {
     (void)state;
@@ -203,13 +248,12 @@ static void test_sparse_and_nested(void **state)
     expect("explain nested data/test -o nested", 0);
     look("nested/explain.html");
     assert_int_equal(times("<section "), 5 * CLASSES + 1);
-    assert_int_equal(times("<b>a</b>"), 5 * CLASSES);
     const int asked = times("<b>p/x</b> <small>gate 0.500, of all ");
-    assert_int_equal(times("<b>p/x</b> <small>not asked</small>"), 5 * CLASSES - asked);
-    assert_int_equal(times("<b>a</b> <small>not asked</small>"), asked);
-    assert_int_equal(times("The gate did not send the picture there."),
-                     asked + 2 * (5 * CLASSES - asked));
+    assert_int_equal(times("<b>a</b> <small>gate "), 5 * CLASSES - asked);
+    assert_int_equal(times("Not asked by a gate: a.</p>"), asked);
+    assert_int_equal(times("Not asked by a gate: p/x, p/y.</p>"), 5 * CLASSES - asked);
     assert_int_equal(exists("nested/0-p-x.png"), !exists("nested/0-a.png"));
+    contains(call_out, asked > 0 ? "\n  not asked: a\n" : "\n  not asked: p/x, p/y\n");
 }
 
 static void test_goes_on(void **state)
@@ -239,7 +283,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_page),     cmocka_unit_test(test_class),
-        cmocka_unit_test(test_maps),     cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_json),     cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_alone),    cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_features), cmocka_unit_test(test_sparse_and_nested),
         cmocka_unit_test(test_goes_on),
     };

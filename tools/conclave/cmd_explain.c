@@ -1,6 +1,7 @@
 /* conclave explain: what the experts of a trained run look at in pictures, as a page. */
 #include "pictures.h"
 #include "session.h"
+#include "show.h"
 
 #include "base/files.h"
 #include "mixture/picture.h"
@@ -26,6 +27,7 @@ static const cli_option options[] = {
     {"feature-maps", NULL, "also draw the feature maps of every size", 0, false},
     {"columns", "N", "feature maps of each size; 8 if not given", 0, false},
     {"tile", "PIXELS", "side of a feature map as it is drawn; 56 if not given", 0, false},
+    {"json", NULL, "one JSON object per picture and line", 0, false},
     {"checkpoint", "WHICH", "best (epoch on validation) or last; best if not given", 0, false},
     {"runs", "FOLDER", "folder of the runs, where RUN is a name; runs if not given", 0, false},
     CLI_DEVICE_OPTION,
@@ -49,7 +51,7 @@ typedef struct job {
     cli_pictures pictures;
     const char *folder;
     int64_t label; /* -1: the most probable */
-    bool maps;
+    bool maps, json;
     int64_t columns, tile;
     clvi_explainer *explainer;
     clvi_image_form form; /* as in training, margins included */
@@ -101,6 +103,7 @@ static clv_status read_options(job *j, clv_error *error)
 {
     j->folder = cli_option_value(j->args, "output");
     j->maps = cli_flag(j->args, "feature-maps");
+    j->json = cli_flag(j->args, "json");
     j->columns = SHEET_COLUMNS, j->tile = SHEET_TILE;
     CLV_TRY(cli_option_int(j->args, "columns", 1, MOST_COLUMNS, &j->columns, error));
     CLV_TRY(cli_option_int(j->args, "tile", 4, MOST_TILE, &j->tile, error));
@@ -145,20 +148,26 @@ static clv_status name_files(job *j, clv_error *error)
 /* ---- Files ---- */
 
 /* FOLDER/BASE, then -EXPERT and what follows, ".png". */
+static void append_path(const job *j, const char *base, const char *expert, const char *what,
+                        clvi_text *out)
+{
+    clvi_text_printf(out, "%s/%s", j->folder, base);
+    if (expert != NULL) {
+        const size_t begin = out->length + 1;
+        clvi_text_printf(out, "-%s%s", expert, what);
+        for (size_t i = begin; !out->failed && i < out->length; i++)
+            out->data[i] = out->data[i] == '/' ? '-' : out->data[i];
+    }
+    clvi_text_append(out, ".png");
+}
+
 static clv_status write_png(const job *j, const clvi_image *image, const char *base,
                             const char *expert, const char *what, clv_error *error)
 {
     uint8_t *bytes;
     size_t length;
     clvi_text path = {0};
-    clvi_text_printf(&path, "%s/%s", j->folder, base);
-    if (expert != NULL) {
-        const size_t begin = path.length + 1;
-        clvi_text_printf(&path, "-%s%s", expert, what);
-        for (size_t i = begin; !path.failed && i < path.length; i++)
-            path.data[i] = path.data[i] == '/' ? '-' : path.data[i];
-    }
-    clvi_text_append(&path, ".png");
+    append_path(j, base, expert, what, &path);
     clv_status status = path.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE,
                                                 "out of memory: the name of a picture")
                                     : clvi_image_encode_png(image, &bytes, &length, error);
@@ -269,11 +278,9 @@ static size_t take_chances(job *j, const float *logits, double temperature, clvi
 static const char *say_weight(const clvi_explained *x, drawn *d)
 {
     const bool inside = strchr(x->section, '/') != NULL;
-    if (!x->asked)
-        snprintf(d->weight, sizeof d->weight, "not asked");
-    else if (isnan(x->weight))
+    if (isnan(x->weight))
         return NULL;
-    else if (inside && !isnan(x->share))
+    if (inside && !isnan(x->share))
         snprintf(d->weight, sizeof d->weight, "gate %.3f, of all %.3f", x->weight, x->share);
     else
         snprintf(d->weight, sizeof d->weight, "gate %.3f", x->weight);
@@ -291,10 +298,6 @@ static bool is_dark(const clvi_explained *x)
 static void say_note(const job *j, const clvi_explained *x, clvi_text *out)
 {
     const char *label = clvi_model_class_name(j->model, (size_t)j->label);
-    if (!x->asked) {
-        clvi_text_append(out, "The gate did not send the picture there.");
-        return;
-    }
     if (!x->answers)
         clvi_text_printf(
             out,
@@ -356,10 +359,11 @@ static clv_status draw_expert(job *j, size_t index, const clvi_image *picture, c
     *card = (clvi_explained_card){.title = name, .weight = say_weight(x, d), .chances = d->chances};
     if (x->logits != NULL && clvi_explainer_count(j->explainer) > 1)
         card->chance_count = take_chances(j, x->logits, 1, d->chances);
+    card->absent = !x->asked;
+    if (card->absent)
+        return CLV_OK;
     say_note(j, x, &d->note);
     card->note = clvi_text_get(&d->note);
-    if (!x->asked)
-        return CLV_OK;
     CLV_TRY(clvi_overlay_heat(picture, x->cam, x->height, x->width, &d->overlay, error));
     CLV_TRY(write_png(j, &d->overlay, base, name, "", error));
     card->picture = &d->overlay;
@@ -393,13 +397,16 @@ static clv_status draw_strip(const job *j, const clvi_image *plain, const char *
     return status;
 }
 
-static void print_picture(const job *j, const char *path)
+/* ---- What is printed ---- */
+
+static void print_text(const job *j, const char *path)
 {
+    const char *between = "  not asked: ";
     printf("%s\n", path);
     for (size_t i = 0; i <= clvi_explainer_count(j->explainer); i++) {
         const clvi_explained_card *card = &j->cards[i];
         const char *before = "";
-        if (card->chance_count == 0 && card->weight == NULL)
+        if (card->absent || (card->chance_count == 0 && card->weight == NULL))
             continue;
         printf("  %s:", card->title);
         if (card->weight != NULL) {
@@ -413,6 +420,77 @@ static void print_picture(const job *j, const char *path)
         }
         puts("");
     }
+    for (size_t i = 0; i <= clvi_explainer_count(j->explainer); i++)
+        if (j->cards[i].absent) {
+            printf("%s%s", between, j->cards[i].title);
+            between = ", ";
+        }
+    if (strcmp(between, ", ") == 0)
+        puts("");
+}
+
+static json_t *chances_json(const clvi_explained_card *card)
+{
+    json_t *list = json_array();
+    for (size_t k = 0; k < card->chance_count; k++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:o}", "class", card->chances[k].name, "probability",
+                                        clvi_json_real(card->chances[k].probability)));
+    return list;
+}
+
+/* A text that need not be UTF-8, as JSON must be. */
+static json_t *text_json(const char *text)
+{
+    char *shown = clvi_malloc(strlen(text) + 1);
+    json_t *json =
+        shown != NULL ? json_string(clvi_printable(text, shown, strlen(text) + 1)) : NULL;
+    clvi_free(shown);
+    return json;
+}
+
+static json_t *picture_json(const job *j, const char *base, const char *expert, const char *what)
+{
+    clvi_text path = {0};
+    append_path(j, base, expert, what, &path);
+    json_t *json = path.failed ? NULL : text_json(path.data);
+    clvi_text_fini(&path);
+    return json;
+}
+
+static json_t *expert_json(const job *j, size_t index, const char *base)
+{
+    const clvi_explained *x = clvi_explainer_at(j->explainer, index);
+    const clvi_explained_card *card = &j->cards[index + 1];
+    json_t *json =
+        json_pack("{s:s, s:b, s:o, s:o, s:b, s:o}", "name", card->title, "asked", x->asked, "gate",
+                  clvi_json_real(x->weight), "share", clvi_json_real(x->share), "answers",
+                  x->answers, "predictions", chances_json(card));
+    if (json == NULL)
+        return NULL;
+    if (x->map != CLV_NO_TENSOR)
+        json_object_set_new(json, "map",
+                            json_pack("{s:s, s:I, s:I, s:I}", "name",
+                                      x->graph->tensors[x->map].name, "height",
+                                      (json_int_t)x->height, "width", (json_int_t)x->width,
+                                      "channels", (json_int_t)x->channels));
+    if (card->picture != NULL)
+        json_object_set_new(json, "picture", picture_json(j, base, card->title, ""));
+    if (card->maps != NULL)
+        json_object_set_new(json, "maps", picture_json(j, base, card->title, "-maps"));
+    return json;
+}
+
+static clv_status print_json(const job *j, const char *path, const char *base, clv_error *error)
+{
+    json_t *experts = json_array();
+    for (size_t i = 0; i < clvi_explainer_count(j->explainer); i++)
+        json_array_append_new(experts, expert_json(j, i, base));
+    return cli_show_json(json_pack("{s:o, s:s, s:o, s:o, s:o}", "path", text_json(path), "class",
+                                   clvi_model_class_name(j->model, (size_t)j->label), "predictions",
+                                   chances_json(&j->cards[0]), "picture",
+                                   picture_json(j, base, NULL, ""), "experts", experts),
+                         0, error);
 }
 
 /* Grey ones in three channels. */
@@ -454,8 +532,10 @@ static clv_status show(job *j, size_t index, const clvi_image *picture, clv_erro
         status = draw_strip(j, &plain, base, error);
     if (status == CLV_OK)
         status = clvi_explain_page_add(&j->page, base, path, j->cards, experts + 1, error);
-    if (status == CLV_OK)
-        print_picture(j, path);
+    if (status == CLV_OK && j->json)
+        status = print_json(j, path, base, error);
+    else if (status == CLV_OK)
+        print_text(j, path);
     clvi_image_fini(&plain);
     for (size_t i = 0; i < experts; i++) {
         clvi_image_fini(&j->drawn[i].overlay);
@@ -538,6 +618,12 @@ static clv_status prepare(job *j, clv_error *error)
     return CLV_OK;
 }
 
+static void print_page(const job *j, const char *path)
+{
+    if (!j->json)
+        printf("page  %s\n", path);
+}
+
 static clv_status write_page(job *j, clv_error *error)
 {
     clvi_text html = {0};
@@ -555,7 +641,7 @@ static clv_status write_page(job *j, clv_error *error)
     if (status == CLV_OK)
         status = clvi_file_write(path, html.data, html.length, error);
     if (status == CLV_OK)
-        printf("page  %s\n", path);
+        print_page(j, path);
     clvi_text_fini(&html);
     clvi_free(path);
     return status;
