@@ -450,12 +450,22 @@ static clv_status compile_by_rehearsal(clvi_mixture *m, bool *all, clv_error *er
     return clvi_rehearsal_perform(m->desc.device, all, error);
 }
 
+/* Whether a gate sends samples to some experts only, also one inside. */
+static bool has_sparse_gate(const clvi_mixture *m)
+{
+    bool sparse = false;
+    for (size_t i = 0; i < clvi_council_leaf_count(m->council); i++)
+        sparse |= clvi_council_leaf(m->council, i)->graphs[CLVI_TRAIN]->route.sparse != 0;
+    return sparse;
+}
+
 clv_status clvi_mixture_compile(clvi_mixture *m, clv_error *error)
 {
     bool done = false;
     if (clvi_rehearsal_begin(m->desc.device))
         CLV_TRY(compile_by_rehearsal(m, &done, error));
-    if (!done)
+    /* In a rehearsal every count is 0, and nothing is gathered for anybody. */
+    if (!done || has_sparse_gate(m))
         CLV_TRY(run_black(m, error));
     return clvi_metrics_reset(m->metrics, error);
 }
