@@ -21,7 +21,7 @@ static clv_status build(const clvi_config *config, clvi_plugins *plugins,
                      e->section);
         return status;
     }
-    e->plugin_path = plugin->path;
+    e->plugin_path = plugin->builtin ? NULL : plugin->path;
     CLV_TRY(clvi_options_create(plugin->table, e->section, raw, count, &e->options, error));
     const clv_status built =
         clvi_plugin_build(plugin, e->options, input, e->section, &e->graph, error);

@@ -12,7 +12,7 @@ typedef struct clvi_expert {
     const char *section; /* "expert.NAME", the configuration's */
     clv_options *options;
     clv_graph *graph;
-    const char *plugin_path; /* lives as long as the plugins */
+    const char *plugin_path; /* of its file, NULL: linked in; lives as long as the plugins */
     clvi_input_form form;
 } clvi_expert;
 

@@ -175,7 +175,7 @@ typedef struct clvi_mixture_part {
     const char *section;
     const clv_graph *graph;
     const char *preprocessing; /* as clvi_mixture_preprocessing; NULL: it sees no image */
-    const char *plugin_path;   /* of an expert with a plugin; NULL of others */
+    const char *plugin_path;   /* of an expert's plugin file; NULL of others */
 } clvi_mixture_part;
 size_t clvi_mixture_part_count(const clvi_mixture *mixture);
 clvi_mixture_part clvi_mixture_part_at(const clvi_mixture *mixture, size_t index);

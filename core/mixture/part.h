@@ -31,7 +31,7 @@ typedef struct clvi_part {
     /* "expert.a", "gate", "head", of a nested mixture "expert.a/x", "gate.a", "head.a"; prefix of
      * its variables; borrowed */
     const char *section;
-    const char *plugin_path; /* of an expert's plugin; NULL of others; borrowed */
+    const char *plugin_path; /* of an expert's plugin file; NULL of others; borrowed */
     clv_options *options;
     clv_graph *graphs[CLVI_MODES]; /* may be one and the same */
     uint32_t base, variables;      /* in the store */

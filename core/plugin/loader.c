@@ -124,6 +124,26 @@ clv_status clvi_library_open(const char *path, clvi_library **out, clv_error *er
     return CLV_OK;
 }
 
+clv_status clvi_library_open_builtin(const clvi_builtin *builtin, clvi_library **out,
+                                     clv_error *error)
+{
+    clvi_library *library = clvi_calloc(1, sizeof(*library));
+    char *path = clvi_strdup(builtin->path);
+    if (library == NULL || path == NULL) {
+        clvi_free(library);
+        clvi_free(path);
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: opening %s", builtin->path);
+    }
+    library->plugin = (clvi_plugin){.table = builtin->entry(), .path = path, .builtin = true};
+    const clv_status status = clvi_plugin_check(path, library->plugin.table, error);
+    if (status != CLV_OK) {
+        clvi_library_close(library);
+        return status;
+    }
+    *out = library;
+    return CLV_OK;
+}
+
 void clvi_library_close(clvi_library *library)
 {
     if (library == NULL)

@@ -2,6 +2,7 @@
 #ifndef CLVI_LOADER_H
 #define CLVI_LOADER_H
 
+#include "plugin/builtin.h"
 #include "plugin/own_op.h"
 #include "plugin/plugin_host.h"
 
@@ -10,7 +11,7 @@ typedef struct clvi_library {
     clvi_plugin plugin; /* path: as given to clvi_library_open */
     void *handle;
     clvi_own own;           /* the ops that it registered */
-    uint64_t device, inode; /* which file this is, by whatever path */
+    uint64_t device, inode; /* which file this is, by whatever path; 0: linked in */
 } clvi_library;
 
 /* Opens a shared object and checks everything that it declares before any of it is used: whole ELF
@@ -19,6 +20,9 @@ typedef struct clvi_library {
  * Errors: CLV_E_PLUGIN naming path, field and the ABI versions of plugin and host; CLV_E_MEMORY.
  * Nothing stays open on failure. The caller closes *out. */
 clv_status clvi_library_open(const char *path, clvi_library **out, clv_error *error) CLV_MUST_CHECK;
+/* The same of a plugin that is linked in. */
+clv_status clvi_library_open_builtin(const clvi_builtin *builtin, clvi_library **out,
+                                     clv_error *error) CLV_MUST_CHECK;
 /* CONCLAVE_KEEP_PLUGINS=1 leaves the file mapped. NULL allowed. */
 void clvi_library_close(clvi_library *library);
 

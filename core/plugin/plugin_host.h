@@ -10,7 +10,8 @@
 /* One opened plugin. */
 typedef struct clvi_plugin {
     const clv_plugin *table; /* checked; valid until the library is destroyed */
-    const char *path;
+    const char *path;        /* of its file, or, linked in, what stands for it */
+    bool builtin;
     const struct clvi_op_set *ops; /* of all plugins of its set; NULL: none */
 } clvi_plugin;
 
@@ -24,9 +25,10 @@ clv_status clvi_plugins_create(const char *path, const char *fallback, clvi_plug
 /* Closes every plugin (dlclose unless CONCLAVE_KEEP_PLUGINS=1): graphs built by them must be gone.
  */
 void clvi_plugins_destroy(clvi_plugins *plugins);
-/* The plugin of a kind and name (or a path to a .so). Opened once. Errors: CLV_E_PLUGIN naming
- * path, field and both versions; not found: the folders looked in and the nearest name; two of one
- * name: both paths. */
+/* The plugin of a kind and name (or a path to a .so). One that is linked in (builtin.h) comes after
+ * the folders that the user gave, and in the place of `fallback`. Opened once. Errors: CLV_E_PLUGIN
+ * naming path, field and both versions; not found: the folders looked in and the nearest name; two
+ * of one name: both paths. */
 clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *name,
                              const clvi_plugin **out, clv_error *error) CLV_MUST_CHECK;
 /* Opens all that can be found, sorted by kind and name. Refused files are logged as warnings. */

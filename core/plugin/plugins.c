@@ -3,6 +3,7 @@
 #include "plugin/loader.h"
 #include "plugin/search.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,6 +79,27 @@ static clv_status check_unique(const clvi_plugins *plugins, const clvi_library *
     return CLV_OK;
 }
 
+/* Takes an opened library into the set, or closes it. */
+static clv_status add_library(clvi_plugins *plugins, clvi_library *library, clv_error *error)
+{
+    void *libraries = plugins->libraries;
+    clv_status status = clvi_grow(&libraries, &plugins->capacity, plugins->count + 1,
+                                  sizeof(*plugins->libraries), error);
+    plugins->libraries = libraries;
+    if (status == CLV_OK)
+        status = check_unique(plugins, library, error);
+    if (status == CLV_OK)
+        status = clvi_own_init(&library->own, library->plugin.table, library->plugin.path,
+                               &plugins->ops, error);
+    library->plugin.ops = &plugins->ops;
+    if (status != CLV_OK) {
+        clvi_library_close(library);
+        return status;
+    }
+    plugins->libraries[plugins->count++] = library;
+    return CLV_OK;
+}
+
 /* Opens the file at `path`, or finds it opened. */
 static clv_status open_file(clvi_plugins *plugins, const char *path, const clvi_plugin **out,
                             clv_error *error)
@@ -85,22 +107,25 @@ static clv_status open_file(clvi_plugins *plugins, const char *path, const clvi_
     clvi_library *library = find_file(plugins, path);
     if (library == NULL) {
         CLV_TRY(clvi_search_check_file(path, error));
-        void *libraries = plugins->libraries;
-        clv_status status = clvi_grow(&libraries, &plugins->capacity, plugins->count + 1,
-                                      sizeof(*plugins->libraries), error);
-        plugins->libraries = libraries;
-        CLV_TRY(status);
         CLV_TRY(clvi_library_open(path, &library, error));
-        status = check_unique(plugins, library, error);
-        if (status == CLV_OK)
-            status = clvi_own_init(&library->own, library->plugin.table, library->plugin.path,
-                                   &plugins->ops, error);
-        library->plugin.ops = &plugins->ops;
-        if (status != CLV_OK) {
-            clvi_library_close(library);
-            return status;
-        }
-        plugins->libraries[plugins->count++] = library;
+        CLV_TRY(add_library(plugins, library, error));
+    }
+    *out = &library->plugin;
+    return CLV_OK;
+}
+
+/* The same of one that is linked in. */
+static clv_status open_builtin(clvi_plugins *plugins, const clvi_builtin *builtin,
+                               const clvi_plugin **out, clv_error *error)
+{
+    clvi_library *library = NULL;
+    for (size_t i = 0; i < plugins->count && library == NULL; i++)
+        if (strcmp(plugins->libraries[i]->plugin.path, builtin->path) == 0 &&
+            plugins->libraries[i]->plugin.builtin)
+            library = plugins->libraries[i];
+    if (library == NULL) {
+        CLV_TRY(clvi_library_open_builtin(builtin, &library, error));
+        CLV_TRY(add_library(plugins, library, error));
     }
     *out = &library->plugin;
     return CLV_OK;
@@ -124,27 +149,39 @@ static char *name_in_file(const char *file, clv_kind kind)
     return name;
 }
 
-/* Collects the names of a kind in all folders; what cannot be listed is passed over. */
-static void collect_names(const clvi_search *search, clv_kind kind, char ***names, size_t *count,
-                          size_t *capacity)
+typedef struct name_list {
+    char **names;
+    size_t count, capacity;
+} name_list;
+
+/* Adds the name in that of a file, if it is one of a plugin of that kind. */
+static void collect_name(name_list *list, const char *file, clv_kind kind)
 {
+    void *grown = list->names;
+    char *name = name_in_file(file, kind);
+    if (name == NULL)
+        return;
+    if (clvi_grow(&grown, &list->capacity, list->count + 1, sizeof(*list->names), NULL) == CLV_OK) {
+        list->names = grown;
+        list->names[list->count++] = name;
+    } else {
+        clvi_free(name);
+    }
+}
+
+/* Collects the names of a kind, linked in and in all folders; what cannot be listed is passed over.
+ */
+static void collect_names(const clvi_search *search, clv_kind kind, name_list *list)
+{
+    for (size_t i = 0; clvi_builtin_at(i) != NULL; i++)
+        collect_name(list, strrchr(clvi_builtin_at(i)->path, '/') + 1, kind);
     for (size_t f = 0; f < search->count; f++) {
         char **files = NULL;
         size_t file_count = 0;
         if (clvi_dir_list(search->folders[f].path, &files, &file_count, NULL) != CLV_OK)
             continue;
-        for (size_t i = 0; i < file_count; i++) {
-            void *grown = *names;
-            char *name = name_in_file(files[i], kind);
-            if (name == NULL)
-                continue;
-            if (clvi_grow(&grown, capacity, *count + 1, sizeof(**names), NULL) == CLV_OK) {
-                *names = grown;
-                (*names)[(*count)++] = name;
-            } else {
-                clvi_free(name);
-            }
-        }
+        for (size_t i = 0; i < file_count; i++)
+            collect_name(list, files[i], kind);
         clvi_names_free(files, file_count);
     }
 }
@@ -154,8 +191,7 @@ static clv_status not_found(const clvi_search *search, clv_kind kind, const char
                             clv_error *error)
 {
     char shown[64];
-    char **names = NULL;
-    size_t count = 0, capacity = 0;
+    name_list list = {0};
     clvi_text folders = {0};
     for (size_t f = 0; f < search->count; f++) {
         const char *path = search->folders[f].path;
@@ -166,16 +202,14 @@ static clv_status not_found(const clvi_search *search, clv_kind kind, const char
     }
     if (search->count == 0)
         clvi_text_append(&folders, "no folder at all; give --plugin-path");
-    collect_names(search, kind, &names, &count, &capacity);
-    const char *near = clvi_nearest(name, (const char *const *)names, count);
+    collect_names(search, kind, &list);
+    const char *near = clvi_nearest(name, (const char *const *)list.names, list.count);
     const clv_status status =
         clvi_fail(error, CLV_E_PLUGIN, CLV_HERE, "there is no %s plugin \"%s\"%s%s%s; looked in %s",
                   clvi_kind_text(kind), clvi_printable(name, shown, sizeof(shown)),
                   near != NULL ? "; did you mean " : "", near != NULL ? near : "",
                   near != NULL ? "?" : "", clvi_text_get(&folders));
-    for (size_t i = 0; i < count; i++)
-        clvi_free(names[i]);
-    clvi_free(names);
+    clvi_names_free(list.names, list.count);
     clvi_text_fini(&folders);
     return status;
 }
@@ -187,15 +221,18 @@ static bool same_file(const char *a, const char *b)
            first.st_ino == second.st_ino;
 }
 
-/* The one file of that name in all folders; *out NULL: none. The caller frees. */
-static clv_status locate(const clvi_search *search, clv_kind kind, const char *name, char **out,
-                         clv_error *error)
+/* The one file of that name in all folders, or in those that the user gave; *out NULL: none. The
+ * caller frees. */
+static clv_status locate(const clvi_search *search, bool only_given, clv_kind kind,
+                         const char *name, char **out, clv_error *error)
 {
     clvi_text file = {0};
     char *found = NULL;
     clv_status status = CLV_OK;
     clvi_text_printf(&file, "%s_%s.so", clvi_kind_text(kind), name);
     for (size_t f = 0; f < search->count && status == CLV_OK; f++) {
+        if (only_given && !search->folders[f].given)
+            continue;
         char *path =
             file.failed ? NULL : clvi_path_join(search->folders[f].path, clvi_text_get(&file));
         if (path == NULL)
@@ -232,11 +269,14 @@ clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *n
     if (clvi_is_path(name, ".so")) {
         CLV_TRY(open_file(plugins, name, &found, error));
     } else {
-        char *path = NULL;
-        CLV_TRY(locate(&plugins->search, kind, name, &path, error));
-        if (path == NULL)
+        char *path = NULL, file[128];
+        snprintf(file, sizeof(file), "%s_%s.so", clvi_kind_text(kind), name);
+        const clvi_builtin *builtin = clvi_builtin_find(file);
+        CLV_TRY(locate(&plugins->search, builtin != NULL, kind, name, &path, error));
+        if (path == NULL && builtin == NULL)
             return not_found(&plugins->search, kind, name, error);
-        const clv_status status = open_file(plugins, path, &found, error);
+        const clv_status status = path != NULL ? open_file(plugins, path, &found, error)
+                                               : open_builtin(plugins, builtin, &found, error);
         clvi_free(path);
         CLV_TRY(status);
     }
@@ -250,31 +290,74 @@ clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *n
 /* ---- All
  * ------------------------------------------------------------------------------------------- */
 
-/* Opens what a folder has; only running out of memory is a failure. */
-static clv_status scan_folder(clvi_plugins *plugins, const char *folder, char *const *files,
-                              size_t count, clv_error *error)
+/* What came of opening one of many: only running out of memory is a failure. */
+static clv_status pass_over(clv_status status, const clv_error *cause, clv_error *error)
 {
-    clv_status status = CLV_OK;
-    for (size_t i = 0; i < count && status == CLV_OK; i++) {
+    if (status == CLV_E_MEMORY)
+        return clvi_fail(error, status, CLV_HERE, "%s", cause->message);
+    if (status != CLV_OK)
+        clvi_log(CLVI_LOG_WARN, "%s", cause->message);
+    return CLV_OK;
+}
+
+/* Opens what a folder has; in one that the user did not give those that are linked in are. */
+static clv_status scan_files(clvi_plugins *plugins, const clvi_folder *folder, char *const *files,
+                             size_t count, clv_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
         const size_t length = strlen(files[i]);
         const bool ours =
             strncmp(files[i], "expert_", 7) == 0 || strncmp(files[i], "gate_", 5) == 0;
-        if (!ours || length < 4 || strcmp(files[i] + length - 3, ".so") != 0)
+        if (!ours || length < 4 || strcmp(files[i] + length - 3, ".so") != 0 ||
+            (!folder->given && clvi_builtin_find(files[i]) != NULL))
             continue;
         const clvi_plugin *opened = NULL;
         clv_error cause = CLV_ERROR_INIT;
-        char *path = clvi_path_join(folder, files[i]);
-        status = path != NULL ? open_file(plugins, path, &opened, &cause)
-                              : clvi_fail(&cause, CLV_E_MEMORY, CLV_HERE,
-                                          "out of memory: looking through %s", folder);
+        char *path = clvi_path_join(folder->path, files[i]);
+        const clv_status status =
+            path != NULL ? open_file(plugins, path, &opened, &cause)
+                         : clvi_fail(&cause, CLV_E_MEMORY, CLV_HERE,
+                                     "out of memory: looking through %s", folder->path);
         clvi_free(path);
-        if (status == CLV_E_MEMORY)
-            return clvi_fail(error, status, CLV_HERE, "%s", cause.message);
-        if (status != CLV_OK)
-            clvi_log(CLVI_LOG_WARN, "%s", cause.message);
-        status = CLV_OK;
+        CLV_TRY(pass_over(status, &cause, error));
     }
+    return CLV_OK;
+}
+
+static clv_status scan_folder(clvi_plugins *plugins, const clvi_folder *folder, clv_error *error)
+{
+    char **files = NULL;
+    size_t count = 0;
+    clv_error cause = CLV_ERROR_INIT;
+    if (!folder->given && !clvi_is_dir(folder->path))
+        return CLV_OK;
+    clv_status status = clvi_search_check_folder(folder->path, &cause);
+    if (status == CLV_OK)
+        status = clvi_dir_list(folder->path, &files, &count, &cause);
+    if (status != CLV_OK)
+        return pass_over(status, &cause, error);
+    status = scan_files(plugins, folder, files, count, error);
+    clvi_names_free(files, count);
     return status;
+}
+
+/* Those that are linked in, but for names that a folder of the user's has. */
+static clv_status scan_builtins(clvi_plugins *plugins, clv_error *error)
+{
+    const clvi_builtin *builtin;
+    for (size_t i = 0; (builtin = clvi_builtin_at(i)) != NULL; i++) {
+        const clvi_plugin *opened = NULL;
+        const clv_plugin *table = builtin->entry();
+        bool there = false;
+        for (size_t k = 0; k < plugins->count && !there; k++) {
+            const clvi_plugin *other = &plugins->libraries[k]->plugin;
+            there = !other->builtin && other->table->kind == table->kind &&
+                    strcmp(other->table->name, table->name) == 0;
+        }
+        if (!there)
+            CLV_TRY(open_builtin(plugins, builtin, &opened, error));
+    }
+    return CLV_OK;
 }
 
 static int compare(const void *a, const void *b)
@@ -289,26 +372,14 @@ static int compare(const void *a, const void *b)
 clv_status clvi_plugins_scan(clvi_plugins *plugins, const clvi_plugin *const **list, size_t *count,
                              clv_error *error)
 {
-    for (size_t f = 0; f < plugins->search.count; f++) {
-        const clvi_folder *folder = &plugins->search.folders[f];
-        char **files = NULL;
-        size_t file_count = 0;
-        clv_error cause = CLV_ERROR_INIT;
-        if (!folder->given && !clvi_is_dir(folder->path))
-            continue;
-        clv_status status = clvi_search_check_folder(folder->path, &cause);
-        if (status == CLV_OK)
-            status = clvi_dir_list(folder->path, &files, &file_count, &cause);
-        if (status == CLV_E_MEMORY)
-            return clvi_fail(error, status, CLV_HERE, "%s", cause.message);
-        if (status != CLV_OK) {
-            clvi_log(CLVI_LOG_WARN, "%s", cause.message);
-            continue;
-        }
-        status = scan_folder(plugins, folder->path, files, file_count, error);
-        clvi_names_free(files, file_count);
-        CLV_TRY(status);
-    }
+    const clvi_search *search = &plugins->search;
+    for (size_t f = 0; f < search->count; f++)
+        if (search->folders[f].given)
+            CLV_TRY(scan_folder(plugins, &search->folders[f], error));
+    CLV_TRY(scan_builtins(plugins, error));
+    for (size_t f = 0; f < search->count; f++)
+        if (!search->folders[f].given)
+            CLV_TRY(scan_folder(plugins, &search->folders[f], error));
     const clvi_plugin **sorted = clvi_calloc(plugins->count + 1, sizeof(*sorted));
     if (sorted == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the list of plugins");

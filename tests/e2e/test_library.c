@@ -1,7 +1,8 @@
 /* The library as programs use it: through conclave.h and libconclave.so alone, on a run and a
  * mixture that the command trained. Arguments: the command, the folder of libconclave.so, the
  * source's root, a C compiler, a compiler that takes C++ ("" where there is none), the folder of
- * plugins. Exit 77 where there is no OpenCL device. */
+ * plugins, and `builtin` where the library has experts linked in, else `files`. Exit 77 where there
+ * is no OpenCL device. */
 #define _XOPEN_SOURCE 700
 #include "../unit/image_files.h"
 #include "calls.h"
@@ -31,6 +32,7 @@ static const char several[] =
     "[gate]\nplugin = noisy_topk\nk = 2\n[train]\nepochs = 2\n";
 
 static const char *library, *source, *c_compiler, *cxx_compiler, *plugins;
+static bool builtin;
 static char paths[PICTURES][64];
 static clv_image images[PICTURES];
 
@@ -517,21 +519,51 @@ static void test_example_in_cxx(void **state)
     expect_example(cxx_compiler, "-x c++ -std=c++11");
 }
 
+/* The library alone in a folder, as where it is installed: plugins are found in conclave/plugins
+ * beside it, and where experts are linked in nobody needs them. */
+static void test_example_elsewhere(void **state)
+{
+    (void)state;
+    char command[4 * PATH_MAX];
+    expect_example(c_compiler, "-x c -std=c99");
+    snprintf(command, sizeof command, "mkdir -p alone && cp '%s'/libconclave.so.1 alone/ >out.txt",
+             library);
+    run(command, 0);
+    const char *ask = "LD_LIBRARY_PATH=alone ./classify one.bundle data/test/rows/1.png "
+                      ">out.txt 2>&1";
+    run(ask, builtin ? 0 : 1);
+    contains(call_out, builtin ? " %  rows  " : "alone/conclave/plugins (no such folder)\n");
+    snprintf(command, sizeof command,
+             "mkdir alone/conclave && cp -r '%s' alone/conclave/plugins "
+             ">out.txt",
+             plugins);
+    run(command, 0);
+    run(ask, 0);
+    contains(call_out, " %  rows  data/test/rows/1.png\n");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),      cmocka_unit_test(test_as_predict),
-        cmocka_unit_test(test_kinds),      cmocka_unit_test(test_bad_images),
-        cmocka_unit_test(test_not_opened), cmocka_unit_test(test_warm_up),
-        cmocka_unit_test(test_threads),    cmocka_unit_test(test_models_at_once),
-        cmocka_unit_test(test_example),    cmocka_unit_test(test_example_in_cxx),
+        cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_as_predict),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_bad_images),
+        cmocka_unit_test(test_not_opened),
+        cmocka_unit_test(test_warm_up),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_models_at_once),
+        cmocka_unit_test(test_example),
+        cmocka_unit_test(test_example_in_cxx),
+        cmocka_unit_test(test_example_elsewhere),
     };
-    if (argc != 7) {
-        fprintf(stderr, "usage: %s CONCLAVE LIBRARY SOURCE CC CXX PLUGINS\n", argv[0]);
+    if (argc != 8) {
+        fprintf(stderr, "usage: %s CONCLAVE LIBRARY SOURCE CC CXX PLUGINS builtin|files\n",
+                argv[0]);
         return 2;
     }
     library = argv[2], source = argv[3], c_compiler = argv[4], cxx_compiler = argv[5];
-    plugins = argv[6];
+    plugins = argv[6], builtin = strcmp(argv[7], "builtin") == 0;
     const int status = calls_begin(2, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, calls_leave);
 }
