@@ -37,6 +37,16 @@ const char *clvi_weight_layer_ours(const clv_weight_names *names, const char *th
     return theirs;
 }
 
+const char *clvi_weight_layer_theirs(const clv_weight_names *names, const char *ours)
+{
+    for (size_t i = 0; i < names->layer_count; i++) {
+        const clv_layer_name layer = clvi_weight_layer_at(names, i);
+        if (strcmp(layer.ours, ours) == 0)
+            return layer.theirs;
+    }
+    return ours;
+}
+
 static bool is_name(const char *text)
 {
     if (text == NULL || *text == '\0')

@@ -14,6 +14,8 @@ clv_weight_names clvi_weight_names_at(const clv_plugin *plugin, size_t index);
 clv_layer_name clvi_weight_layer_at(const clv_weight_names *names, size_t index);
 /* Our name of a layer in files of this origin; the same name where it is not in the list. */
 const char *clvi_weight_layer_ours(const clv_weight_names *names, const char *theirs);
+/* The other way round; the same name where it is not in the list. */
+const char *clvi_weight_layer_theirs(const clv_weight_names *names, const char *ours);
 
 /* What is wrong with the lists of a plugin; NULL: nothing. Static. */
 const char *clvi_weight_names_fault(const clv_plugin *plugin);

@@ -109,9 +109,8 @@ clv_status clvi_initial_weights_check(const clvi_config *config, clv_error *erro
     return CLV_OK;
 }
 
-/* The value of a plugin's option; NULL: it has no such one. */
-static const char *option_of(const clvi_config *config, const char *section,
-                             const clv_plugin *plugin, const char *key)
+const char *clvi_initial_weights_option(const clvi_config *config, const char *section,
+                                        const clv_plugin *plugin, const char *key)
 {
     size_t count;
     const clvi_raw_option *raw = clvi_config_options(config, section, &count);
@@ -136,7 +135,8 @@ typedef struct need {
 static clv_status check_need(const clvi_config *config, const char *section,
                              const clv_plugin *plugin, const char *what, need n, clv_error *error)
 {
-    const char *value = n.option ? option_of(config, section, plugin, n.option) : NULL;
+    const char *value =
+        n.option ? clvi_initial_weights_option(config, section, plugin, n.option) : NULL;
     if (!value || clvi_name_equal(value, n.value))
         return CLV_OK;
     if (clvi_config_bool(config, section, "weights_strict"))

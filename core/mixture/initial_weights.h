@@ -20,6 +20,10 @@ enum { CLVI_EXPERT_BYTES = 160 };
 const char *clvi_initial_weights_section(const clvi_config *config, const char *section,
                                          char out[CLVI_EXPERT_BYTES]);
 
+/* The value of a plugin's option in the section; NULL: it has no such one. */
+const char *clvi_initial_weights_option(const clvi_config *config, const char *section,
+                                        const clv_plugin *plugin, const char *key);
+
 /* Opens that file. Errors: those of clvi_weights_open, with the key's place before. The caller
  * closes. */
 clv_status clvi_initial_weights_open(const clvi_config *config, const char *section,

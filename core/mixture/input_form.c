@@ -146,8 +146,11 @@ static clv_status weights_form(const clvi_config *config, const char *section, c
     char there[CLVI_EXPERT_BYTES];
     CLV_TRY(clvi_initial_weights_open(config, section, &file, error));
     const clvi_origin origin = clvi_origin_of(file);
+    const char *said = clvi_weights_metadata(file, CLVI_WEIGHTS_PREPROCESS);
     clv_status status = CLV_OK;
-    if (clvi_weights_config(file))
+    if (said && (find(said) || strcmp(said, "plugin") == 0))
+        *out = find(said) ? find(said)->name : "plugin";
+    else if (clvi_weights_config(file))
         status =
             checkpoint_form(file, clvi_initial_weights_section(config, section, there), out, error);
     else if (origin == CLVI_ORIGIN_TIMM)

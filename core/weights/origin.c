@@ -22,6 +22,17 @@ static const struct mark {
 };
 enum { MARKS = sizeof marks / sizeof *marks };
 
+bool clvi_origin_has_biases(const clv_graph *graph)
+{
+    static const char *const names[] = {"features.40.weight", "features.41.running_mean",
+                                        "classifier.6.weight"};
+    size_t found = 0;
+    for (size_t v = 0; v < graph->variable_count; v++)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            found += strcmp(graph->variables[v].name, names[i]) == 0;
+    return found == sizeof names / sizeof *names;
+}
+
 /* True where a tensor's name is `wanted`, or ends with it behind a dot or slash; where `wanted` is
  * a folder, if it is a part of the name. */
 static bool has(const clvi_weights *file, const char *wanted)

@@ -3,6 +3,7 @@
 #ifndef CLVI_ORIGIN_H
 #define CLVI_ORIGIN_H
 
+#include "graph/graph.h"
 #include "weights/weights.h"
 
 typedef enum clvi_origin {
@@ -15,6 +16,10 @@ typedef enum clvi_origin {
 
 /* Names may have something before them, such as "module.". */
 clvi_origin clvi_origin_of(const clvi_weights *file);
+
+/* Whether a network has convolutions before a normalisation that have a bias where it comes from,
+ * and none here: torchvision's vgg16_bn. */
+bool clvi_origin_has_biases(const clv_graph *graph);
 
 /* Mean and deviation of the channels, of pixels of 0 … 1, as the file config.json says that timm's
  * weights have beside them where Hugging Face's tools put them. *known: false where there is none

@@ -64,6 +64,37 @@ static void set_form(file_form *form, int rank, const int64_t *file_dims, int st
     }
 }
 
+/* The only node that reads a tensor; NULL: none, or several. */
+static const clvi_node *reader_of(const clv_graph *graph, clv_tensor tensor)
+{
+    const clvi_node *found = NULL;
+    for (size_t i = 0; i < graph->node_count; i++)
+        for (int32_t k = 0; k < graph->nodes[i].input_count; k++)
+            if (graph->nodes[i].inputs[k] == tensor) {
+                if (found)
+                    return NULL;
+                found = &graph->nodes[i];
+            }
+    return found;
+}
+
+/* Whether a dense layer is one of squeeze-excite: what comes of it is a factor for each channel of
+ * an image. PyTorch's networks have 1×1 convolutions there. */
+static bool is_squeeze(const clv_graph *graph, size_t variable)
+{
+    const clvi_node *node = node_of_weight(graph, variable);
+    while (node) {
+        const clv_tensor made = node->outputs[0];
+        const clvi_node *next = reader_of(graph, made);
+        if (next && strcmp(next->op->name, "multiply") == 0)
+            return next->inputs[1] == made && clvi_in_shape(graph, next, 0)->rank == 4;
+        const bool goes_on = next && next->inputs[0] == made &&
+                             (strcmp(next->op->name, "dense") == 0 || next->input_count == 1);
+        node = goes_on ? next : NULL;
+    }
+    return false;
+}
+
 /* Forms that a file of PyTorch may have for a variable, the usual one first; returns their number.
  */
 static int list_forms(const clv_graph *graph, size_t variable, file_form forms[2])
@@ -91,8 +122,9 @@ static int list_forms(const clv_graph *graph, size_t variable, file_form forms[2
         return 2;
     }
     if (s->rank == 2) {
-        set_form(&forms[0], 2, (int64_t[]){d[1], d[0]}, 2, dense_axes);
-        set_form(&forms[1], 4, (int64_t[]){d[1], d[0], 1, 1}, 2, dense_axes);
+        const int matrix = is_squeeze(graph, variable) ? 1 : 0;
+        set_form(&forms[matrix], 2, (int64_t[]){d[1], d[0]}, 2, dense_axes);
+        set_form(&forms[1 - matrix], 4, (int64_t[]){d[1], d[0], 1, 1}, 2, dense_axes);
         return 2;
     }
     set_form(&forms[0], s->rank, d, s->rank, same_axes);
@@ -155,6 +187,31 @@ const char *clvi_reorder_wanted(const clv_graph *graph, size_t variable, clvi_we
     clv_shape shape = {.struct_size = sizeof shape, .rank = forms[0].rank};
     memcpy(shape.dims, forms[0].dims, sizeof shape.dims);
     return clvi_shape_text(&shape, out, bytes);
+}
+
+void clvi_reorder_to_torch(const clv_graph *graph, size_t variable, clv_shape *shape,
+                           clvi_reorder *out)
+{
+    file_form forms[2];
+    int64_t strides[CLV_MAX_RANK], stride = 1;
+    bool taken[CLV_MAX_RANK] = {false};
+    (void)list_forms(graph, variable, forms);
+    const clvi_reorder *order = &forms[0].order;
+    for (int i = order->rank; i-- > 0;) { /* of the store */
+        strides[i] = stride;
+        stride *= order->dims[i];
+    }
+    out->rank = order->rank;
+    for (int k = 0; k < order->rank; k++) { /* the axes as they stand in the file */
+        int widest = -1;
+        for (int i = 0; i < order->rank; i++)
+            if (!taken[i] && (widest < 0 || order->strides[i] > order->strides[widest]))
+                widest = i;
+        taken[widest] = true;
+        out->dims[k] = order->dims[widest];
+        out->strides[k] = strides[widest];
+    }
+    *shape = clvi_shape_make(CLV_F32, forms[0].rank, forms[0].dims);
 }
 
 int64_t clvi_reorder_outputs(const clvi_file_tensor *tensor, clvi_weights_layout layout)

@@ -24,6 +24,10 @@ bool clvi_reorder_find(const clv_graph *graph, size_t variable, clvi_weights_lay
 /* The shape that a file of this layout would have: "[64, 3, 7, 7]", into `out`; returns it. */
 const char *clvi_reorder_wanted(const clv_graph *graph, size_t variable, clvi_weights_layout layout,
                                 char *out, size_t bytes);
+/* How a variable lies in a new file of PyTorch: its shape there, and which of its elements, row by
+ * row in that shape, is which of the store. */
+void clvi_reorder_to_torch(const clv_graph *graph, size_t variable, clv_shape *shape,
+                           clvi_reorder *out);
 /* Number of a tensor's outputs (of its axis `out`) in a layout, for a weight or a bias. */
 int64_t clvi_reorder_outputs(const clvi_file_tensor *tensor, clvi_weights_layout layout);
 

@@ -105,6 +105,11 @@ const char *clvi_weights_config(const clvi_weights *file)
                : NULL;
 }
 
+const char *clvi_weights_metadata(const clvi_weights *file, const char *key)
+{
+    return file->safetensors ? clvi_safetensors_metadata(file->safetensors, key) : NULL;
+}
+
 const char *clvi_weights_place(const clvi_weights *file)
 {
     return file->pth ? clvi_pth_place(file->pth) : "";

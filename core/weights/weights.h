@@ -27,6 +27,11 @@ const char *clvi_weights_format(const clvi_weights *file); /* "PyTorch", "Keras"
 clvi_weights_layout clvi_weights_layout_of(const clvi_weights *file);
 /* The configuration in a checkpoint of Conclave; NULL in other files. */
 const char *clvi_weights_config(const clvi_weights *file);
+/* Value of a key of a safetensors file's metadata; NULL: none. */
+const char *clvi_weights_metadata(const clvi_weights *file, const char *key);
+/* The key of what is done to the expert's pixels, as [expert.NAME] preprocess says it: in files
+ * that `conclave export --safetensors` writes, whose names may say something else. */
+#define CLVI_WEIGHTS_PREPROCESS "conclave.preprocess"
 /* Where in the file the tensors lie: "model_state_dict"; mostly "". */
 const char *clvi_weights_place(const clvi_weights *file);
 size_t clvi_weights_count(const clvi_weights *file);

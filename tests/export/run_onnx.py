@@ -37,7 +37,7 @@ def apart(path):
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    if sorted(names + ["image"]) != sorted(wanted):
+    if sorted(names + ["image", "temperature"]) != sorted(wanted):
         raise SystemExit(f"{path.name}: outputs {names}, wanted {sorted(wanted)}")
     worst = 0
     for pictures in wanted["image"], wanted["image"][:1]:

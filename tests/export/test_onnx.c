@@ -4,232 +4,34 @@
  * them; without, all are written without a device. Exit 77 where one is wanted and there is none.
  */
 #include "../unit/image_files.h"
-#include "../unit/test_device.h"
+#include "samples.h"
 
-#include "base/process.h"
+#include "base/files.h"
 #include "export/onnx.h"
-#include "mixture/picture.h"
-#include "train/scores.h"
-#include "weights/safetensors.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
-enum { CLASSES = 5, BATCH = 3 };
-static const double limit = 1e-5;
-
-static clvi_device *device;
-static clvi_plugins *plugins;
+static sample_place place;
 static const char *script;
 static char *folder;
-
-/* ---- A mixture with numbers ---- */
-
-typedef struct rig {
-    clvi_config *config;
-    clvi_mixture *mixture;
-    int height, width, channels;
-    size_t experts;
-    double temperature; /* such that probabilities are neither alike nor 0 and 1 */
-    uint8_t *pixels;    /* [BATCH, height, width, channels] */
-    float logits[BATCH * CLASSES];
-} rig;
-
-/* A number in -1 … 1 that follows from a count. */
-static float noise(uint64_t index)
-{
-    uint64_t x = index * 0x9E3779B97F4A7C15u + 0x1234567u;
-    x ^= x >> 31, x *= 0xBF58476D1CE4E5B9u, x ^= x >> 29;
-    return (float)((double)(x >> 40) / (double)(1 << 23) - 1);
-}
-
-static bool has_end(const char *name, const char *end)
-{
-    const size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
-/* Values unlike the initial ones, such that nothing explodes: variances above 0, all else that
- * starts alike around where it starts. */
-static void stir(clvi_store *store)
-{
-    for (size_t i = 0; i < clvi_store_count(store); i++) {
-        const clvi_segment *s = clvi_store_segment(store, i);
-        if (s->init == CLV_INIT_NORMAL || s->init == CLV_INIT_UNIFORM)
-            continue;
-        const bool variance = has_end(s->name, "running_var");
-        float *values = malloc((size_t)s->elements * sizeof *values);
-        assert_non_null(values);
-        OK(clvi_store_read(store, i, CLVI_STORE_VALUE, values, error));
-        for (int64_t k = 0; k < s->elements; k++) {
-            const float by = noise((uint64_t)i * 100003 + (uint64_t)k);
-            values[k] += variance ? 0.5f * by : 0.2f * by;
-        }
-        OK(clvi_store_write(store, i, CLVI_STORE_VALUE, values, error));
-        free(values);
-    }
-}
-
-static clv_status try_build(rig *r, const char *text, clv_error *error)
-{
-    const clvi_config_source source = {
-        .name = "test.ini", .text = text, .text_bytes = strlen(text)};
-    clvi_text report = {0};
-    clvi_config_source reported = source;
-    reported.report = &report;
-    *r = (rig){0};
-    if (clvi_config_load(&reported, &r->config, error) != CLV_OK)
-        fail_msg("%s\n%s", text, clvi_text_get(&report));
-    clvi_text_fini(&report);
-    clvi_picture_whole(r->config, &r->height, &r->width);
-    r->channels = (int)strtol(clvi_config_text(r->config, "data", "channels"), NULL, 10);
-    r->experts = clvi_config_expert_count(r->config);
-    const clvi_mixture_desc desc = {.config = r->config,
-                                    .plugins = plugins,
-                                    .device = device,
-                                    .classes = CLASSES,
-                                    .height = r->height,
-                                    .width = r->width,
-                                    .channels = r->channels,
-                                    .max_batch = BATCH};
-    return device ? clvi_mixture_create(&desc, &r->mixture, error)
-                  : clvi_mixture_draft(&desc, &r->mixture, error);
-}
-
-static void build(rig *r, const char *text)
-{
-    OK(try_build(r, text, error));
-    if (!device)
-        return;
-    OK(clvi_mixture_warm(r->mixture, error));
-    stir(clvi_mixture_store(r->mixture));
-}
-
-static void destroy(rig *r)
-{
-    clvi_mixture_destroy(r->mixture);
-    clvi_config_destroy(r->config);
-    free(r->pixels);
-}
-
-/* ---- Files ---- */
-
-static const char *class_name(const void *user, size_t index)
-{
-    static const char *const names[CLASSES] = {"क", "ख", "ग", "घ", "a b"};
-    (void)user;
-    return names[index];
-}
-
-static clv_status read_segment(const void *user, size_t segment, float *out, clv_error *error)
-{
-    const rig *r = user;
-    const clvi_segment *s = clvi_store_segment(clvi_mixture_store(r->mixture), segment);
-    for (int64_t k = 0; k < s->elements && !device; k++)
-        out[k] = noise((uint64_t)k);
-    if (!device)
-        return CLV_OK;
-    return clvi_store_read(clvi_mixture_store(r->mixture), segment, CLVI_STORE_VALUE, out, error);
-}
-
-static clv_status export_rig(const rig *r, const char *path, clv_error *error)
-{
-    const clvi_export_source source = {.mixture = r->mixture,
-                                       .config = r->config,
-                                       .height = r->height,
-                                       .width = r->width,
-                                       .channels = r->channels,
-                                       .temperature = r->temperature,
-                                       .class_count = CLASSES,
-                                       .class_name = class_name,
-                                       .read = read_segment,
-                                       .user = r};
-    return clvi_export_onnx(&source, path, error);
-}
-
-static void append_tensor(clvi_tensor_writer *writer, const float *values, size_t count)
-{
-    OK(clvi_tensor_writer_append(writer, values, (int64_t)count, error));
-}
-
-/* What the mixture makes of pictures that differ in brightness and colour, and from place to place.
- */
-static void answer(rig *r)
-{
-    const size_t area = (size_t)r->height * (size_t)r->width, c = (size_t)r->channels;
-    double top = 0;
-    r->pixels = malloc(BATCH * area * c);
-    assert_non_null(r->pixels);
-    for (size_t i = 0; i < BATCH * area * c; i++) {
-        const size_t x = i / c % (size_t)r->width, y = i / c / (size_t)r->width % (size_t)r->height;
-        const double slope = 90.0 * (double)x / r->width + 30.0 * (double)y / r->height;
-        r->pixels[i] = (uint8_t)(slope + (double)(i / (area * c) * 47 % 64) + (double)(i % c * 9) +
-                                 20 * (1 + (double)noise(7 * i)));
-    }
-    const clvi_mixture_batch batch = {.n = BATCH, .pixels = r->pixels};
-    OK(clvi_mixture_infer(r->mixture, &batch, error));
-    OK(clvi_mixture_logits(r->mixture, r->logits, error));
-    for (int i = 0; i < BATCH * CLASSES; i++)
-        top = fmax(top, fabs((double)(r->logits[i] - r->logits[0])));
-    r->temperature = top / 2;
-}
-
-/* The pictures as ONNX is given them, the probabilities and the weights. */
-static void write_answers(rig *r, const char *path)
-{
-    const size_t area = (size_t)r->height * (size_t)r->width, c = (size_t)r->channels;
-    float *planes = malloc(BATCH * area * c * sizeof *planes), chances[BATCH * CLASSES];
-    float weights[BATCH * 16];
-    double row[CLASSES];
-    clvi_tensor_writer *writer;
-    const bool gated = clvi_mixture_has_gate(r->mixture);
-    assert_true(planes && r->experts <= 16);
-    for (size_t i = 0; i < BATCH * area * c; i++)
-        planes[(i / (area * c) * c + i % c) * area + i / c % area] = r->pixels[i];
-    if (gated)
-        OK(clvi_mixture_route(r->mixture, weights, error));
-    for (int i = 0; i < BATCH * CLASSES; i++) {
-        if (i % CLASSES == 0)
-            clvi_softmax_row(r->logits + i, CLASSES, r->temperature, row);
-        chances[i] = (float)row[i % CLASSES];
-    }
-    OK(clvi_tensor_writer_create(path, &writer, error));
-    OK(clvi_tensor_writer_declare(writer, "image", CLVI_FILE_F32, 4,
-                                  (int64_t[]){BATCH, r->channels, r->height, r->width}, error));
-    OK(clvi_tensor_writer_declare(writer, "probabilities", CLVI_FILE_F32, 2,
-                                  (int64_t[]){BATCH, CLASSES}, error));
-    if (gated)
-        OK(clvi_tensor_writer_declare(writer, "weights", CLVI_FILE_F32, 2,
-                                      (int64_t[]){BATCH, (int64_t)r->experts}, error));
-    append_tensor(writer, planes, BATCH * area * c);
-    append_tensor(writer, chances, BATCH * CLASSES);
-    if (gated)
-        append_tensor(writer, weights, BATCH * r->experts);
-    OK(clvi_tensor_writer_commit(writer, error));
-    clvi_tensor_writer_destroy(writer);
-    free(planes);
-}
 
 /* Both files of a configuration. */
 static void write_case(const char *name, const char *text)
 {
     char path[4096];
-    rig r;
-    build(&r, text);
-    if (device)
-        answer(&r);
+    sample s;
+    sample_init(&s, &place, text);
+    const clvi_export_source source = sample_source(&s);
     snprintf(path, sizeof path, "%s/%s.onnx", folder, name);
-    OK(export_rig(&r, path, error));
+    OK(clvi_export_onnx(&source, path, error));
     snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
-    if (device)
-        write_answers(&r, path);
-    destroy(&r);
+    if (place.device)
+        sample_write_answers(&s, path);
+    sample_fini(&s);
 }
 
 /* ---- Cases ---- */
@@ -316,17 +118,9 @@ static void test_write(void **state)
 static void test_run(void **state)
 {
     (void)state;
-    const char *python = getenv("CONCLAVE_PYTHON");
-    char command[8192];
-    if (!script)
-        skip();
-    snprintf(command, sizeof command, "'%s' '%s' '%s' %g", python ? python : "/usr/bin/python3",
-             script, folder, limit);
-    const int status = system(command);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
-        skip();
-    assert_int_equal(WEXITSTATUS(status), 0);
+    char arguments[4096];
+    snprintf(arguments, sizeof arguments, "'%s' 1e-5", folder);
+    sample_run_script(script, arguments);
 }
 
 /* ---- What cannot be written ---- */
@@ -334,15 +128,16 @@ static void test_run(void **state)
 static void expect_refused(const char *text, const char *part)
 {
     char path[4096];
-    rig r;
+    sample s;
     clv_error why = CLV_ERROR_INIT;
     snprintf(path, sizeof path, "%s/refused.onnx", folder);
-    OK(try_build(&r, text, error));
-    assert_int_equal(export_rig(&r, path, &why), CLV_E_USAGE);
+    OK(sample_try(&s, &place, text, error));
+    const clvi_export_source source = sample_source(&s);
+    assert_int_equal(clvi_export_onnx(&source, path, &why), CLV_E_USAGE);
     if (!strstr(why.message, part))
         fail_msg("'%s' is not in: %s", part, why.message);
     assert_false(clvi_is_file(path));
-    destroy(&r);
+    sample_fini(&s);
 }
 
 static void test_refused(void **state)
@@ -362,11 +157,11 @@ int main(int argc, char **argv)
         return 2;
     }
     script = argc > 2 ? argv[2] : NULL;
-    device = script ? test_device_open(&status) : NULL;
-    if (script && device == NULL)
+    place.device = script ? test_device_open(&status) : NULL;
+    if (script && place.device == NULL)
         return status;
     folder = folder_make();
-    if (clvi_plugins_create(argv[1], NULL, &plugins, &error) != CLV_OK) {
+    if (clvi_plugins_create(argv[1], NULL, &place.plugins, &error) != CLV_OK) {
         fprintf(stderr, "%s\n", error.message);
         return 1;
     }
@@ -376,7 +171,7 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(test_refused)};
     status = script ? cmocka_run_group_tests(with_peer, NULL, NULL)
                     : cmocka_run_group_tests(alone, NULL, NULL);
-    clvi_plugins_destroy(plugins);
+    clvi_plugins_destroy(place.plugins);
     folder_remove(folder);
-    return (device && test_device_close() != 0) || status != 0;
+    return (place.device && test_device_close() != 0) || status != 0;
 }

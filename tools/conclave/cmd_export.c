@@ -10,6 +10,9 @@ static const cli_option options[] = {
     {"bundle", "FILE", "for Conclave: weights, configuration, classes, temperature in one file", 0,
      false},
     {"onnx", "FILE", "for ONNX Runtime and others: from pixels to probabilities", 0, false},
+    {"safetensors", "FILE", "for PyTorch: weights of one expert, by torchvision's names and layout",
+     0, false},
+    {"expert", "NAME", "with --safetensors: which expert of a mixture, a or a/x", 0, false},
     {"force", NULL, "replace FILE where it is there", 0, false},
     CLI_MODEL_OPTIONS,
     CLI_PLUGIN_OPTION,
@@ -22,6 +25,7 @@ static const struct {
 } formats[] = {
     {"bundle", export_bundle},
     {"onnx", export_onnx},
+    {"safetensors", export_torch},
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
@@ -77,7 +81,11 @@ static clv_status run(const cli_args *args, clv_error *error)
     for (size_t i = 0; i < FORMATS; i++)
         wanted += cli_option_value(args, formats[i].option) != NULL;
     if (wanted == 0)
-        CLV_FAIL(error, CLV_E_USAGE, "to which form? give --bundle FILE or --onnx FILE");
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "to which form? give --bundle FILE, --onnx FILE or --safetensors FILE");
+    if (cli_option_value(args, "expert") && !cli_option_value(args, "safetensors"))
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "--expert is for --safetensors; the other formats are of the whole mixture");
     if (cli_count(args) > 1)
         CLV_FAIL(error, CLV_E_USAGE, "export takes one run; \"%s\" is one too many",
                  cli_at(args, 1));
@@ -92,10 +100,11 @@ static clv_status run(const cli_args *args, clv_error *error)
 const cli_command cmd_export = {
     .name = "export",
     .summary = "Write a trained run as one file for those who use it",
-    .usage = "RUN --bundle FILE | --onnx FILE [options]",
+    .usage = "RUN --bundle FILE | --onnx FILE | --safetensors FILE [options]",
     .example = "conclave export last --bundle characters.safetensors\n"
                "conclave predict characters.safetensors photo.jpg\n"
-               "conclave export last --onnx characters.onnx",
+               "conclave export last --onnx characters.onnx\n"
+               "conclave export last --safetensors weights.safetensors --expert cnn",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .run = run,

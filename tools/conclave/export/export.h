@@ -20,6 +20,7 @@ typedef clv_status export_format(export_job *job, const char *path, clv_error *e
 
 export_format export_bundle; /* --bundle */
 export_format export_onnx;   /* --onnx */
+export_format export_torch;  /* --safetensors */
 
 /* The model as what formats of others are made from: its networks are built, on no device. */
 clv_status export_source(export_job *job, clvi_export_source *out, clv_error *error) CLV_MUST_CHECK;
