@@ -115,7 +115,7 @@ static void test_new_plugin_refuses(void **state)
         {"new-plugin expert Mine", "\"Mine\" is no name"},
         {"new-plugin expert ''", "is no name"},
         {"new-plugin expert a/b", "is no name"},
-        {"new-plugin gate linear", "Conclave has the gate linear already"},
+        {"new-plugin gate linear", "the gate linear is there already"},
         {"new-plugin gate there -o there", "there exists already"},
         {"new-plugin gate there -o file", "file exists already"},
     };
@@ -127,6 +127,30 @@ static void test_new_plugin_refuses(void **state)
     expect_refusal("new-plugin gate mine -o no/such/folder", 1, "no/such/folder: cannot be made");
     assert_int_equal(shell("ls there; ls | grep -c ''"), 0);
     assert_int_equal(rmdir("there"), 0);
+}
+
+/* Kernels may include what is installed for them, from the tree as it lies now. */
+static void test_embed(void **state)
+{
+    static char header[CALL_BYTES];
+    (void)state;
+    put("a.cl", "#include \"philox.clh\"\n__kernel void a(void) {}\n");
+    put("b.cl", "__kernel void b(void) {}\n");
+    expect("embed b.cl", 0);
+    read_whole("b.cl.h", header, sizeof header);
+    contains(header, "static const unsigned char b_cl[] = {");
+    expect("embed a.cl b.cl -o both.h --depfile both.d", 0);
+    read_whole("both.h", header, sizeof header);
+    contains(header, "a_cl[]");
+    contains(header, "b_cl[]");
+    read_whole("both.d", header, sizeof header);
+    contains(header, "conclave/kernels/philox.clh");
+    contains(header, moved);
+    expect_refusal("embed", 2, "embed wants a file");
+    expect_refusal("embed a.cl b.cl", 2, "which header shall hold 2 files?");
+    expect_refusal("embed c.cl", 1, "c.cl");
+    expect_refusal("embed a.cl --include nowhere", 1, "philox.clh");
+    assert_false(exists("c.cl.h"));
 }
 
 /* ---- Pages ---- */
@@ -221,6 +245,25 @@ static void test_expert_page(void **state)
     contains(call_out, "residual");
 }
 
+/* The header made by meson, as the page says, in a project of new-plugin. */
+static void build_by_meson(void)
+{
+    static char readme[PAGE_BYTES], line[PAGE_BYTES];
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/plugins/README.md", source_root);
+    read_whole(path, readme, sizeof readme);
+    const char *target = strstr(readme, "`custom_target(");
+    assert_non_null(target);
+    const char *end = strchr(target + 1, '`');
+    assert_non_null(end);
+    snprintf(line, sizeof line, "header = %.*s\n", (int)(end - target - 1), target + 1);
+    put("target.txt", line);
+    works("conclave new-plugin expert scaled -o project && cp scaled.cl project && "
+          "cp scaled.c project/expert_scaled.c && cd project && "
+          "sed -i -e '/^program =/r ../target.txt' -e \"s/'expert_scaled.c',/& header,/\" "
+          "meson.build && meson setup build && meson test -C build && ls build/scaled.cl.h");
+}
+
 static void test_operation_page(void **state)
 {
     (void)state;
@@ -233,6 +276,7 @@ static void test_operation_page(void **state)
              "%s/tests/abi/own_op/scaled.cl",
              source_root, source_root);
     works(line);
+    build_by_meson();
 }
 
 /* A program, linked as pkg-config says, that opens what was trained with the plugin. */
@@ -279,10 +323,10 @@ static void add_to_path(const char *variable, const char *folder)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_own_place),      cmocka_unit_test(test_without_plugins),
-        cmocka_unit_test(test_pkg_config),     cmocka_unit_test(test_new_plugin_refuses),
-        cmocka_unit_test(test_expert_page),    cmocka_unit_test(test_library),
-        cmocka_unit_test(test_operation_page),
+        cmocka_unit_test(test_own_place),  cmocka_unit_test(test_without_plugins),
+        cmocka_unit_test(test_pkg_config), cmocka_unit_test(test_new_plugin_refuses),
+        cmocka_unit_test(test_embed),      cmocka_unit_test(test_expert_page),
+        cmocka_unit_test(test_library),    cmocka_unit_test(test_operation_page),
     };
     char command[PATH_MAX], folder[PATH_MAX], line[128];
     if (argc != 7) {

@@ -3,6 +3,7 @@
 #include "command.h"
 
 #include "base/files.h"
+#include "plugin/plugin_host.h"
 
 #include "new_plugin_files.h" /* arrays, written by the build from new_plugin/ */
 
@@ -69,18 +70,29 @@ static void undo(const plan *p)
     rmdir(p->folder);
 }
 
+/* Whether a plugin of that kind and name is found already. */
+static bool is_taken(const plan *p)
+{
+    const clv_kind kind = strcmp(p->kind, "gate") == 0 ? CLV_KIND_GATE : CLV_KIND_EXPERT;
+    clvi_plugins *plugins = NULL;
+    const clvi_plugin *found = NULL;
+    clv_status status = clvi_plugins_create(NULL, cli_plugin_dir(), &plugins, NULL);
+    if (status == CLV_OK)
+        status = clvi_plugins_find(plugins, kind, p->name, &found, NULL);
+    clvi_plugins_destroy(plugins);
+    return status == CLV_OK;
+}
+
 static clv_status check_name(const plan *p, clv_error *error)
 {
-    char file[MOST_NAME_BYTES + 16];
     const size_t length = strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_");
     if (length == 0 || p->name[length] != '\0' || length > MOST_NAME_BYTES)
         CLV_FAIL(error, CLV_E_USAGE,
                  "\"%s\" is no name of a plugin: give at most %d of a-z, 0-9 and _", p->name,
                  MOST_NAME_BYTES);
-    snprintf(file, sizeof(file), "%s_%s.so", p->kind, p->name);
-    if (clvi_has_file(cli_plugin_dir(), file))
+    if (is_taken(p))
         CLV_FAIL(error, CLV_E_USAGE,
-                 "Conclave has the %s %s already, and two of one name cannot be told apart; give "
+                 "the %s %s is there already, and two of one name cannot be told apart; give "
                  "another name",
                  p->kind, p->name);
     return CLV_OK;
