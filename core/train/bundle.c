@@ -47,6 +47,7 @@ static clv_status read_image(const clvi_safetensors *file, clvi_bundle *b, clv_e
     json_decref(json);
     for (int i = 0; good && i < 3; i++)
         good = b->image[i] >= 1 && b->image[i] <= 65536;
+    good = good && (b->image[2] == 1 || b->image[2] == 3);
     return good ? CLV_OK : damaged(file, "preprocessing", "has no size of images", error);
 }
 

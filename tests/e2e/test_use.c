@@ -546,6 +546,15 @@ static void test_bundle(void **state)
     expect("export tiny.bundle --bundle again.bundle", 0);
     assert_true(same_bytes("tiny.bundle", "again.bundle"));
     assert_int_equal(rename("elsewhere", "runs/tiny"), 0);
+    expect("bench --bundle tiny.bundle --repeat 20 --json --quiet", 0);
+    json_t *times = parse(call_out);
+    assert_true(number(times, "p50_ms") > 0 && number(times, "p50_ms") <= number(times, "p99_ms"));
+    assert_true(number(times, "batch") == 1 && number(times, "count") == 20);
+    json_decref(times);
+    expect("bench --bundle runs/tiny data/Test/disc/0.png --repeat 5 --batch 3", 0);
+    contains(call_out, "3 pictures, from their bytes to probabilities; 5 calls that count\np50  ");
+    expect_refusal("bench --bundle tiny.bundle tiny.ini", 1, "neither a PNG nor a JPEG");
+    expect_refusal("bench --bundle tiny.bundle --peak", 2, "give one of");
 
     expect_refusal("export runs/tiny --bundle tiny.bundle", 2, "exists");
     expect("export runs/tiny --checkpoint last --bundle tiny.bundle --force", 0);

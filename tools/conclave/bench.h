@@ -78,6 +78,21 @@ typedef struct bench_images_desc {
  * those of clvi_dataset_open. */
 clv_status bench_images(const bench_images_desc *desc, clv_error *error) CLV_MUST_CHECK;
 
+/* From pictures' bytes in memory to their probabilities. */
+typedef struct bench_bundle_desc {
+    const char *path;          /* a bundle, or a run's folder */
+    const char *device;        /* NULL: what its configuration says */
+    const char *const *images; /* files that are read before; none: noise is drawn */
+    size_t image_count;
+    int64_t batch, repeat; /* pictures of a call; calls that count */
+    bool json;
+} bench_bundle_desc;
+struct cli_session;
+/* Warms up, calls, and prints the percentiles of the calls' times. The session has no device yet.
+ * Errors: those of models, devices and pictures. */
+clv_status bench_bundle(struct cli_session *session, const bench_bundle_desc *desc,
+                        clv_error *error) CLV_MUST_CHECK;
+
 /* One direction of one op. */
 typedef struct bench_op_row {
     char name[64];

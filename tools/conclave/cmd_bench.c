@@ -1,5 +1,5 @@
-/* conclave bench: speed of a network or an op, against the device's measured peak, and of images.
- */
+/* conclave bench: speed of a network or an op, against the device's measured peak, of images, and
+ * of a bundle's answers. */
 #include "bench.h"
 #include "runtime/peak.h"
 #include "session.h"
@@ -99,8 +99,11 @@ static clv_status print_model(bench *b, clv_error *error)
 static clv_status read_options(bench *b, const char **gemm, clv_error *error)
 {
     const cli_args *args = b->args;
+    const bool bundle = cli_option_value(args, "bundle") != NULL;
     int64_t size = 32, classes = 46;
     b->model = (bench_model_desc){.batch = 128, .repeat = 15, .channels = 3, .train = true};
+    if (bundle)
+        b->model.batch = 1, b->model.repeat = 200;
     b->json = cli_flag(args, "json");
     b->paced = cli_flag(args, "paced");
     b->model.plugin = cli_option_value(args, "model");
@@ -116,10 +119,11 @@ static clv_status read_options(bench *b, const char **gemm, clv_error *error)
     *gemm = cli_option_value(args, "gemm") ? cli_option_value(args, "gemm") : "auto";
     const bool images = cli_option_value(args, "images") != NULL;
     const int tasks = cli_flag(args, "peak") + (cli_option_value(args, "op") != NULL) +
-                      (b->model.plugin != NULL) + images;
+                      (b->model.plugin != NULL) + images + bundle;
     if (tasks != 1)
-        CLV_FAIL(error, CLV_E_USAGE,
-                 "give one of --peak, --op, --model and --images; see conclave bench --help");
+        CLV_FAIL(
+            error, CLV_E_USAGE,
+            "give one of --peak, --op, --model, --images and --bundle; see conclave bench --help");
     if (b->paced && !b->model.plugin && !images)
         CLV_FAIL(error, CLV_E_USAGE, "--paced goes with --model or --images");
     return CLV_OK;
@@ -136,6 +140,17 @@ static clv_status measure(bench *b, clv_error *error)
                                         .paced = b->paced,
                                         .json = b->json};
         return bench_images(&desc, error);
+    }
+    const char *bundle = cli_option_value(b->args, "bundle");
+    if (bundle) {
+        const bench_bundle_desc desc = {.path = bundle,
+                                        .device = cli_option_value(b->args, "device"),
+                                        .images = b->model.options,
+                                        .image_count = b->model.option_count,
+                                        .batch = b->model.batch,
+                                        .repeat = b->model.repeat,
+                                        .json = b->json};
+        return bench_bundle(&b->session, &desc, error);
     }
     CLV_TRY(cli_session_open_device(&b->session, b->config, cli_option_value(b->args, "device"),
                                     error));
@@ -157,14 +172,15 @@ static clv_status run(const cli_args *args, clv_error *error)
     const char *options[32];
     for (size_t i = 0; i < cli_count(args); i++) {
         if (i == sizeof options / sizeof *options)
-            CLV_FAIL(error, CLV_E_USAGE, "at most %zu options of a plugin", i);
+            CLV_FAIL(error, CLV_E_USAGE, "at most %zu options of a plugin, or pictures", i);
         options[b.model.option_count++] = cli_at(args, i);
     }
     b.model.options = options;
     bench_model_desc described = b.model;
     if (!described.plugin)
         described.plugin = "cnn";
-    CLV_TRY(bench_config(&described, gemm, &b.config, error));
+    if (cli_option_value(args, "bundle") == NULL)
+        CLV_TRY(bench_config(&described, gemm, &b.config, error));
     clv_status status = cli_session_open(&b.session, args, error);
     if (status == CLV_OK) {
         status = measure(&b, error);
@@ -180,11 +196,12 @@ static const cli_option options_of_bench[] = {
      false},
     {"model", "NAME", "time an expert plugin with inputs in memory", 0, false},
     {"images", "PATH", "time decoding and resizing of the first --batch training images", 0, false},
+    {"bundle", "FILE", "time a bundle's (or a run's) answers, from a picture's bytes", 0, false},
     {"image-size", "PIXELS", "side of the images (32)", 0, false},
-    {"batch", "N", "images per step (128)", 0, false},
+    {"batch", "N", "images per step (128), or per call of a bundle (1)", 0, false},
     {"classes", "N", "classes (46)", 0, false},
     {"mode", "MODE", "train: with loss, backward and AdamW; or infer (train)", 0, false},
-    {"repeat", "N", "steps that count, after two that do not (15)", 0, false},
+    {"repeat", "N", "steps or calls that count, after two that do not (15, 200)", 0, false},
     {"gemm", "PROVIDER", "auto, native or clblast (auto)", 0, false},
     {"json", NULL, "one JSON object per line", 0, false},
     {"paced", NULL,
@@ -196,12 +213,14 @@ static const cli_option options_of_bench[] = {
 const cli_command cmd_bench = {
     .name = "bench",
     .summary = "Measure the speed of the device, an op, a network or of reading images",
-    .usage = "(--peak | --op OP:SIZES | --model NAME [plugin option=value]... | --images PATH) "
+    .usage = "(--peak | --op OP:SIZES | --model NAME [plugin option=value]... | --images PATH | "
+             "--bundle FILE [IMAGE]...) "
              "[options]",
     .example = "conclave bench --peak\n"
                "conclave bench --op conv2d:4,28,28,512,512,3\n"
                "conclave bench --model cnn --image-size 32 --batch 128 --mode train --json\n"
-               "conclave bench --images photos.tar --image-size 224",
+               "conclave bench --images photos.tar --image-size 224\n"
+               "conclave bench --bundle characters.safetensors photo.jpg --batch 8",
     .options = options_of_bench,
     .option_count = sizeof options_of_bench / sizeof *options_of_bench,
     .run = run,
