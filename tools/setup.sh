@@ -34,9 +34,9 @@ stop() {
 case "$*" in
 '') ;;
 --tests)
-    build="$build libcmocka-dev git clang shellcheck groff-base mesa-opencl-icd oclgrind"
+    build="$build libcmocka-dev g++ git clang shellcheck groff-base mesa-opencl-icd oclgrind"
     optional="$optional clang-format-14 libclang-rt-14-dev"
-    fedora="$fedora libcmocka-devel clang-tools-extra clang ShellCheck groff-base mesa-libOpenCL git"
+    fedora="$fedora libcmocka-devel gcc-c++ clang-tools-extra clang ShellCheck groff-base mesa-libOpenCL git"
     arch="$arch cmocka clang shellcheck groff opencl-rusticl-mesa git"
     modules="$modules cmocka"
     ;;
