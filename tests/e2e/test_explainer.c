@@ -4,6 +4,7 @@
  * folder of plugins. Exit 77 where there is no OpenCL device. */
 #include "rigs.h"
 
+#include "../unit/short_memory.h"
 #include "../unit/test_device.h"
 #include "mixture/expert.h"
 
@@ -323,13 +324,38 @@ static void test_sparse(void **state)
     scene_close(&s);
 }
 
+/* ---- Without memory ---- */
+
+static clv_status explain_again(void *context, clv_error *error)
+{
+    scene *s = context;
+    clvi_explainer *explainer = NULL;
+    CLV_TRY(clvi_mixture_explainer(s->r.mixture, true, &explainer, error));
+    const clv_status status = clvi_explainer_run(explainer, 1, error);
+    clvi_explainer_destroy(explainer);
+    return status;
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    scene s;
+    scene_open(&s,
+               CNN("a/x", "4, 6") CNN("a/y", "5") CNN("b", "3") /**/
+               "[mixture.a]\nexperts = x, y\n" FEATURES "[gate.a]\n" LINEAR
+               "[mixture]\nexperts = a, b\n" FEATURES "[gate]\n" LINEAR,
+               3);
+    fail_each_allocation(explain_again, &s);
+    scene_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_maps),   cmocka_unit_test(test_alone),
         cmocka_unit_test(test_scores), cmocka_unit_test(test_features),
         cmocka_unit_test(test_nested), cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_sparse), cmocka_unit_test(test_no_memory),
     };
     return trainings_run(argc, argv, tests, sizeof tests / sizeof *tests);
 }
