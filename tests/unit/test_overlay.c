@@ -1,5 +1,8 @@
-/* core/report/overlay.c: heat over a picture, sheets of feature maps, pictures side by side. */
+/* core/report/overlay.c and explain_page.c: heat over a picture, sheets of feature maps, pictures
+ * side by side, and the page that shows them. */
+#include "report/explain_page.h"
 #include "report/overlay.h"
+#include "short_memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,12 +135,81 @@ static void test_strip(void **state)
     clvi_image_fini(&out);
 }
 
+/* ---- The page ---- */
+
+static clv_status write_page(void *context, clv_error *error)
+{
+    clvi_text *out = context;
+    uint8_t white[3] = {255, 255, 255};
+    const float heat = 1;
+    const clvi_overlay_maps maps = {&heat, 1, 1, 1};
+    const clvi_image plain = {.pixels = white, .height = 1, .width = 1, .channels = 3};
+    const clvi_chance chances[] = {{"<daisy>", 0.75, true}, {"tulips", 0.25, false}};
+    clvi_explained_card cards[] = {
+        {.title = "all", .chances = chances, .chance_count = 2, .picture = &plain},
+        {.title = "a & b", .weight = "gate 0.500", .note = "a note", .maps_note = "of maps"},
+        {.title = "c", .absent = true},
+        {.title = "d/e", .absent = true}};
+    clvi_image overlay = {0}, sheet = {0}, strip = {0};
+    clvi_page page;
+    clvi_page_begin(&page, "run", "conclave explain");
+    clvi_explain_page_begin(&page, "run");
+    clv_status status = clvi_overlay_heat(&plain, &heat, 1, 1, &overlay, error);
+    if (status == CLV_OK)
+        status = clvi_overlay_sheet(&maps, 1, 2, 4, &sheet, error);
+    if (status == CLV_OK)
+        status = clvi_overlay_strip(&overlay, 1, 1, &strip, error);
+    cards[1].picture = &overlay;
+    cards[1].maps = &sheet;
+    clvi_text_fini(out);
+    if (status == CLV_OK)
+        status = clvi_explain_page_add(&page, "photo", "folder/photo.jpg", cards, 4, error);
+    if (status == CLV_OK)
+        status = clvi_page_finish(&page, out, error);
+    clvi_page_fini(&page);
+    clvi_image_fini(&overlay);
+    clvi_image_fini(&sheet);
+    clvi_image_fini(&strip);
+    if (status != CLV_OK)
+        clvi_text_fini(out);
+    return status;
+}
+
+/* Of a page that is written when nothing fails, the text is freed here and now. */
+static clv_status write_in_vain(void *context, clv_error *error)
+{
+    const clv_status status = write_page(context, error);
+    clvi_text_fini(context);
+    return status;
+}
+
+static void test_page(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {
+        "<h2>photo</h2>\n<p class=\"note\">folder/photo.jpg</p>",
+        "<b>all</b>\n<ol class=\"chances\"><li class=\"it\" style=\"--p:75.0%\"><span>&lt;daisy&gt;"
+        "</span> 75.0 %</li><li style=\"--p:25.0%\"><span>tulips</span> 25.0 %</li></ol>",
+        "<b>a &amp; b</b> <small>gate 0.500</small>\n<p class=\"note\">a note</p>",
+        "<summary>Feature maps</summary>\n<img class=\"tiny\" width=\"10\" height=\"4\"",
+        "<p class=\"note\">of maps</p>",
+        "<p class=\"note\">Not asked by a gate: c, d/e.</p>"};
+    clvi_text out = {0};
+    good(write_page(&out, NULL));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(clvi_text_get(&out), parts[i]) == NULL)
+            fail_msg("\"%s\" is not in the page", parts[i]);
+    assert_null(strstr(clvi_text_get(&out), "<b>c</b>"));
+    clvi_text_fini(&out);
+    fail_each_allocation(write_in_vain, &out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fullest), cmocka_unit_test(test_paled),
         cmocka_unit_test(test_between), cmocka_unit_test(test_sheet),
-        cmocka_unit_test(test_strip),
+        cmocka_unit_test(test_strip),   cmocka_unit_test(test_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
