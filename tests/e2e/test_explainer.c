@@ -184,6 +184,36 @@ static void test_alone(void **state)
     }
 }
 
+/* Behind the mean map f a layer that bends: y = W₂ silu(W₁ f + b₁) + b₂, so that
+ * α_k = Σ_h W₂[h, label] silu'(z_h) W₁[k, h]/(H·W). */
+static void test_bent(void **state)
+{
+    (void)state;
+    enum { HIDDEN = 5, CHANNELS = 6, LABEL = 2 };
+    scene s;
+    float first[MOST], bias[MOST], second[MOST];
+    double alpha[CHANNELS] = {0};
+    scene_open(&s, "[expert.small]\nhidden = 5\nactivation = silu\n", LABEL);
+    const clvi_explained *x = of(&s, "expert.small");
+    const int64_t places = x->height * x->width;
+    assert_int_equal(x->channels, CHANNELS);
+    read_variable(&s, "expert.small.hidden.weight", first);
+    read_variable(&s, "expert.small.hidden.bias", bias);
+    read_variable(&s, "expert.small.classifier.weight", second);
+    for (int h = 0; h < HIDDEN; h++) {
+        double z = (double)bias[h];
+        for (int64_t i = 0; i < places * CHANNELS; i++)
+            z += (double)x->values[i] * (double)first[i % CHANNELS * HIDDEN + h] / (double)places;
+        const double sigmoid = 1 / (1 + exp(-z));
+        const double back =
+            (double)second[h * TRAINING_CLASSES + LABEL] * sigmoid * (1 + z * (1 - sigmoid));
+        for (int k = 0; k < CHANNELS; k++)
+            alpha[k] += back * (double)first[k * HIDDEN + h] / (double)places;
+    }
+    expect_cam(x, alpha);
+    scene_close(&s);
+}
+
 /* Each expert answers; the gate's weights are told. */
 static void test_scores(void **state)
 {
@@ -352,10 +382,11 @@ static void test_no_memory(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_maps),   cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_scores), cmocka_unit_test(test_features),
-        cmocka_unit_test(test_nested), cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_sparse), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_maps),      cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_bent),      cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_features),  cmocka_unit_test(test_nested),
+        cmocka_unit_test(test_concat),    cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_no_memory),
     };
     return trainings_run(argc, argv, tests, sizeof tests / sizeof *tests);
 }
