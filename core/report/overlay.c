@@ -122,13 +122,19 @@ static int tile_side(int64_t side, int64_t longer, int tile)
     return scaled < 1 ? 1 : (int)scaled;
 }
 
-/* Channel k at a place of the sheet; smaller than the map, each pixel is the mean of what it
+/* A square of a sheet. */
+typedef struct square {
+    clvi_image *sheet;
+    int top, left, side;
+} square;
+
+/* Channel k in a square of the sheet; smaller than the map, each pixel is the mean of what it
  * covers. */
-static void put_tile(const clvi_overlay_maps *m, int64_t k, const channel *c, int tile,
-                     clvi_image *out, int top, int left)
+static void put_tile(const clvi_overlay_maps *m, int64_t k, const channel *c, square to)
 {
     const int64_t longer = m->height > m->width ? m->height : m->width;
-    const int high = tile_side(m->height, longer, tile), wide = tile_side(m->width, longer, tile);
+    const int high = tile_side(m->height, longer, to.side);
+    const int wide = tile_side(m->width, longer, to.side);
     for (int y = 0; y < high; y++)
         for (int x = 0; x < wide; x++) {
             const int64_t y0 = y * m->height / high, x0 = x * m->width / wide;
@@ -140,7 +146,8 @@ static void put_tile(const clvi_overlay_maps *m, int64_t k, const channel *c, in
                     sum += (double)m->values[(v * m->width + u) * m->channels + k];
             const double range = c->high - c->low;
             const uint8_t value = byte_of(range > 0 ? 255 * (sum / (double)n - c->low) / range : 0);
-            out->pixels[(size_t)(top + y) * (size_t)out->width + (size_t)(left + x)] = value;
+            const size_t row = (size_t)(to.top + y), column = (size_t)(to.left + x);
+            to.sheet->pixels[row * (size_t)to.sheet->width + column] = value;
         }
 }
 
@@ -158,7 +165,7 @@ static clv_status put_row(const clvi_overlay_maps *m, int columns, int tile, clv
         for (int64_t k = 1; k < m->channels; k++)
             if (channels[k].variance > channels[best].variance)
                 best = k;
-        put_tile(m, best, &channels[best], tile, out, top, column * (tile + GAP));
+        put_tile(m, best, &channels[best], (square){out, top, column * (tile + GAP), tile});
         channels[best].variance = -INFINITY;
     }
     clvi_free(channels);

@@ -188,8 +188,9 @@ static void test_page(void **state)
     (void)state;
     static const char *const parts[] = {
         "<h2>photo</h2>\n<p class=\"note\">folder/photo.jpg</p>",
-        "<b>all</b>\n<ol class=\"chances\"><li class=\"it\" style=\"--p:75.0%\"><span>&lt;daisy&gt;"
-        "</span> 75.0 %</li><li style=\"--p:25.0%\"><span>tulips</span> 25.0 %</li></ol>",
+        "<b>all</b>\n<ol class=\"chances\"><li class=\"it\" ",
+        "<li class=\"it\" style=\"--p:75.0%\"><span>&lt;daisy&gt;</span> 75.0 %</li>",
+        "75.0 %</li><li style=\"--p:25.0%\"><span>tulips</span> 25.0 %</li></ol>",
         "<b>a &amp; b</b> <small>gate 0.500</small>\n<p class=\"note\">a note</p>",
         "<summary>Feature maps</summary>\n<img class=\"tiny\" width=\"10\" height=\"4\"",
         "<p class=\"note\">of maps</p>",
