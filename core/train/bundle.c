@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "version.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- Reading ---- */
@@ -98,6 +99,91 @@ void clvi_bundle_fini(clvi_bundle *bundle)
     *bundle = (clvi_bundle){0};
 }
 
+/* ---- Validation ---- */
+
+static const char *const validation_names[] = {"validation.confidence", "validation.gate_entropy"};
+
+clv_status clvi_bundle_validation_init(clvi_bundle_validation *out, size_t count, clv_error *error)
+{
+    clvi_bundle_validation v = {.count = count};
+    if (count > 0) {
+        v.confidence = clvi_calloc(count, sizeof *v.confidence);
+        v.gate_entropy = clvi_calloc(count, sizeof *v.gate_entropy);
+        if (v.confidence == NULL || v.gate_entropy == NULL) {
+            clvi_bundle_validation_fini(&v);
+            CLV_FAIL(error, CLV_E_MEMORY, "no memory for what was said of %zu validation images",
+                     count);
+        }
+    }
+    *out = v;
+    return CLV_OK;
+}
+
+void clvi_bundle_validation_fini(clvi_bundle_validation *v)
+{
+    clvi_free(v->confidence);
+    clvi_free(v->gate_entropy);
+    *v = (clvi_bundle_validation){0};
+}
+
+/* Index of a tensor of validation; *images: its elements. */
+static clv_status find_validation(const clvi_safetensors *file, int which, int64_t *index,
+                                  int64_t *images, clv_error *error)
+{
+    *index = clvi_safetensors_find(file, validation_names[which]);
+    if (*index < 0)
+        return CLV_OK;
+    const clvi_file_tensor *t = clvi_safetensors_at(file, (size_t)*index);
+    if (t->dtype != CLVI_FILE_F64 || t->rank != 1 || (*images >= 0 && t->elements != *images))
+        CLV_FAIL(error, CLV_E_FORMAT, "%s: a damaged bundle: its tensor %s is no F64 [images]",
+                 clvi_safetensors_path(file), validation_names[which]);
+    *images = t->elements;
+    return CLV_OK;
+}
+
+clv_status clvi_bundle_validation_read(const clvi_safetensors *file, clvi_bundle_validation *out,
+                                       clv_error *error)
+{
+    int64_t index[2], images = -1;
+    clvi_bundle_validation v = {0};
+    for (int i = 0; i < 2; i++)
+        CLV_TRY(find_validation(file, i, &index[i], &images, error));
+    CLV_TRY(clvi_bundle_validation_init(&v, images > 0 ? (size_t)images : 0, error));
+    double *const to[] = {v.confidence, v.gate_entropy};
+    clv_status status = CLV_OK;
+    for (int i = 0; i < 2 && status == CLV_OK && v.count > 0; i++) {
+        for (size_t k = 0; k < v.count; k++)
+            to[i][k] = NAN;
+        if (index[i] >= 0)
+            status = clvi_safetensors_read(file, (size_t)index[i], to[i], error);
+    }
+    if (status != CLV_OK) {
+        clvi_bundle_validation_fini(&v);
+        return status;
+    }
+    *out = v;
+    return CLV_OK;
+}
+
+/* Announces both (`write` false), or writes them. */
+static clv_status pass_validation(clvi_tensor_writer *writer, const clvi_bundle_validation *v,
+                                  bool write, clv_error *error)
+{
+    const double *const from[] = {v->confidence, v->gate_entropy};
+    const int64_t images = (int64_t)v->count;
+    for (int i = 0; i < 2; i++) {
+        bool known = false;
+        for (size_t k = 0; k < v->count; k++)
+            known |= isfinite(from[i][k]);
+        if (known && write)
+            CLV_TRY(clvi_tensor_writer_append(writer, from[i], images, error));
+        else if (known)
+            CLV_TRY(clvi_tensor_writer_declare(writer, validation_names[i], CLVI_FILE_F64, 1,
+                                               &images, error));
+    }
+    return CLV_OK;
+}
+
 /* ---- Writing ---- */
 
 static clv_status write_json(clvi_tensor_writer *writer, const char *key, const json_t *value,
@@ -132,10 +218,12 @@ static clv_status write_metadata(clvi_tensor_writer *writer, const clvi_bundle_p
     return status;
 }
 
-/* Whether only training reads a tensor: moments, and variables beside their averages. */
-static bool is_for_training(const char *name)
+/* Whether a tensor is left behind: moments, variables beside their averages, what only training
+ * reads; and a bundle's own. */
+static bool stays(const char *name)
 {
-    return strncmp(name, "optimizer.", 10) == 0 || strncmp(name, "training.", 9) == 0;
+    return strncmp(name, "optimizer.", 10) == 0 || strncmp(name, "training.", 9) == 0 ||
+           strncmp(name, "validation.", 11) == 0;
 }
 
 /* Announces all tensors (`values` NULL), or copies them through `values`. */
@@ -144,7 +232,7 @@ static clv_status pass_over(clvi_tensor_writer *writer, const clvi_safetensors *
 {
     for (size_t i = 0; i < clvi_safetensors_count(from); i++) {
         const clvi_file_tensor *t = clvi_safetensors_at(from, i);
-        if (is_for_training(t->name))
+        if (stays(t->name))
             continue;
         if (values == NULL) {
             CLV_TRY(clvi_tensor_writer_declare(writer, t->name, t->dtype, t->rank, t->dims, error));
@@ -157,14 +245,16 @@ static clv_status pass_over(clvi_tensor_writer *writer, const clvi_safetensors *
 }
 
 static clv_status copy_tensors(clvi_tensor_writer *writer, const clvi_safetensors *from,
-                               clv_error *error)
+                               const clvi_bundle_validation *validation, clv_error *error)
 {
     uint64_t most = 1;
     for (size_t i = 0; i < clvi_safetensors_count(from); i++) {
         const clvi_file_tensor *t = clvi_safetensors_at(from, i);
-        most = t->bytes > most && !is_for_training(t->name) ? t->bytes : most;
+        most = t->bytes > most && !stays(t->name) ? t->bytes : most;
     }
+    CLV_TRY(pass_validation(writer, validation, false, error));
     CLV_TRY(pass_over(writer, from, NULL, error));
+    CLV_TRY(pass_validation(writer, validation, true, error));
     void *values = clvi_malloc((size_t)most);
     if (values == NULL)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to copy the largest tensor of %s",
@@ -183,7 +273,7 @@ clv_status clvi_bundle_write(const char *path, const clvi_bundle_parts *parts, c
     if (status == CLV_OK)
         status = write_metadata(writer, parts, error);
     if (status == CLV_OK)
-        status = copy_tensors(writer, from, error);
+        status = copy_tensors(writer, from, &parts->validation, error);
     if (status == CLV_OK)
         status = clvi_tensor_writer_commit(writer, error);
     clvi_tensor_writer_destroy(writer);

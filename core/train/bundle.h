@@ -2,7 +2,10 @@
  * variables that one uses (averages where there are some), under the names of a checkpoint.
  * Metadata, each a text: format "conclave bundle 1"; conclave, the version that wrote it; config,
  * as resolved; classes, a JSON list of their names; preprocessing and training, JSON objects;
- * temperature, where it is known. Nothing in it depends on the time or on the file's name. */
+ * temperature, where it is known. Two further tensors, where the run knew them, are what it said of
+ * its validation images, as in predictions.csv: "validation.confidence" and
+ * "validation.gate_entropy", F64 [images]. Nothing in it depends on the time or on the file's name.
+ */
 #ifndef CLVI_BUNDLE_H
 #define CLVI_BUNDLE_H
 
@@ -27,6 +30,20 @@ clv_status clvi_bundle_read(const clvi_safetensors *file, clvi_bundle *out,
                             clv_error *error) CLV_MUST_CHECK;
 void clvi_bundle_fini(clvi_bundle *bundle); /* a zeroed one is allowed */
 
+/* What a run said of its validation images: [count] each, NAN where it is not known. */
+typedef struct clvi_bundle_validation {
+    double *confidence, *gate_entropy; /* NULL: nothing is known */
+    size_t count;
+} clvi_bundle_validation;
+/* Reads it from an open bundle; all 0 where it has none. *out is the caller's, for
+ * clvi_bundle_validation_fini. Errors: CLV_E_FORMAT naming the tensor, CLV_E_IO, CLV_E_MEMORY. */
+clv_status clvi_bundle_validation_read(const clvi_safetensors *file, clvi_bundle_validation *out,
+                                       clv_error *error) CLV_MUST_CHECK;
+/* Room for `count` images. Errors: CLV_E_MEMORY. */
+clv_status clvi_bundle_validation_init(clvi_bundle_validation *out, size_t count,
+                                       clv_error *error) CLV_MUST_CHECK;
+void clvi_bundle_validation_fini(clvi_bundle_validation *validation);
+
 /* What a bundle is made of, all borrowed. */
 typedef struct clvi_bundle_parts {
     const char *checkpoint; /* file with the tensors: a checkpoint, or a bundle */
@@ -35,6 +52,7 @@ typedef struct clvi_bundle_parts {
     json_t *preprocessing;  /* object; "height", "width" and "channels" are read again */
     json_t *training;       /* object; "epoch" is read again */
     double temperature;     /* <= 0: not known */
+    clvi_bundle_validation validation;
 } clvi_bundle_parts;
 
 /* Writes the bundle, whole or not at all: all tensors of the checkpoint but those that only

@@ -156,6 +156,7 @@ struct clvi_checkpoint {
     json_t *training, *classes;
     clvi_train_state state;
     int image[3];
+    bool bundle;
     double temperature; /* of a bundle; 0: not known */
 };
 
@@ -212,6 +213,7 @@ static clv_status parse_bundle(clvi_checkpoint *c, clv_error *error)
 {
     clvi_bundle bundle;
     CLV_TRY(clvi_bundle_read(c->file, &bundle, error));
+    c->bundle = true;
     c->training = bundle.training;
     c->classes = bundle.classes;
     c->temperature = bundle.temperature;
@@ -301,6 +303,11 @@ const char *clvi_checkpoint_config(const clvi_checkpoint *c)
 void clvi_checkpoint_image(const clvi_checkpoint *c, int *height, int *width, int *channels)
 {
     *height = c->image[0], *width = c->image[1], *channels = c->image[2];
+}
+
+bool clvi_checkpoint_is_bundle(const clvi_checkpoint *c)
+{
+    return c->bundle;
 }
 
 double clvi_checkpoint_temperature(const clvi_checkpoint *c)

@@ -66,6 +66,7 @@ const char *clvi_checkpoint_class_name(const clvi_checkpoint *checkpoint, size_t
 const char *clvi_checkpoint_config(const clvi_checkpoint *checkpoint);
 void clvi_checkpoint_image(const clvi_checkpoint *checkpoint, int *height, int *width,
                            int *channels);
+bool clvi_checkpoint_is_bundle(const clvi_checkpoint *checkpoint);
 /* Of a bundle, where it is known, otherwise 0. */
 double clvi_checkpoint_temperature(const clvi_checkpoint *checkpoint);
 /* Of a bundle only the epoch. */

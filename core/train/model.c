@@ -137,8 +137,36 @@ double clvi_model_temperature(const clvi_model *model)
     return model->temperature;
 }
 
+/* Those that a bundle carries: of an image only confidence and gate_entropy are known. */
+static clv_status read_bundled(const clvi_model *model, clvi_predictions *out, clv_error *error)
+{
+    clvi_safetensors *file = NULL;
+    clvi_bundle_validation v = {0};
+    CLV_TRY(clvi_safetensors_open(model->path, &file, error));
+    clv_status status = clvi_bundle_validation_read(file, &v, error);
+    clvi_safetensors_close(file);
+    CLV_TRY(status);
+    if (v.count > 0)
+        out->items = clvi_calloc(v.count, sizeof *out->items);
+    if (v.count > 0 && out->items == NULL)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", model->path);
+    for (size_t i = 0; i < v.count && status == CLV_OK; i++) {
+        out->items[i] = (clvi_prediction){.image = "",
+                                          .label = -1,
+                                          .predicted = -1,
+                                          .log_probability = NAN,
+                                          .confidence = v.confidence[i],
+                                          .gate_entropy = v.gate_entropy[i]};
+        out->count = out->capacity = i + 1;
+    }
+    clvi_bundle_validation_fini(&v);
+    return status;
+}
+
 clv_status clvi_model_validation(const clvi_model *model, clvi_predictions *out, clv_error *error)
 {
+    if (clvi_checkpoint_is_bundle(model->checkpoint))
+        return read_bundled(model, out, error);
     clvi_text path = {0};
     clvi_predictions read = {0};
     if (model->temperature > 0)
@@ -184,6 +212,21 @@ static json_t *describe_preprocessing(const clvi_model *model)
                      clvi_config_real(model->config, "data", "crop_share"), "experts", experts);
 }
 
+/* What eval compares other images with. */
+static clv_status take_validation(const clvi_model *model, clvi_bundle_validation *out,
+                                  clv_error *error)
+{
+    clvi_predictions known = {0};
+    CLV_TRY(clvi_model_validation(model, &known, error));
+    const clv_status status = clvi_bundle_validation_init(out, known.count, error);
+    for (size_t i = 0; i < known.count && status == CLV_OK; i++) {
+        out->confidence[i] = known.items[i].confidence;
+        out->gate_entropy[i] = known.items[i].gate_entropy;
+    }
+    clvi_predictions_fini(&known);
+    return status;
+}
+
 clv_status clvi_model_export(const clvi_model *model, const char *path, clv_error *error)
 {
     json_t *classes = json_array(), *preprocessing = describe_preprocessing(model);
@@ -192,13 +235,16 @@ clv_status clvi_model_export(const clvi_model *model, const char *path, clv_erro
     json_t *training = json_pack("{s:I, s:s, s:s}", "epoch", (json_int_t)clvi_model_epoch(model),
                                  "device", clvi_checkpoint_device(model->checkpoint), "data",
                                  clvi_checkpoint_data(model->checkpoint));
-    const clvi_bundle_parts parts = {.checkpoint = model->path,
-                                     .config = clvi_checkpoint_config(model->checkpoint),
-                                     .classes = classes,
-                                     .preprocessing = preprocessing,
-                                     .training = training,
-                                     .temperature = model->temperature};
-    const clv_status status = clvi_bundle_write(path, &parts, error);
+    clvi_bundle_parts parts = {.checkpoint = model->path,
+                               .config = clvi_checkpoint_config(model->checkpoint),
+                               .classes = classes,
+                               .preprocessing = preprocessing,
+                               .training = training,
+                               .temperature = model->temperature};
+    clv_status status = take_validation(model, &parts.validation, error);
+    if (status == CLV_OK)
+        status = clvi_bundle_write(path, &parts, error);
+    clvi_bundle_validation_fini(&parts.validation);
     json_decref(classes);
     json_decref(preprocessing);
     json_decref(training);

@@ -32,9 +32,9 @@ void clvi_model_image(const clvi_model *model, int *height, int *width, int *cha
  * 0: not known, as of a run that has not ended, of its last checkpoint, or of a checkpoint that was
  * moved away from its run; a bundle carries it. */
 double clvi_model_temperature(const clvi_model *model);
-/* What it said of the run's validation images when the run ended: predictions.csv. Empty where the
- * temperature is not known, and where the run has no such file. The caller frees *out. Errors:
- * those of clvi_predictions_read. */
+/* What it said of the run's validation images when the run ended: predictions.csv, of which a
+ * bundle has confidence and gate_entropy only. Empty where the temperature is not known, and where
+ * the run has no such file. The caller frees *out. Errors: those of clvi_predictions_read. */
 clv_status clvi_model_validation(const clvi_model *model, clvi_predictions *out,
                                  clv_error *error) CLV_MUST_CHECK;
 int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 */

@@ -347,6 +347,10 @@ static void test_unlike(void **state)
     json_t *noise = likeness("eval gated --data noise --json --quiet");
     assert_true(json_is_true(json_object_get(noise, "unlike")));
     contains(call_err, "conclave: warning: these images are unlike what the run was trained on");
+    expect("export gated --bundle gated.bundle", 0);
+    json_t *bundled = likeness("eval gated.bundle --data noise --json --quiet");
+    assert_true(json_equal(noise, bundled));
+    json_decref(bundled);
     json_decref(noise);
     expect("eval gated --data noise", 0);
     contains(call_out, "\nconfidence ");

@@ -5,6 +5,7 @@
 #include "short_memory.h"
 #include "train/model.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -151,6 +152,61 @@ static void test_cut(void **state)
     }
 }
 
+/* What is known of validation goes along; a tensor that is none of it is refused when asked for. */
+static void test_validation(void **state)
+{
+    (void)state;
+    static double confidence[] = {0.25, 1, 0.5}, entropy[] = {NAN, NAN, 0.125};
+    static const int64_t shape[] = {2};
+    static const float numbers[] = {1, 2};
+    static const char *const names[] = {"second", "third"};
+    clv_error error = CLV_ERROR_INIT;
+    put("good", "", NULL);
+    json_t *classes = json_pack("[s,s]", "x", "y"), *training = json_pack("{s:i}", "epoch", 1);
+    json_t *form = json_loads(preprocessing, 0, NULL);
+    const clvi_bundle_parts parts = {.checkpoint = "good",
+                                     .config = config,
+                                     .classes = classes,
+                                     .preprocessing = form,
+                                     .training = training,
+                                     .temperature = 2,
+                                     .validation = {confidence, entropy, 3}};
+    assert_int_equal(clvi_bundle_write("known", &parts, &error), CLV_OK);
+    clvi_model *model = opened("known");
+    for (int again = 0; again < 2; again++) {
+        clvi_predictions known = {0};
+        assert_int_equal(clvi_model_validation(model, &known, &error), CLV_OK);
+        assert_int_equal(known.count, 3);
+        for (size_t i = 0; i < 3; i++)
+            assert_true(known.items[i].confidence == confidence[i]);
+        assert_true(isnan(known.items[0].gate_entropy) && known.items[2].gate_entropy == 0.125);
+        clvi_predictions_fini(&known);
+        assert_int_equal(clvi_model_export(model, names[again], &error), CLV_OK);
+        clvi_model_close(model);
+        model = opened(names[again]);
+    }
+    clvi_model_close(model);
+    assert_int_equal(system("cmp second third"), 0);
+    json_decref(classes);
+    json_decref(training);
+    json_decref(form);
+
+    clvi_tensor_writer *writer = NULL;
+    clvi_safetensors *file = NULL;
+    clvi_bundle_validation none = {0};
+    assert_int_equal(clvi_tensor_writer_create("odd", &writer, &error), CLV_OK);
+    assert_int_equal(clvi_tensor_writer_declare(writer, "validation.confidence", CLVI_FILE_F32, 1,
+                                                shape, &error),
+                     CLV_OK);
+    assert_int_equal(clvi_tensor_writer_append(writer, numbers, 2, &error), CLV_OK);
+    assert_int_equal(clvi_tensor_writer_commit(writer, &error), CLV_OK);
+    clvi_tensor_writer_destroy(writer);
+    assert_int_equal(clvi_safetensors_open("odd", &file, &error), CLV_OK);
+    assert_int_equal(clvi_bundle_validation_read(file, &none, &error), CLV_E_FORMAT);
+    assert_non_null(strstr(error.message, "odd: a damaged bundle: its tensor validation.conf"));
+    clvi_safetensors_close(file);
+}
+
 static clv_status open_one(void *context, clv_error *error)
 {
     clvi_model *model = NULL;
@@ -193,9 +249,8 @@ static void test_short_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_read),         cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_cut),          cmocka_unit_test(test_validation),
         cmocka_unit_test(test_short_memory),
     };
     return cmocka_run_group_tests(tests, enter, leave);
