@@ -26,7 +26,7 @@ enum { PAGE_BYTES = 1 << 16 };
 
 static char place[] = "/tmp/conclave-install-XXXXXX";
 static char moved[64]; /* where the tree is now */
-static const char *build_root, *source_root, *lib_dir;
+static const char *build_root, *source_root, *bin_dir, *lib_dir;
 
 /* Runs a line of shell; fills call_out with all that it prints. */
 static int shell(const char *line)
@@ -127,6 +127,25 @@ static void test_new_plugin_refuses(void **state)
     expect_refusal("new-plugin gate mine -o no/such/folder", 1, "no/such/folder: cannot be made");
     assert_int_equal(shell("ls there; ls | grep -c ''"), 0);
     assert_int_equal(rmdir("there"), 0);
+}
+
+/* The tree in a place with a blank in its name: a project builds and installs there. */
+static void test_blank(void **state)
+{
+    char line[2 * PATH_MAX], other[80];
+    (void)state;
+    snprintf(other, sizeof other, "%s tree", moved);
+    assert_int_equal(rename(moved, other), 0);
+    snprintf(line, sizeof line,
+             "export PATH='%s/%s':\"$PATH\" PKG_CONFIG_PATH='%s/%s/pkgconfig' && "
+             "conclave new-plugin gate blank && cd gate_blank && meson setup build && "
+             "meson install -C build && conclave plugins blank && meson test -C build",
+             other, bin_dir, other, lib_dir);
+    const int status = shell(line);
+    assert_int_equal(rename(other, moved), 0);
+    if (status != 0)
+        fail_msg("%s", call_out);
+    contains(call_out, "that a dense layer weighs most");
 }
 
 /* Kernels may include what is installed for them, from the tree as it lies now. */
@@ -323,10 +342,11 @@ static void add_to_path(const char *variable, const char *folder)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_own_place),  cmocka_unit_test(test_without_plugins),
-        cmocka_unit_test(test_pkg_config), cmocka_unit_test(test_new_plugin_refuses),
-        cmocka_unit_test(test_embed),      cmocka_unit_test(test_expert_page),
-        cmocka_unit_test(test_library),    cmocka_unit_test(test_operation_page),
+        cmocka_unit_test(test_own_place),      cmocka_unit_test(test_without_plugins),
+        cmocka_unit_test(test_pkg_config),     cmocka_unit_test(test_new_plugin_refuses),
+        cmocka_unit_test(test_blank),          cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_expert_page),    cmocka_unit_test(test_library),
+        cmocka_unit_test(test_operation_page),
     };
     char command[PATH_MAX], folder[PATH_MAX], line[128];
     if (argc != 7) {
@@ -334,15 +354,15 @@ int main(int argc, char **argv)
         return 2;
     }
     unsetenv("LD_LIBRARY_PATH"); /* meson's, of the build tree */
-    build_root = argv[2], source_root = argv[3], lib_dir = argv[6];
-    if (argv[5][0] == '/' || lib_dir[0] == '/' || system("pkg-config --version >/dev/null") != 0)
+    build_root = argv[2], source_root = argv[3], bin_dir = argv[5], lib_dir = argv[6];
+    if (bin_dir[0] == '/' || lib_dir[0] == '/' || system("pkg-config --version >/dev/null") != 0)
         return 77;
     if (install(argv[1], argv[4]) != 0)
         return 1;
-    add_to_path("PATH", argv[5]);
+    add_to_path("PATH", bin_dir);
     snprintf(folder, sizeof folder, "%s/pkgconfig", lib_dir);
     add_to_path("PKG_CONFIG_PATH", folder);
-    snprintf(command, sizeof command, "%s/%s/conclave", moved, argv[5]);
+    snprintf(command, sizeof command, "%s/%s/conclave", moved, bin_dir);
     char *given[] = {argv[0], command};
     const int status = calls_begin(2, given);
     const int failed =

@@ -180,8 +180,8 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 static const cli_option options[] = {
     {"device", "DEVICE", "where to run the plugin's networks", 0, false},
-    {"golden", "F.safetensors",
-     "only compare with inputs, weights and outputs of a file (plugins/README.md)", 0, false},
+    {"golden", "F.safetensors", "only compare with the inputs, weights and outputs in a file", 0,
+     false},
     {"tolerance", "T", "of --golden: largest difference, of the largest output; 0.001 if not given",
      0, false},
     {"time-limit", "SECONDS", "a check that takes longer hangs; 300 if not given", 0, false},
@@ -192,6 +192,16 @@ const cli_command cmd_check_plugin = {
     .name = "check-plugin",
     .summary = "Check an expert or gate: shapes, gradients, memory, leaks",
     .usage = "FILE.so [option=value]... [options]",
+    .details =
+        "The checks: table, options, shapes (many sizes, classes and choices), the same graph\n"
+        "each time, leaks, every operation of the plugin's own against its reference and central\n"
+        "differences, memory full of NaN before, the same bits each time, training against\n"
+        "inference, what a gate declares of its route, and every gradient.\n"
+        "\n"
+        "In the file of --golden lie input.image [N, height, width, channels], as the network\n"
+        "sees it (N, channels, height, width where the metadata says layout = NCHW), or\n"
+        "input.features; the outputs, output.logits, output.features, output.route and so on; and\n"
+        "a tensor for each variable, called and ordered as in PyTorch's files.",
     .example = "conclave check-plugin ./expert_mine.so\n"
                "conclave check-plugin build/plugins/expert_cnn.so widths=8,16 activation=silu\n"
                "conclave check-plugin ./expert_mine.so --golden mine.safetensors",

@@ -55,6 +55,10 @@ const cli_command cmd_embed = {
     .name = "embed",
     .summary = "Turn a plugin's OpenCL C into a header",
     .usage = "FILE.cl... [options]",
+    .details =
+        "Writes a header with an array for each file, static const unsigned char scale_cl[] for\n"
+        "scale.cl, which ends in a NUL: the text of a clv_source. Included files are put in, once\n"
+        "per program: those beside their file, else Conclave's philox.clh and vector.clh.",
     .example = "conclave embed scale.cl\n"
                "conclave embed a.cl b.cl -o kernels.h",
     .options = options,

@@ -157,6 +157,10 @@ const cli_command cmd_new_plugin = {
     .name = "new-plugin",
     .summary = "Begin an expert or a gate of your own",
     .usage = "expert|gate NAME [options]",
+    .details =
+        "Writes a folder with a C file (an expert: a small residual network; a gate: a small\n"
+        "routing rule), a meson.build that finds Conclave by pkg-config and runs check-plugin as\n"
+        "its test, and a README.md.",
     .example = "conclave new-plugin expert mine\n"
                "conclave new-plugin gate choosy -o ~/choosy",
     .options = options,
