@@ -356,7 +356,7 @@ static void test_backward_stops(void **state)
     net_close(&t);
 }
 
-/* A picture of one row, normalised, with something dropped on the way to a dense layer. The middle
+/* Rows, normalised, with something dropped and noise on the way to a dense layer. The middle
  * is what is read twice. */
 static clv_tensor middle;
 static clv_tensor behind(clv_builder *b, clv_tensor x)
@@ -365,6 +365,7 @@ static clv_tensor behind(clv_builder *b, clv_tensor x)
     middle = clv_silu(b, "middle", whole);
     clv_tensor y = clv_batch_norm(b, "norm", middle, "silu", 1e-5, 0.1);
     y = clv_dropout(b, "dropout", clv_drop_path(b, "path", y, 0.5), 0.5);
+    y = clv_add_noise(b, "noise", y, middle);
     return clv_multiply(b, "product", clv_dense(b, "second", y, WIDTH, NULL), middle);
 }
 
