@@ -67,6 +67,8 @@ int clvi_clblast_users(int change);
       "tuning record to use whatever the device: cpu16, cpu8, cpu4, gpu or gpu64")                 \
     X(XDG_CACHE_HOME, "XDG_CACHE_HOME", "base of the default cache folder")                        \
     X(HOME, "HOME", "home folder")                                                                 \
+    X(POCL_CACHE_DIR, "POCL_CACHE_DIR", "where PoCL keeps the kernels that it compiled")           \
+    X(TMPDIR, "TMPDIR", "folder of temporary files; /tmp if not set")                              \
     X(NO_COLOR, "NO_COLOR", "set: no colour on the terminal")                                      \
     X(OCL_ICD_VENDORS, "OCL_ICD_VENDORS", "where the OpenCL loader looks for implementations")     \
     X(RUSTICL_ENABLE, "RUSTICL_ENABLE", "Mesa drivers that offer rusticl devices")

@@ -104,6 +104,16 @@ void clvi_text_append_word(clvi_text *text, const char *word)
     clvi_text_append(text, "'");
 }
 
+const char *clvi_shell_word(const char *word, char *out, size_t bytes)
+{
+    clvi_text text = {0};
+    clvi_text_append_word(&text, word);
+    const bool fits = !text.failed && text.length < bytes;
+    snprintf(out, bytes, "%s", fits ? text.data : word);
+    clvi_text_fini(&text);
+    return out;
+}
+
 void clvi_text_append_base64(clvi_text *text, const void *bytes, size_t count)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

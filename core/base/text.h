@@ -22,6 +22,9 @@ void clvi_text_printf(clvi_text *text, const char *format, ...) CLV_PRINTF(2, 3)
 void clvi_text_append_real(clvi_text *text, double value);
 /* A word as a shell takes it: in quotes where it holds what a shell would change. */
 void clvi_text_append_word(clvi_text *text, const char *word);
+/* The same into `out` of `bytes` bytes, for a sentence; returns it. Plain and shortened where there
+ * is no room for more. */
+const char *clvi_shell_word(const char *word, char *out, size_t bytes);
 /* Bytes in base64 (RFC 4648), in one line. */
 void clvi_text_append_base64(clvi_text *text, const void *bytes, size_t count);
 void clvi_text_fini(clvi_text *text);

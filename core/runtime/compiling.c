@@ -29,7 +29,7 @@ struct clvi_compiling {
 
 static void say(struct clvi_compiling *c)
 {
-    clvi_log(CLVI_LOG_INFO, "compiling kernels for %s, once for each driver: %s%s%s, %u done",
+    clvi_log(CLVI_LOG_INFO, "compiling kernels for %s, kept for the next time: %s%s%s, %u done",
              c->device, c->program, c->kernel != NULL ? ":" : ".cl",
              c->kernel != NULL ? c->kernel : "", c->count);
     c->due += next_line;

@@ -32,8 +32,8 @@ void clvi_note_platform(clvi_text *notes, const char *name, const char *version,
                          version, clvi_cl_code_name(code));
     else
         clvi_text_printf(notes,
-                         "%s (%s) is installed but sees no device; check its driver and that you "
-                         "may open its device files\n",
+                         "%s (%s) is installed but sees no device; check its driver, that you may "
+                         "open its device files, and that its cache folder can be written\n",
                          name, version);
 }
 

@@ -328,10 +328,11 @@ clv_status clvi_trainer_finish(clvi_trainer *t, clvi_train_result *out, clv_erro
     if (status == CLV_OK)
         status = write_summary(&f, out, &cause);
     final_fini(&f);
+    char run[256];
     if (status == CLV_E_INTERRUPTED)
         CLV_FAIL(error, status,
                  "stopped while the results were taken; `conclave train --resume %s` goes on",
-                 t->desc->run_dir);
+                 clvi_shell_word(t->desc->run_dir, run, sizeof run));
     if (status != CLV_OK)
         CLV_FAIL(error, status, "%s", cause.message);
     return CLV_OK;

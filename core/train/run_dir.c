@@ -50,7 +50,8 @@ static clv_status make_folder(const char *base, clvi_text *path, clv_error *erro
         if (mkdir(path->data, 0755) == 0)
             return CLV_OK;
         if (errno != EEXIST)
-            return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot make the run's folder",
+            return clvi_fail_errno(error, errno, CLV_HERE,
+                                   "%s: cannot make the run's folder (-o FOLDER names another)",
                                    path->data);
     }
     CLV_FAIL(error, CLV_E_IO, "%s: there are %d runs of this name; choose another run.name", base,
@@ -62,7 +63,10 @@ clv_status clvi_run_create(const char *output, const char *name, char **path, cl
     CLV_TRY(check_name(name, error));
     if (output[0] == '\0')
         output = ".";
-    CLV_TRY(clvi_make_dirs(output, 0755, error));
+    clv_error cause = CLV_ERROR_INIT;
+    const clv_status made = clvi_make_dirs(output, 0755, &cause);
+    if (made != CLV_OK)
+        CLV_FAIL(error, made, "%s; -o FOLDER names another for the runs", cause.message);
     char *base = clvi_path_join(output, name);
     if (base == NULL)
         return out_of_memory(output, error);

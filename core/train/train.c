@@ -41,13 +41,15 @@ static clv_status interrupted(clvi_trainer *t, clv_error *error)
 {
     CLV_TRY(save_last(t, error));
     const long long epoch = (long long)t->state.epoch, step = (long long)t->state.running.steps;
+    char run[256];
+    clvi_shell_word(t->desc->run_dir, run, sizeof run);
     if (step == 0)
         CLV_FAIL(error, CLV_E_INTERRUPTED,
                  "stopped after epoch %lld of %lld; `conclave train --resume %s` goes on", epoch,
-                 (long long)t->epochs, t->desc->run_dir);
+                 (long long)t->epochs, run);
     CLV_FAIL(error, CLV_E_INTERRUPTED,
              "stopped in epoch %lld after step %lld of %lld; `conclave train --resume %s` goes on",
-             epoch + 1, step, (long long)t->steps_per_epoch, t->desc->run_dir);
+             epoch + 1, step, (long long)t->steps_per_epoch, run);
 }
 
 /* ---- Epochs ---- */

@@ -165,9 +165,10 @@ static void announce(const clvi_trainer *t)
     const int64_t full = t->batch * t->accumulate, all = (int64_t)t->train_count;
     clvi_log(
         CLVI_LOG_INFO,
-        "training: %s%lld parameters; an epoch is %lld steps of %lld images; train.epochs = %lld",
+        "training: %s%lld parameters; an epoch is %lld step%s of %lld images; train.epochs = %lld",
         trains, (long long)parameters, (long long)t->steps_per_epoch,
-        (long long)(full < all ? full : all), (long long)t->epochs);
+        t->steps_per_epoch == 1 ? "" : "s", (long long)(full < all ? full : all),
+        (long long)t->epochs);
     clvi_log(CLVI_LOG_DEBUG, "memory on the device: %llu bytes",
              (unsigned long long)clvi_trainer_bytes(t));
 }

@@ -145,6 +145,7 @@ static void test_bench_at_another_pace(void **state)
     expect("bench --paced --peak", 2, "--paced goes with --model");
     expect("bench --model nosuch", 1, "command line: [expert.bench] plugin: there is no");
     expect("bench --model cnn --mode trian", 2, "did you mean train?");
+    expect("config --dump", 2, "--dump of which configuration?");
     expect("train cnn-custom-only.ini", 2, "the shipped configuration is called cnn-custom-only");
     expect("profile cnn-custom-only --channels 2", 2, "--channels 2: it is 1 or 3");
 }

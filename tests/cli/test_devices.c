@@ -5,6 +5,7 @@
 #include "calling.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -196,6 +197,48 @@ static void test_one(void **state)
     assert_false(exists("cache/devices.json")); /* no child, no delay */
 }
 
+/* A variable as it was, or none. */
+static void put_back(const char *variable, char *before)
+{
+    if (before != NULL)
+        setenv(variable, before, 1);
+    else
+        unsetenv(variable);
+    free(before);
+}
+
+/* PoCL offers no device where its folder cannot be made: then one of our own is used. */
+static void test_no_home(void **state)
+{
+    (void)state;
+    static const char *const variables[] = {"POCL_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR"};
+    enum { VARIABLES = sizeof(variables) / sizeof(variables[0]) };
+    char *before[VARIABLES], own[64];
+    for (int i = 0; i < VARIABLES; i++) {
+        const char *value = getenv(variables[i]);
+        before[i] = value != NULL ? strdup(value) : NULL;
+    }
+    make_folder("temporary");
+    unsetenv("POCL_CACHE_DIR");
+    unsetenv("XDG_CACHE_HOME");
+    setenv("HOME", "/dev/null", 1);
+    set_path("TMPDIR", "temporary");
+    expect("devices --no-check", 0, "/dev/null/.cache/pocl/kcache cannot be written: compiled");
+    assert_non_null(strstr(text, "* 0:0 "));
+    snprintf(own, sizeof(own), "temporary/conclave-pocl-%ld", (long)geteuid());
+    char *path = in_folder(own);
+    assert_true(clvi_is_dir(path));
+    /* Not one that others may write to. */
+    assert_int_equal(chmod(path, 0777), 0);
+    expect("devices --no-check", 0, "warning: neither /dev/null/.cache/pocl/kcache nor ");
+    clvi_free(path);
+    set_path("POCL_CACHE_DIR", "temporary");
+    expect("devices --no-check", 0, "* 0:0 ");
+    assert_null(strstr(text, "cannot be written"));
+    for (int i = 0; i < VARIABLES; i++)
+        put_back(variables[i], before[i]);
+}
+
 static void test_two(void **state)
 {
     (void)state;
@@ -284,9 +327,9 @@ int main(int argc, char **argv)
     }
 #define ROW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        ROW(test_good),    ROW(test_unspoiled_copy), ROW(test_wrong), ROW(test_no_build),
-        ROW(test_crash),   ROW(test_hang),           ROW(test_one),   ROW(test_two),
-        ROW(test_fastest), ROW(test_notes),
+        ROW(test_good),    ROW(test_unspoiled_copy), ROW(test_wrong),   ROW(test_no_build),
+        ROW(test_crash),   ROW(test_hang),           ROW(test_one),     ROW(test_two),
+        ROW(test_fastest), ROW(test_notes),          ROW(test_no_home),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
 }

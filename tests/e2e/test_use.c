@@ -153,6 +153,11 @@ static void test_training_refused(void **state)
     expect_refusal("train tiny.ini --data data --plugin-path /nowhere expert.small.plugin=cnm", 1,
                    "did you mean");
     expect_refusal("train none-such --data data", 2, "none-such");
+    expect_refusal("train tiny.ini --data data -o tiny.ini/runs", 1, "-o FOLDER names another");
+    expect("train tiny.ini --data data --epochs 1 --quiet run.name='a run' -o kept", 0);
+    contains(call_out, "try   conclave eval 'kept/a run'\n");
+    expect("train --resume 'kept/a run'", 0);
+    contains(call_out, "is finished after 1 epoch;");
     assert_false(exists("kept/tiny-2"));
 
     /* A picture that cannot be decoded is met in the first epoch, when the folder exists. */
@@ -416,6 +421,9 @@ static void test_eval_other_data(void **state)
     expect_refusal("eval tiny --split upper", 2, "--split upper");
     expect_refusal("eval tiny --split tset", 2, "did you mean test?");
     expect_refusal("eval tiny --data flta", 1, "did you mean flat?");
+    assert_int_equal(rename("data", "elsewhere"), 0);
+    expect_refusal("eval tiny", 1, "--data PATH says where the run's images lie now");
+    assert_int_equal(rename("elsewhere", "data"), 0);
     expect_refusal("eval tiny --device cpuu", 1, "did you mean cpu?");
     expect_refusal("eval lats", 2, "did you mean 'last'?");
     expect_refusal("eval tiny --checkpoint first", 2, "expected best | last");

@@ -2,6 +2,7 @@
  * checks (check/) run in a child process, so that a plugin that crashes, hangs or ends the process
  * is found and named like any other fault. */
 #include "base/child.h"
+#include "driver_cache.h"
 #include "verdicts.h"
 
 #include <jansson.h>
@@ -168,7 +169,7 @@ static clv_status run(const cli_args *args, clv_error *error)
     verdicts v = {.json = cli_flag(args, "json"), .list = json_array()};
     clvi_runtime *runtime = NULL;
     cli_choice choice = {0};
-    clv_status status = clvi_runtime_create(&runtime, error);
+    clv_status status = cli_runtime_create(&runtime, error);
     if (status == CLV_OK)
         status = cli_choose_device(runtime, cli_option_value(args, "device"), &choice, error);
     if (status == CLV_OK)

@@ -78,6 +78,9 @@ static clv_status run(const cli_args *args, clv_error *error)
         clvi_config_reference(&text);
         return print(&text, error);
     }
+    if (cli_count(args) == 0 && cli_flag(args, "dump"))
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "--dump of which configuration? `conclave config` lists the shipped ones");
     if (cli_count(args) == 0)
         return list_shipped(error);
     clvi_config *config = NULL;

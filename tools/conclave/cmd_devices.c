@@ -2,6 +2,7 @@
  * computes rightly and how fast, why one cannot be used, and what is installed but gives no device.
  */
 #include "show.h"
+#include "driver_cache.h"
 #include "verdicts.h"
 
 #include "runtime/tuned.h"
@@ -147,7 +148,7 @@ static clv_status run(const cli_args *args, clv_error *error)
         CLV_FAIL(error, CLV_E_USAGE, "devices takes no argument: \"%s\"", cli_at(args, 0));
     clvi_runtime *runtime = NULL;
     cli_verdicts verdicts = {0};
-    CLV_TRY(clvi_runtime_create(&runtime, error));
+    CLV_TRY(cli_runtime_create(&runtime, error));
     clv_status status = cli_verdicts_open(runtime, &verdicts, error);
     if (status == CLV_OK)
         status = check_all(&verdicts, args, error);

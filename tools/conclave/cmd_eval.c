@@ -134,7 +134,13 @@ static clv_status open_data(job *j, clv_error *error)
         data.source_count = 0;
         data.split_folder_optional = true; /* the run's names mean its own set */
     }
-    CLV_TRY(clvi_dataset_open(&data, &j->data, error));
+    clv_error cause = CLV_ERROR_INIT;
+    const clv_status opened = clvi_dataset_open(&data, &j->data, &cause);
+    if (opened == CLV_E_IO && other == NULL)
+        CLV_FAIL(error, opened, "%s; --data PATH says where the run's images lie now",
+                 cause.message);
+    if (opened != CLV_OK)
+        CLV_FAIL(error, opened, "%s", cause.message);
     j->data_path = clvi_dataset_path(j->data);
     j->split = CLVI_TEST;
     if (split != NULL)

@@ -7,10 +7,12 @@
 #include "show.h"
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "runtime/peak.h"
 #include "runtime/profile.h"
 #include "train/settings.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static const cli_option options[] = {
@@ -232,10 +234,13 @@ static clv_status write_trace(const job *j, const char *path, clv_error *error)
         json_array_append_new(events, event);
     }
     json_t *file = json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit", "ms");
+    errno = 0;
     const int failed = file ? json_dump_file(file, path, JSON_COMPACT) : -1;
+    const int code = errno;
     json_decref(file);
     if (failed)
-        CLV_FAIL(error, CLV_E_IO, "%s: the trace cannot be written; is there such a folder?", path);
+        return clvi_fail_open(error, code != 0 ? code : EIO, CLV_HERE, path,
+                              "the trace cannot be written");
     return CLV_OK;
 }
 

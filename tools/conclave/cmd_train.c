@@ -180,8 +180,10 @@ static clv_status print_result(const job *j, const clvi_train_result *r, clv_err
     printf("\nrun   %s\n", j->run);
     if (report != NULL)
         printf("page  %s/%s\n", j->run, report);
-    printf("try   conclave eval %s%s\n      conclave predict %s IMAGE\n", j->run,
-           r->has_test ? "" : " --split val", j->run);
+    char run[512];
+    clvi_shell_word(j->run, run, sizeof run);
+    printf("try   conclave eval %s%s\n      conclave predict %s IMAGE\n", run,
+           r->has_test ? "" : " --split val", run);
     return CLV_OK;
 }
 
@@ -304,6 +306,12 @@ static clv_status run_job(job *j, const cli_args *args, clvi_resume *resume, clv
         status = cli_flag(args, "dry-run") ? try_out(j, error) : train_in_folder(j, resume, error);
     }
     clvi_dataset_close(j->data);
+    if (status == CLV_E_BUILD && cli_stop_asked) {
+        /* A compiler gives up at a signal before its caller hears of it. */
+        clvi_error_clear(error);
+        status = clvi_fail(error, CLV_E_INTERRUPTED, CLV_HERE,
+                           "stopped while kernels were compiled; the same command begins again");
+    }
     if (status != CLV_OK && j->run != NULL && !j->resume)
         remove_run(j);
     cli_session_close(&j->session);
@@ -356,8 +364,8 @@ static clv_status go_on(job *j, const cli_args *args, clv_error *error)
     resume.config = NULL;
     if (!resume.finished)
         return run_job(j, args, &resume, error);
-    printf("%s is finished after %lld epochs; --epochs N goes on\n", j->run,
-           (long long)resume.state.epoch);
+    printf("%s is finished after %lld epoch%s; --epochs N goes on\n", j->run,
+           (long long)resume.state.epoch, resume.state.epoch == 1 ? "" : "s");
     return CLV_OK;
 }
 

@@ -2,6 +2,7 @@
  * (tools/conclave/conclave.bash). Commands, options and arguments follow from the same tables as
  * --help: which argument is what, from the words in capitals of a command's usage. */
 #include "cli.h"
+#include "driver_cache.h"
 
 #include "config/config.h"
 #include "config/suite.h"
@@ -74,7 +75,7 @@ static clv_status offer_devices(const job *j, clv_error *error)
     offer(j, "auto");
     offer(j, "cpu");
     offer(j, "gpu");
-    CLV_TRY(clvi_runtime_create(&runtime, error));
+    CLV_TRY(cli_runtime_create(&runtime, error));
     for (size_t i = 0; i < clvi_runtime_device_count(runtime); i++)
         offer(j, clvi_runtime_device(runtime, i)->selector);
     clvi_runtime_destroy(runtime);

@@ -1,6 +1,7 @@
 /* The helper of a process that compiles kernels for the first time: the list stands in its standard
  * input (core/runtime/rehearsal.c). */
 #include "command.h"
+#include "driver_cache.h"
 
 #include "base/child.h"
 #include "runtime/runtime.h"
@@ -9,7 +10,7 @@ static clv_status compile(const clvi_device_options *options, FILE *report, clv_
 {
     clvi_runtime *runtime = NULL;
     clvi_device *device = NULL;
-    CLV_TRY(clvi_runtime_create(&runtime, error));
+    CLV_TRY(cli_runtime_create(&runtime, error));
     clv_status status = clvi_device_open(runtime, options, &device, error);
     if (status == CLV_OK)
         status = clvi_compile_list(device, stdin, report, error);

@@ -5,6 +5,7 @@
  * The report goes to the parent line by line: "begin STEP", then, if something is wrong, "bad
  * TEXT"; "speed GFLOPS"; at last "end". */
 #include "check/rig.h"
+#include "driver_cache.h"
 #include "command.h"
 
 #include "base/child.h"
@@ -415,7 +416,7 @@ static void run_steps(self_check *c, const char *select)
     const clvi_device_options options = {.select = select};
     clv_error error = CLV_ERROR_INIT;
     begin(c, "start");
-    clv_status status = clvi_runtime_create(&c->runtime, &error);
+    clv_status status = cli_runtime_create(&c->runtime, &error);
     if (status == CLV_OK)
         status = clvi_device_open(c->runtime, &options, &c->device, &error);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == CLV_OK && !c->wrong; i++) {

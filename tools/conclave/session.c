@@ -1,5 +1,6 @@
 /* Opening and closing what a computing command needs, and where its log goes. */
 #include "session.h"
+#include "driver_cache.h"
 
 #include "verdicts.h"
 
@@ -54,7 +55,7 @@ clv_status cli_session_open_another(cli_session *session, const clvi_config *con
     cli_choice choice = {0};
     clvi_device_options options = clvi_train_device_options(config);
     if (session->runtime == NULL)
-        CLV_TRY(clvi_runtime_create(&session->runtime, error));
+        CLV_TRY(cli_runtime_create(&session->runtime, error));
     CLV_TRY(cli_choose_device(session->runtime, select, &choice, error));
     options.select = choice.select;
     options.helper = cmd_kernels_child.name;

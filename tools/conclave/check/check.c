@@ -1,6 +1,7 @@
 /* conclave check-plugin-child: runs the checks one after the other and reports. Not for use by
  * hand: `conclave check-plugin` starts it. */
 #include "check/check.h"
+#include "driver_cache.h"
 
 #include "command.h"
 
@@ -81,7 +82,7 @@ typedef struct check_row {
 clv_status check_open_device(check *c, clv_error *error)
 {
     const clvi_device_options options = {.select = c->select != NULL ? c->select : "auto"};
-    CLV_TRY(clvi_runtime_create(&c->runtime, error));
+    CLV_TRY(cli_runtime_create(&c->runtime, error));
     return clvi_device_open(c->runtime, &options, &c->device, error);
 }
 

@@ -58,10 +58,11 @@ static clv_status open_source(reading *r, source *s, clv_error *error)
     const char *predictions = file_of(r, s, CLVI_RUN_PREDICTIONS);
     if (best == NULL || predictions == NULL)
         return no_memory(error);
+    char run[256];
     if (!clvi_has_file(s->path, CLVI_RUN_SUMMARY))
         CLV_FAIL(error, CLV_E_USAGE,
                  "--on-cached: %s was not finished; `conclave train --resume %s` goes on with it",
-                 s->path, s->path);
+                 s->path, clvi_shell_word(s->path, run, sizeof run));
     CLV_TRY(clvi_run_config(s->path, &s->config, error));
     CLV_TRY(clvi_checkpoint_open(best, &s->best, error));
     for (int k = CLVI_VAL; k <= CLVI_TEST; k++)
