@@ -501,3 +501,14 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_param(__global float *restrict part
     }
 #endif
 }
+
+/* to[i, k] = f[i, k]·scale[k]: a normalisation folded into the filters. f, to [kh·kw, c]: `total`
+ * elements. Group g: a share of them. */
+CLV_GROUP __kernel void depthwise_conv2d_scale(__global float *restrict to, ulong to_at,
+                                               __global const float *restrict f, ulong f_at,
+                                               __global const float *restrict scale, ulong scale_at,
+                                               int total, int c, int share)
+{
+    for (int i = CLV_BEGIN(share) + CLV_ITEM, end = CLV_END(total, share); i < end; i += CLV_ITEMS)
+        to[to_at + i] = f[f_at + i] * scale[scale_at + i % c];
+}

@@ -141,6 +141,13 @@ static void conv2d_bn(clvi_onnx_part *p, const clvi_node *node)
     clvi_onnx_set(p, node, activated(p, node, normalised(p, node, y, 2)));
 }
 
+static void depthwise_bn(clvi_onnx_part *p, const clvi_node *node)
+{
+    const int64_t channels = clvi_onnx_shape(p, node->inputs[0])->dims[3];
+    const char *y = convolved(p, node, channels, false);
+    clvi_onnx_set(p, node, activated(p, node, normalised(p, node, y, 2)));
+}
+
 /* Channels are the second axis there; but for images they are the last here. */
 static void batch_norm(clvi_onnx_part *p, const clvi_node *node)
 {
@@ -342,6 +349,7 @@ static const struct row {
     {"conv2d_bn", conv2d_bn},
     {"dense", dense},
     {"depthwise_conv2d", depthwise},
+    {"depthwise_conv2d_bn", depthwise_bn},
     {"drop_path", pass},
     {"dropout", pass},
     {"fill", fill},

@@ -98,12 +98,13 @@ static clv_status find_bias(const clvi_transfer *t, size_t weight, int64_t *out,
  * conv(x) - (mean - bias) here. */
 static clv_status fold_biases(clvi_transfer *t, clv_error *error)
 {
-    enum { WEIGHT = 1, RUNNING_MEAN = 4 }; /* inputs of conv2d_bn */
+    enum { WEIGHT = 1, RUNNING_MEAN = 4 }; /* inputs of both */
     const clv_graph *g = t->desc.graph;
     for (size_t i = 0; i < g->node_count; i++) {
         const clvi_node *node = &g->nodes[i];
         int64_t bias = NONE;
-        if (strcmp(node->op->name, "conv2d_bn") != 0)
+        if (strcmp(node->op->name, "conv2d_bn") != 0 &&
+            strcmp(node->op->name, "depthwise_conv2d_bn") != 0)
             continue;
         const int32_t weight = g->tensors[node->inputs[WEIGHT]].variable;
         const int32_t mean = g->tensors[node->inputs[RUNNING_MEAN]].variable;

@@ -83,13 +83,10 @@ static clv_tensor convolve(clv_builder *b, int index, clv_tensor x, const clv_co
 static clv_tensor convolve_depthwise(clv_builder *b, int index, clv_tensor x,
                                      const clv_conv2d_desc *d)
 {
-    clv_conv2d_desc linear = *d;
     char scope[16];
-    linear.activation = "none";
     snprintf(scope, sizeof(scope), "%d", index);
     clv_scope(b, scope);
-    x = clv_depthwise_conv2d(b, "0", x, &linear);
-    x = clv_batch_norm(b, "1", x, d->activation, d->eps, d->momentum);
+    x = clv_depthwise_conv2d_bn(b, "0", "1", x, d);
     clv_scope_end(b);
     return x;
 }

@@ -175,6 +175,17 @@ def normalisations():
     conv_bn('conv2d_bn-groups', 3, 5, 6, 12, 34, 3, 1, 1, 'silu', groups=2)
     conv_bn('conv2d_bn-1x1-silu', 5, 3, 4, 31, 18, 1, 1, 0, 'silu')
 
+    def depthwise_bn(name, n, h, w, c, k, stride, pad, activation):
+        pads = (pad,) * 4
+        case(name, 'depthwise_conv2d_bn',
+             [INPUT(n, h, w, c), PARAMETER(k, k, c, scale=0.3)] + norm(c),
+             lambda t, train: ACTIVATIONS[activation](
+                 normalise(convolve(t[0], t[1], None, stride, pads, groups=c), *t[2:], train)),
+             modes=True, **geometry(stride, pads, activation))
+
+    depthwise_bn('depthwise_conv2d_bn-silu', 3, 5, 6, 33, 3, 1, 1, 'silu')
+    depthwise_bn('depthwise_conv2d_bn-5x5-stride-2', 2, 9, 8, 17, 5, 2, 2, 'none')
+
     def batch_norm(name, dims, activation='none', eps=1e-5, momentum=0.1):
         case(name, 'batch_norm', [INPUT(*dims)] + norm(dims[-1]),
              lambda t, train: ACTIVATIONS[activation](normalise(*t, train, eps, momentum)),

@@ -32,6 +32,7 @@ static const op_bounds table[] = {
      "conv2d's error, divided by a standard deviation, then batch_norm's"},
     {"depthwise_conv2d", 20 * ULP, 20 * ULP, 40 * ULP, 20 * ULP,
      "sums of up to 49 products; of the filter's gradient up to thousands"},
+    {"depthwise_conv2d_bn", 100 * ULP, 100 * ULP, 300 * ULP, 300 * ULP, "as conv2d_bn"},
     {"sigmoid", 0, 10 * ULP, 60 * ULP, 10 * ULP,
      "exp within 3 ulp (OpenCL), sum, division; 1 - y is what rounding of y leaves where y is near "
      "1, "

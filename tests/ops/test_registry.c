@@ -30,6 +30,7 @@ static const struct {
     const char *op, *programs[3];
 } shared[] = {
     {"conv2d_bn", {"conv2d", "batch_norm", NULL}},
+    {"depthwise_conv2d_bn", {"depthwise_conv2d", "batch_norm", NULL}},
     {"dense", {"gemm", "bias_act", NULL}},
     {"fill", {NULL}},
 };

@@ -1,34 +1,10 @@
-/* conv2d_bn: conv2d without bias and activation, then batch_norm; by their references. */
-#include "ref.h"
-
-#include <stdlib.h>
+/* conv2d_bn: conv2d, then batch_norm; by their references. */
+#include "fused.h"
 
 void conv2d_bn_ref(ref_call *c);
 void conv2d_ref(ref_call *c);
-void batch_norm_ref(ref_call *c);
 
 void conv2d_bn_ref(ref_call *c)
 {
-    /* The convolution, with all attributes but the activation. */
-    clv_attr attrs[16];
-    ref_call conv = *c;
-    conv.attrs = attrs, conv.attr_count = 0, conv.input_count = 2;
-    conv.in[2] = (ref_tensor){0};
-    for (uint32_t i = 0; i < c->attr_count && i < 16; i++)
-        if (c->attrs[i].type != CLV_ATTR_TEXT)
-            attrs[conv.attr_count++] = c->attrs[i];
-    conv.out[0].data = malloc((size_t)c->out[0].elements * sizeof(double));
-    if (!conv.out[0].data)
-        abort();
-    conv2d_ref(&conv);
-
-    ref_call norm = *c;
-    norm.input_count = 5;
-    norm.in[0] = conv.out[0];
-    for (int i = 1; i < 5; i++) {
-        norm.in[i] = c->in[i + 1];
-        norm.state[i] = c->state[i + 1];
-    }
-    batch_norm_ref(&norm);
-    free(conv.out[0].data);
+    ref_convolved_norm(c, conv2d_ref);
 }

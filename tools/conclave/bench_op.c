@@ -175,13 +175,28 @@ static const struct {
     const char *op;
     kind kind;
 } timed_ops[] = {
-    {"conv2d", CONV},        {"conv2d_bn", CONV}, {"depthwise_conv2d", DEPTHWISE},
-    {"dense", DENSE},        {"batch_norm", MAP}, {"relu", MAP},
-    {"silu", MAP},           {"sigmoid", MAP},    {"add", MAP},
-    {"multiply", MAP},       {"concat", MAP},     {"pad", MAP},
-    {"max_pool2d", MAP},     {"avg_pool2d", MAP}, {"global_avg_pool", MAP},
-    {"dropout", MAP},        {"drop_path", MAP},  {"softmax", FLAT},
-    {"cross_entropy", FLAT}, {"topk_mask", FLAT}, {"column_topk", FLAT},
+    {"conv2d", CONV},
+    {"conv2d_bn", CONV},
+    {"depthwise_conv2d", DEPTHWISE},
+    {"depthwise_conv2d_bn", DEPTHWISE},
+    {"dense", DENSE},
+    {"batch_norm", MAP},
+    {"relu", MAP},
+    {"silu", MAP},
+    {"sigmoid", MAP},
+    {"add", MAP},
+    {"multiply", MAP},
+    {"concat", MAP},
+    {"pad", MAP},
+    {"max_pool2d", MAP},
+    {"avg_pool2d", MAP},
+    {"global_avg_pool", MAP},
+    {"dropout", MAP},
+    {"drop_path", MAP},
+    {"softmax", FLAT},
+    {"cross_entropy", FLAT},
+    {"topk_mask", FLAT},
+    {"column_topk", FLAT},
 };
 
 static clv_status kind_of(const spec *s, kind *out, clv_error *error)
@@ -215,7 +230,9 @@ static clv_tensor add_op(clv_builder *b, const spec *s, kind k, clv_tensor x, cl
     desc.groups = sizes[7];
     if (k == DEPTHWISE) {
         desc = (clv_conv2d_desc){.kernel = sizes[4], .stride = sizes[5]};
-        return clv_depthwise_conv2d(b, "op", x, &desc);
+        return strcmp(s->op, "depthwise_conv2d") == 0
+                   ? clv_depthwise_conv2d(b, "op", x, &desc)
+                   : clv_depthwise_conv2d_bn(b, "op", "norm", x, &desc);
     }
     if (k == CONV)
         return strcmp(s->op, "conv2d") == 0 ? clv_conv2d(b, "op", x, &desc)

@@ -389,22 +389,29 @@ static inline clv_tensor clv_conv2d(clv_builder *b, const char *name, clv_tensor
                   clv_conv2d_attrs(b, x, desc, false, attrs));
 }
 
+/* Weights [kernel, kernel, channels], He normal over the inputs of a unit. */
+static inline clv_tensor clv_depthwise_conv2d_weight(clv_builder *b, int64_t channels,
+                                                     const clv_conv2d_desc *d)
+{
+    const double fan_in = (double)(d->kernel * d->kernel);
+    const clv_variable_desc w = clv_variable("weight", CLV_INIT_NORMAL, sqrt(2.0 / fan_in), 3,
+                                             d->kernel, d->kernel, channels, 0);
+    return clv_parameter(b, &w);
+}
+
 /* Each channel convolved with a filter of its own: y = activation(conv(x) + bias); parameters
- * NAME.weight [kernel, kernel, channels], NAME.bias. He normal over the inputs of a unit. */
+ * NAME.weight [kernel, kernel, channels], NAME.bias. */
 static inline clv_tensor clv_depthwise_conv2d(clv_builder *b, const char *name, clv_tensor x,
                                               const clv_conv2d_desc *desc)
 {
     const clv_shape s = clv_shape_of(b, x);
     const int64_t channels = s.rank == 4 ? s.dims[3] : 1;
-    const double fan_in = (double)(desc->kernel * desc->kernel);
-    const clv_variable_desc w = clv_variable("weight", CLV_INIT_NORMAL, sqrt(2.0 / fan_in), 3,
-                                             desc->kernel, desc->kernel, channels, 0);
     clv_variable_desc v = clv_variable("bias", CLV_INIT_ZEROS, 0, 1, channels, 0, 0, 0);
     clv_attr attrs[CLV_CONV2D_ATTRS];
     clv_tensor inputs[3];
     v.flags = CLV_PARAMETER_NO_DECAY;
     clv_scope(b, name);
-    inputs[0] = x, inputs[1] = clv_parameter(b, &w);
+    inputs[0] = x, inputs[1] = clv_depthwise_conv2d_weight(b, channels, desc);
     inputs[2] = desc->no_bias ? CLV_NO_TENSOR : clv_parameter(b, &v);
     clv_scope_end(b);
     return clv_op(b, "depthwise_conv2d", name, inputs, desc->no_bias ? 2 : 3, attrs,
@@ -438,6 +445,25 @@ static inline clv_tensor clv_conv2d_bn(clv_builder *b, const char *conv, const c
     clv_batch_norm_variables(b, desc->filters, inputs + 2);
     clv_scope_end(b);
     return clv_op(b, "conv2d_bn", conv, inputs, 6, attrs,
+                  clv_conv2d_attrs(b, x, desc, true, attrs));
+}
+
+/* The same for clv_depthwise_conv2d: CONV.weight is [kernel, kernel, channels]. */
+static inline clv_tensor clv_depthwise_conv2d_bn(clv_builder *b, const char *conv, const char *norm,
+                                                 clv_tensor x, const clv_conv2d_desc *desc)
+{
+    const clv_shape s = clv_shape_of(b, x);
+    const int64_t channels = s.rank == 4 ? s.dims[3] : 1;
+    clv_attr attrs[CLV_CONV2D_ATTRS];
+    clv_tensor inputs[6];
+    inputs[0] = x;
+    clv_scope(b, conv);
+    inputs[1] = clv_depthwise_conv2d_weight(b, channels, desc);
+    clv_scope_end(b);
+    clv_scope(b, norm);
+    clv_batch_norm_variables(b, channels, inputs + 2);
+    clv_scope_end(b);
+    return clv_op(b, "depthwise_conv2d_bn", conv, inputs, 6, attrs,
                   clv_conv2d_attrs(b, x, desc, true, attrs));
 }
 

@@ -39,9 +39,10 @@ static void silence(clv_graph *graph)
 /* Index of the first state (mean, then variance) among a node's inputs; -1: not a normalisation. */
 static int first_state(const clvi_node *node)
 {
-    return strcmp(node->op->name, "batch_norm") == 0  ? 3
-           : strcmp(node->op->name, "conv2d_bn") == 0 ? 4
-                                                      : -1;
+    return strcmp(node->op->name, "batch_norm") == 0            ? 3
+           : strcmp(node->op->name, "conv2d_bn") == 0           ? 4
+           : strcmp(node->op->name, "depthwise_conv2d_bn") == 0 ? 4
+                                                                : -1;
 }
 
 static double momentum_of(const clvi_node *node)
