@@ -533,6 +533,30 @@ static void test_predict_goes_on(void **state)
 
 /* ---- export ---- */
 
+/* Formats of others; which numbers are in them is tested in tests/export. */
+static void test_formats(void **state)
+{
+    (void)state;
+    expect("export runs/tiny --bundle formats.bundle --safetensors tiny.safetensors", 0);
+    contains(call_out, "bundle  formats.bundle  ");
+    contains(call_out, "safetensors  tiny.safetensors  ");
+    contains(call_err, "names");
+    expect("inspect tiny.safetensors", 0);
+    contains(call_out, "num_batches_tracked");
+    expect_refusal("export runs/tiny --safetensors x --expert nobody", 2, "there are ");
+    expect_refusal("export runs/tiny --bundle x --expert nobody", 2, "--expert is for");
+#ifdef WITH_ONNX
+    expect("export runs/tiny --onnx tiny.onnx", 0);
+    contains(call_out, "onnx  tiny.onnx  ");
+    expect("export formats.bundle --onnx again.onnx", 0);
+    assert_true(same_bytes("tiny.onnx", "again.onnx"));
+    expect_refusal("export runs/tiny --onnx tiny.onnx", 2, "exists");
+#else
+    expect_refusal("export runs/tiny --onnx x", 2, "built without ONNX");
+#endif
+    assert_false(exists("x"));
+}
+
 /* A bundle gives the same bits as its run, and does without it. */
 static void test_bundle(void **state)
 {
@@ -667,6 +691,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_predict_in_batches),
         cmocka_unit_test(test_predict_goes_on),
         cmocka_unit_test(test_bundle),
+        cmocka_unit_test(test_formats),
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_eval_other_data),
