@@ -1,9 +1,11 @@
 /* Any bytes as a file of weights: opened, its tensors looked at and read. What conclave-h5 gives
- * its parent is safetensors, so that this reads what a broken one of it could say, too. */
+ * its parent is safetensors, so that this reads what a broken one of it could say, too. A bundle's
+ * metadata is read as well. */
 #define _GNU_SOURCE
 #include "fuzz.h"
 
 #include "base/process.h"
+#include "train/bundle.h"
 #include "weights/weights.h"
 
 #include <stdio.h>
@@ -57,6 +59,33 @@ static void use(const clvi_weights *file, size_t index, size_t length)
     free(values);
 }
 
+static void use_bundle(const char *path)
+{
+    clvi_safetensors *file = NULL;
+    clvi_bundle bundle = {0};
+    clvi_bundle_validation validation = {0};
+    clv_error error = CLV_ERROR_INIT;
+    if (clvi_safetensors_open(path, &file, NULL) != CLV_OK)
+        return;
+    clv_status status = clvi_bundle_read(file, &bundle, &error);
+    check_error(status, &error);
+    check((status == CLV_OK) == (bundle.classes != NULL));
+    if (status == CLV_OK) {
+        check(json_array_size(bundle.classes) >= 2 && bundle.epoch >= 0 && bundle.temperature >= 0);
+        for (int i = 0; i < 3; i++)
+            check(bundle.image[i] >= 1 && bundle.image[i] <= 65536);
+        status = clvi_bundle_validation_read(file, &validation, &error);
+        check_error(status, &error);
+    }
+    double sum = 0;
+    for (size_t i = 0; i < validation.count; i++)
+        sum += validation.confidence[i] + validation.gate_entropy[i]; /* each was written */
+    check(sum <= 0 || sum >= 0 || sum != sum);
+    clvi_bundle_validation_fini(&validation);
+    clvi_bundle_fini(&bundle);
+    clvi_safetensors_close(file);
+}
+
 void fuzz_weights(const uint8_t *bytes, size_t length)
 {
     static const clvi_allocator table = {small_allocate, small_reallocate, free};
@@ -76,6 +105,7 @@ void fuzz_weights(const uint8_t *bytes, size_t length)
     for (size_t i = 0; weights && i < clvi_weights_count(weights); i++)
         use(weights, i, length);
     clvi_weights_close(weights);
+    use_bundle(path);
     clvi_set_allocator(NULL);
     (void)close(file);
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds and runs a fuzzer: tests/fuzz/run.sh KIND SECONDS [FOLDER [libFuzzer's options]]
-# KIND is a folder of corpus/: image_png, image_jpeg, archive, weights_zip, weights_plain or
-# weights_safetensors. FOLDER gets new inputs; the corpus is read beside it and stays as it is.
+# KIND is a folder of corpus/: image_png, image_jpeg, archive, weights_zip, weights_plain,
+# weights_safetensors or weights_bundle. FOLDER gets new inputs; the corpus is read beside it and stays as it is.
 # Needs clang with libFuzzer (Debian: clang, libclang-rt-14-dev).
 # A finding is written to the working directory.
 set -eu
@@ -16,9 +16,12 @@ program="$found.program"
 case $name in
 weights)
     sources=
-    for source in file_tensor h5 named pickle pth safetensors tensor_writer torch_objects weights zip; do
+    for source in file_tensor h5 named named_list pickle pth safetensors tensor_writer torch_objects weights zip; do
         sources="$sources $root/core/weights/$source.c"
     done
+    sources="$sources $root/core/train/bundle.c"
+    mkdir -p "$found.include" # what the build makes
+    sed 's/@VERSION@/fuzz/' "$root/core/version.h.in" >"$found.include/version.h"
     libraries='jansson libmd'
     ;;
 *)
@@ -29,7 +32,7 @@ esac
 # shellcheck disable=SC2046,SC2086
 clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -DFUZZING -D_DEFAULT_SOURCE \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-    -I"$root/core" -I"$root/core/include" "$root/tests/fuzz/fuzz_$name.c" \
+    -I"$root/core" -I"$root/core/include" -I"$found.include" "$root/tests/fuzz/fuzz_$name.c" \
     "$root"/core/base/*.c $sources -o "$program" \
     $(pkg-config --cflags --libs $libraries) -lm -lpthread
 exec "$program" "$found" "$root/tests/fuzz/corpus/$kind" \

@@ -53,6 +53,7 @@ static void test_weights(void **state)
     replay("weights_zip", fuzz_weights);
     replay("weights_plain", fuzz_weights);
     replay("weights_safetensors", fuzz_weights);
+    replay("weights_bundle", fuzz_weights);
 }
 
 int main(int count, char **arguments)
