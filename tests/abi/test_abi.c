@@ -48,46 +48,58 @@ static void assert_not_mapped(const char *path)
 typedef struct wrong_case {
     const char *name; /* of the file, expert_<name>.so */
     const char *field, *sentence;
-    const char *version; /* that the message gives for the plugin */
 } wrong_case;
 
 static const wrong_case wrong_cases[] = {
-    {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43", "1.0"},
-    {"major", "clv_plugin.abi_major", "is 2, wanted is 1", "2.0"},
-    {"older", "clv_plugin.abi_major", "is 0, wanted is 1", "0.0"},
-    {"minor", "clv_plugin.abi_minor", "is 1, this host has 0: it wants a newer Conclave", "1.1"},
-    {"size", "clv_plugin.struct_size", "wanted is at least", "1.0"},
-    {"kind", "clv_plugin.kind", "is 7", "1.0"},
-    {"gate_inside", "clv_plugin.name", "must be called gate_gate_inside.so", "1.0"},
-    {"no_name", "clv_plugin.name", "is NULL, it is mandatory", "1.0"},
-    {"bad_name", "clv_plugin.name", "\"Bad Name\"", "1.0"},
-    {"other_name", "clv_plugin.name", "must be called expert_another.so", "1.0"},
-    {"no_version", "clv_plugin.version", "is NULL, it is mandatory", "1.0"},
-    {"no_summary", "clv_plugin.summary", "is NULL, it is mandatory", "1.0"},
-    {"two_lines", "clv_plugin.summary", "is not one line", "1.0"},
-    {"no_build", "clv_plugin.build", "is NULL, it is mandatory", "1.0"},
-    {"null_table", "clv_plugin_v1", "returned NULL", "unknown"},
-    {"no_symbol", "clv_plugin_v1", "does not export", "unknown"},
-    {"undefined_symbol", "cannot be loaded", "clv_no_such_function", "unknown"},
-    {"no_options", "clv_plugin.options", "is NULL but option_count is 2", "1.0"},
-    {"no_count", "clv_plugin.options", "is not NULL but option_count is 0", "1.0"},
-    {"many_options", "clv_plugin.option_count", "is 100000", "1.0"},
-    {"stride", "clv_plugin.option_stride", "is 24 bytes", "1.0"},
-    {"option_size", "clv_plugin.options[1]", "struct_size of 8", "1.0"},
-    {"option_type", "clv_plugin.options[1]", "type 99 is unknown", "1.0"},
-    {"option_key", "clv_plugin.options[1]", "\"Second Key\"", "1.0"},
-    {"option_twice", "clv_plugin.options[1]", "and options[0] are both called first", "1.0"},
-    {"option_reserved", "clv_plugin.options[1]", "is called weights", "1.0"},
-    {"option_default", "clv_plugin.options[1]", "its default \"ten\"", "1.0"},
-    {"option_range", "clv_plugin.options[1]", "default \"10\"", "1.0"},
-    {"option_choice", "clv_plugin.options[1]", "second", "1.0"},
-    {"names_null", "clv_plugin.weight_names", "do not agree", "1.0"},
-    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small", "1.0"},
-    {"names_family", "clv_plugin.weight_names", "a family is not", "1.0"},
-    {"names_layers", "clv_plugin.weight_names", "layer_count is above", "1.0"},
-    {"names_ours", "clv_plugin.weight_names", "the name of a layer", "1.0"},
-    {"option_text", "clv_plugin.options[1]", "(second) has no line of help", "1.0"},
+    {"magic", "clv_plugin.magic", "is 0x12345678, wanted is 0x50564c43"},
+    {"major", "clv_plugin.abi_major", "is 2, wanted is 1"},
+    {"older", "clv_plugin.abi_major", "is 0, wanted is 1"},
+    {"minor", "clv_plugin.abi_minor", "it wants a newer Conclave"},
+    {"size", "clv_plugin.struct_size", "wanted is at least"},
+    {"kind", "clv_plugin.kind", "is 7"},
+    {"gate_inside", "clv_plugin.name", "must be called gate_gate_inside.so"},
+    {"no_name", "clv_plugin.name", "is NULL, it is mandatory"},
+    {"bad_name", "clv_plugin.name", "\"Bad Name\""},
+    {"other_name", "clv_plugin.name", "must be called expert_another.so"},
+    {"no_version", "clv_plugin.version", "is NULL, it is mandatory"},
+    {"no_summary", "clv_plugin.summary", "is NULL, it is mandatory"},
+    {"two_lines", "clv_plugin.summary", "is not one line"},
+    {"no_build", "clv_plugin.build", "is NULL, it is mandatory"},
+    {"null_table", "clv_plugin_v1", "returned NULL"},
+    {"no_symbol", "clv_plugin_v1", "does not export"},
+    {"undefined_symbol", "cannot be loaded", "clv_no_such_function"},
+    {"no_options", "clv_plugin.options", "is NULL but option_count is 2"},
+    {"no_count", "clv_plugin.options", "is not NULL but option_count is 0"},
+    {"many_options", "clv_plugin.option_count", "is 100000"},
+    {"stride", "clv_plugin.option_stride", "is 24 bytes"},
+    {"option_size", "clv_plugin.options[1]", "struct_size of 8"},
+    {"option_type", "clv_plugin.options[1]", "type 99 is unknown"},
+    {"option_key", "clv_plugin.options[1]", "\"Second Key\""},
+    {"option_twice", "clv_plugin.options[1]", "and options[0] are both called first"},
+    {"option_reserved", "clv_plugin.options[1]", "is called weights"},
+    {"option_default", "clv_plugin.options[1]", "its default \"ten\""},
+    {"option_range", "clv_plugin.options[1]", "default \"10\""},
+    {"option_choice", "clv_plugin.options[1]", "second"},
+    {"names_null", "clv_plugin.weight_names", "do not agree"},
+    {"names_stride", "clv_plugin.weight_names", "weight_name_stride is too small"},
+    {"names_family", "clv_plugin.weight_names", "a family is not"},
+    {"names_layers", "clv_plugin.weight_names", "layer_count is above"},
+    {"names_ours", "clv_plugin.weight_names", "the name of a layer"},
+    {"option_text", "clv_plugin.options[1]", "(second) has no line of help"},
 };
+
+/* What a refusal says of both; the plugin's is not known before its table was read. */
+static void versions_text(const wrong_case *wrong, char *out, size_t bytes)
+{
+    const int major =
+        CLV_ABI_MAJOR + (strcmp(wrong->name, "major") == 0) - (strcmp(wrong->name, "older") == 0);
+    const int minor = CLV_ABI_MINOR + (strcmp(wrong->name, "minor") == 0);
+    if (strncmp(wrong->field, "clv_plugin.", 11) != 0)
+        snprintf(out, bytes, "(plugin ABI unknown, host ABI %d.%d)", CLV_ABI_MAJOR, CLV_ABI_MINOR);
+    else
+        snprintf(out, bytes, "(plugin ABI %d.%d, host ABI %d.%d)", major, minor, CLV_ABI_MAJOR,
+                 CLV_ABI_MINOR);
+}
 
 static void test_wrong_plugins(void **state)
 {
@@ -99,7 +111,7 @@ static void test_wrong_plugins(void **state)
         const clvi_plugin *found = NULL;
         clvi_plugins *plugins = open_set(wrong_folder);
         snprintf(path, sizeof(path), "%s/expert_%s.so", wrong_folder, wrong->name);
-        snprintf(versions, sizeof(versions), "(plugin ABI %s, host ABI 1.0)", wrong->version);
+        versions_text(wrong, versions, sizeof(versions));
         const clv_status status =
             clvi_plugins_find(plugins, CLV_KIND_EXPERT, wrong->name, &found, &error);
         if (status != CLV_E_PLUGIN)

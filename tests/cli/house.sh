@@ -106,11 +106,25 @@ kept() {
     )
 }
 
+# A plugin that asks for an operation is loaded by hosts that have it: the ABI's minor number goes up
+# with each, and tests/abi/operations says to what.
+operations() {
+    abi=$(awk '$2 == "CLV_ABI_MAJOR" { major = $3 } $2 == "CLV_ABI_MINOR" { minor = $3 }
+        END { print major "." minor }' core/include/conclave/plugin.h)
+    awk -v abi="$abi" '
+        NR == FNR { since[$2] = $1; next }
+        !($1 in since) { print "core/ops/ops.list: tests/abi/operations does not say since when there is " $1 }
+        { now[$1] = 1; split(since[$1], a, "."); split(abi, b, ".") }
+        a[1] > b[1] || (a[1] == b[1] && a[2] + 0 > b[2] + 0) { print $1 " is of ABI " since[$1] ", which is " abi " yet" }
+        END { for (name in since) if (!(name in now)) print name " of ABI " since[name] " is gone" }' \
+        tests/abi/operations core/ops/ops.list
+}
+
 # Formats differ between versions: this one is in Debian 12.
 format=clang-format-14
 list=$(mktemp)
 trap 'rm -f "$list"' EXIT
-echo 1..6
+echo 1..7
 if command -v $format >/dev/null; then
     rule "C and kernel files are formatted" formatted
 else
@@ -122,4 +136,5 @@ rule "the environment is read in core/base/process.c only" environment
 rule "includes point one way" includes
 rule "no restrict on functions that are not kernels" restricted
 rule "nothing of ABI 1.0 was changed" kept
+rule "each operation is of an ABI, and none is gone" operations
 exit $status

@@ -13,8 +13,9 @@
  *   does not reach them. Structs of this ABI hold no others, so that each can grow.
  * - Arrays of structs cross as pointer, count and stride. The constants CLV_MAX_… never change.
  * - `reserved` has to be 0; so have bits of flags that have no name. The host refuses others.
- * - Operations, their attributes, and roles are known by name. A host knows all that an older one
- *   knew, and an attribute that is not given has its default.
+ * - Operations, their attributes, and roles are known by name. More of them are a new minor number,
+ *   too. A host knows all that an older one knew, and an attribute that is not given has its
+ *   default.
  * - Texts are UTF-8. What a plugin passes is copied before the call returns, unless it is said to
  *   be kept; what it is given is valid for the call, unless something else is said.
  * - A call that fails returns a status below 0, leaves one sentence in `error` (NULL allowed) and
@@ -33,7 +34,7 @@ extern "C" {
 
 #define CLV_PLUGIN_MAGIC 0x50564C43u /* "CLVP" as little-endian bytes C L V P */
 #define CLV_ABI_MAJOR    1
-#define CLV_ABI_MINOR    0
+#define CLV_ABI_MINOR    1
 
 typedef enum clv_kind { CLV_KIND_EXPERT = 1, CLV_KIND_GATE = 2 } clv_kind;
 
