@@ -22,6 +22,8 @@ export_format export_bundle; /* --bundle */
 export_format export_onnx;   /* --onnx */
 export_format export_torch;  /* --safetensors */
 
+/* Warns where the probabilities are not calibrated. */
+void export_tell_calibration(const export_job *job);
 /* The model as what formats of others are made from: its networks are built, on no device. */
 clv_status export_source(export_job *job, clvi_export_source *out, clv_error *error) CLV_MUST_CHECK;
 

@@ -1,6 +1,8 @@
 /* The model of a call, as core/export takes it. */
 #include "export.h"
 
+#include "base/process.h"
+
 static const char *class_name(const void *model, size_t index)
 {
     return clvi_model_class_name(model, index);
@@ -26,4 +28,13 @@ clv_status export_source(export_job *job, clvi_export_source *out, clv_error *er
                                 .user = model};
     clvi_model_image(model, &out->height, &out->width, &out->channels);
     return CLV_OK;
+}
+
+void export_tell_calibration(const export_job *job)
+{
+    if (clvi_model_temperature(job->model) <= 0)
+        clvi_log(CLVI_LOG_WARN,
+                 "%s: its probabilities are not calibrated: that is done at the end "
+                 "of a training, for its best epoch",
+                 job->run);
 }
