@@ -4,6 +4,7 @@
 #include "train/bundle.h"
 #include "train/run_dir.h"
 #include <math.h>
+#include <stdio.h>
 
 struct clvi_model {
     char *path;
@@ -40,12 +41,73 @@ static clv_status find_checkpoint(const char *path, clvi_model_which which, char
     return CLV_OK;
 }
 
-static clv_status read_config(clvi_model *model, clv_error *error)
+/* ---- Plugins by name ---- */
+
+typedef clv_status plugin_visitor(void *user, const char *section, const char *plugin,
+                                  clv_error *error);
+
+static clv_status visit_gates(const clvi_config *config, plugin_visitor *call, void *user,
+                              clv_error *error)
+{
+    const size_t experts = clvi_config_expert_count(config);
+    if (experts > 1)
+        CLV_TRY(call(user, clvi_config_section(config, "gate"),
+                     clvi_config_text(config, "gate", "plugin"), error));
+    for (size_t i = 0; i < experts; i++)
+        if (clvi_config_nested(config, i) != NULL)
+            CLV_TRY(visit_gates(clvi_config_nested(config, i), call, user, error));
+    return CLV_OK;
+}
+
+/* Calls for every section that may name a plugin. */
+static clv_status visit_plugins(const clvi_config *config, plugin_visitor *call, void *user,
+                                clv_error *error)
+{
+    for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
+        const char *section = clvi_config_leaf_section(config, i);
+        CLV_TRY(call(user, section, clvi_config_text(config, section, "plugin"), error));
+    }
+    return visit_gates(config, call, user, error);
+}
+
+/* A bundle comes from elsewhere: it must not say which files are to be loaded. */
+static clv_status refuse_file(void *user, const char *section, const char *plugin, clv_error *error)
+{
+    const clvi_model *model = user;
+    char shown[128];
+    if (!clvi_is_path(plugin, ".so"))
+        return CLV_OK;
+    CLV_FAIL(error, CLV_E_FORMAT,
+             "%s: [%s] plugin = %s is a file, which a bundle does not name; was it changed?",
+             model->path, section, clvi_printable(plugin, shown, sizeof shown));
+}
+
+/* "folder/expert_NAME.so" becomes NAME. */
+static clv_status name_file(void *user, const char *section, const char *plugin, clv_error *error)
+{
+    char name[128];
+    const char *slash = strrchr(plugin, '/'), *file = slash != NULL ? slash + 1 : plugin;
+    const char *under = strchr(file, '_');
+    if (!clvi_is_path(plugin, ".so") || under == NULL || !clvi_has_ending(under, ".so"))
+        return CLV_OK;
+    snprintf(name, sizeof name, "%.*s", (int)strlen(under + 1) - 3, under + 1);
+    return clvi_config_replace(user, section, "plugin", name, error);
+}
+
+static clv_status load_config(const clvi_model *model, clvi_config **out, clv_error *error)
 {
     const char *text = clvi_checkpoint_config(model->checkpoint);
     const clvi_config_source source = {
         .name = model->path, .text = text, .text_bytes = strlen(text)};
-    return clvi_config_load(&source, &model->config, error);
+    return clvi_config_load(&source, out, error);
+}
+
+static clv_status read_config(clvi_model *model, clv_error *error)
+{
+    CLV_TRY(load_config(model, &model->config, error));
+    return clvi_checkpoint_is_bundle(model->checkpoint)
+               ? visit_plugins(model->config, refuse_file, model, error)
+               : CLV_OK;
 }
 
 /* The path of the file `name` of the run whose best checkpoint the model is; empty: it is none. */
@@ -227,6 +289,21 @@ static clv_status take_validation(const clvi_model *model, clvi_bundle_validatio
     return status;
 }
 
+/* The configuration as a bundle has it. */
+static clv_status dump_config(const clvi_model *model, clvi_text *out, clv_error *error)
+{
+    clvi_config *config = NULL;
+    CLV_TRY(load_config(model, &config, error));
+    const clv_status status = visit_plugins(config, name_file, config, error);
+    if (status == CLV_OK)
+        clvi_config_dump(config, out);
+    clvi_config_destroy(config);
+    CLV_TRY(status);
+    if (out->failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", model->path);
+    return CLV_OK;
+}
+
 clv_status clvi_model_export(const clvi_model *model, const char *path, clv_error *error)
 {
     json_t *classes = json_array(), *preprocessing = describe_preprocessing(model);
@@ -235,16 +312,20 @@ clv_status clvi_model_export(const clvi_model *model, const char *path, clv_erro
     json_t *training = json_pack("{s:I, s:s, s:s}", "epoch", (json_int_t)clvi_model_epoch(model),
                                  "device", clvi_checkpoint_device(model->checkpoint), "data",
                                  clvi_checkpoint_data(model->checkpoint));
+    clvi_text text = {0};
+    clv_status status = dump_config(model, &text, error);
     clvi_bundle_parts parts = {.checkpoint = model->path,
-                               .config = clvi_checkpoint_config(model->checkpoint),
+                               .config = clvi_text_get(&text),
                                .classes = classes,
                                .preprocessing = preprocessing,
                                .training = training,
                                .temperature = model->temperature};
-    clv_status status = take_validation(model, &parts.validation, error);
+    if (status == CLV_OK)
+        status = take_validation(model, &parts.validation, error);
     if (status == CLV_OK)
         status = clvi_bundle_write(path, &parts, error);
     clvi_bundle_validation_fini(&parts.validation);
+    clvi_text_fini(&text);
     json_decref(classes);
     json_decref(preprocessing);
     json_decref(training);

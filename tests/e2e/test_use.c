@@ -600,6 +600,7 @@ static void test_bundle(void **state)
     expect_refusal("export runs/tiny --bundle runs/tiny/best.safetensors --force", 2,
                    "is what is exported");
     expect_refusal("export runs/tiny --bundle nowhere/tiny.bundle", 1, "nowhere/tiny.bundle");
+    expect_refusal("export runs/tiny --bundle x --onnx x", 2, "name the same file, x");
     expect_refusal("export runs/tiny", 2, "--bundle FILE");
     expect_refusal("export runs/tiny again.bundle --bundle x", 2, "one too many");
     assert_false(exists("x"));

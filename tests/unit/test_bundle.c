@@ -109,6 +109,12 @@ static void test_damaged(void **state)
         {"format", "conclave bundle 2", "neither a checkpoint nor a bundle", CLV_E_FORMAT},
         {"config", NULL, "`config` is missing", CLV_E_FORMAT},
         {"config", "[mixture]\nexprets = a\n", "did you mean", CLV_E_CONFIG},
+        {"config", "[mixture]\nexperts = a\n[expert.a]\nplugin = ./expert_cnn.so\n",
+         "[expert.a] plugin = ./expert_cnn.so is a file", CLV_E_FORMAT},
+        {"config",
+         "[mixture]\nexperts = a, b\n[expert.a]\nplugin = cnn\n[expert.b]\nplugin = cnn\n"
+         "[gate]\nplugin = x/gate_linear.so\n",
+         "[gate] plugin = x/gate_linear.so is a file", CLV_E_FORMAT},
         {"classes", NULL, "`classes` is missing", CLV_E_FORMAT},
         {"classes", "[\"x\"", "`classes` is no JSON", CLV_E_FORMAT},
         {"classes", "{\"x\":1}", "`classes` is no list", CLV_E_FORMAT},

@@ -56,8 +56,15 @@ static clv_status export_all(export_job *job, clv_error *error)
     CLV_TRY(cli_open_model(job->args, 0, &job->run, &job->model, error));
     for (size_t i = 0; i < FORMATS; i++) {
         const char *path = cli_option_value(job->args, formats[i].option);
-        if (path != NULL)
-            CLV_TRY(check_target(job, path, error));
+        if (path == NULL)
+            continue;
+        CLV_TRY(check_target(job, path, error));
+        for (size_t k = 0; k < i; k++) {
+            const char *other = cli_option_value(job->args, formats[k].option);
+            if (other != NULL && strcmp(other, path) == 0)
+                CLV_FAIL(error, CLV_E_USAGE, "--%s and --%s name the same file, %s",
+                         formats[k].option, formats[i].option, path);
+        }
     }
     for (size_t i = 0; i < FORMATS; i++) {
         const char *path = cli_option_value(job->args, formats[i].option);
