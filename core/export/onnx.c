@@ -62,9 +62,10 @@ static void check_route(const job *j, const clvi_part *gate)
     if (g->route.sparse && (maker < 0 || strcmp(g->nodes[maker].op->name, "topk_mask") != 0))
         clvi_onnx_fail(
             j->x, CLV_E_USAGE,
-            "[%s]: this gate sends images to few experts by an operation (%s) that "
+            "[%s] plugin = %s: this gate sends images to few experts by an operation (%s) that "
             "cannot be written as ONNX; export its experts one by one (--safetensors, --expert)",
-            gate->section, maker < 0 ? "none" : g->nodes[maker].op->name);
+            gate->section, clvi_config_text(j->source->config, gate->section, "plugin"),
+            maker < 0 ? "none" : g->nodes[maker].op->name);
 }
 
 /* Several values side by side along an axis; one as it is. */

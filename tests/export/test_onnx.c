@@ -145,7 +145,14 @@ static void test_refused(void **state)
     (void)state;
     expect_refused(COLOUR ONE "[expert.a]\nplugin = own\n", "expert.a: the operation own");
     expect_refused(GREY THREE "scores = logits\n[gate]\nplugin = many\n" CE,
-                   "[gate]: this gate sends images to few experts by an operation (column_topk)");
+                   "[gate] plugin = many: this gate sends images to few experts by an operation "
+                   "(column_topk)");
+    expect_refused(
+        GREY CNN("a/x", "widths = 4") CNN("a/y", "widths = 5") CNN(
+            "b",
+            "widths = 3") "[mixture]\nexperts = a, b\ncombine = mean\n[mixture.a]\nexperts = x, y\n"
+                          "scores = logits\n[gate.a]\nplugin = many\n",
+        "[gate.a] plugin = many: ");
 }
 
 int main(int argc, char **argv)
