@@ -69,6 +69,7 @@ int clvi_clblast_users(int change);
     X(HOME, "HOME", "home folder")                                                                 \
     X(POCL_CACHE_DIR, "POCL_CACHE_DIR", "where PoCL keeps the kernels that it compiled")           \
     X(TMPDIR, "TMPDIR", "folder of temporary files; /tmp if not set")                              \
+    X(TERM, "TERM", "dumb: no colour on the terminal")                                             \
     X(NO_COLOR, "NO_COLOR", "set: no colour on the terminal")                                      \
     X(OCL_ICD_VENDORS, "OCL_ICD_VENDORS", "where the OpenCL loader looks for implementations")     \
     X(RUSTICL_ENABLE, "RUSTICL_ENABLE", "Mesa drivers that offer rusticl devices")

@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 typedef enum clvi_progress_phase {
-    CLVI_PROGRESS_TRAIN, /* steps of training */
-    CLVI_PROGRESS_VAL,   /* batches of validation */
-    CLVI_PROGRESS_TEST,  /* batches of the test images */
-    CLVI_PROGRESS_EPOCH  /* once, after an epoch's training and validation: figures of both */
+    CLVI_PROGRESS_TRAIN,  /* steps of training */
+    CLVI_PROGRESS_VAL,    /* batches of validation */
+    CLVI_PROGRESS_TEST,   /* batches of the test images */
+    CLVI_PROGRESS_EPOCH,  /* once, after an epoch's training and validation: figures of both */
+    CLVI_PROGRESS_PREDICT /* pictures without labels */
 } clvi_progress_phase;
 
 /* Figures that are not known are NAN. Fractions are 0 to 1. */

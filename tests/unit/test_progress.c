@@ -63,6 +63,9 @@ static void test_plain_lines(void **state)
     test.images_per_second = 1234567;
     test.seconds_left = 3600;
     assert_line(0, false, false, &test, "test   61 %  acc 93.4 %  1,234,567 img/s  1:00:00 left");
+    test.phase = CLVI_PROGRESS_PREDICT;
+    test.top1 = NAN;
+    assert_line(0, false, false, &test, "predict   61 %  1,234,567 img/s  1:00:00 left");
     test.phase = CLVI_PROGRESS_VAL;
     test.epoch = 20;
     test.top1 = NAN;

@@ -3,9 +3,12 @@
 #include "session.h"
 #include "show.h"
 
+#include "base/clock.h"
 #include "use/classifier.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { DEFAULT_TOP = 3 };
 
@@ -152,8 +155,27 @@ static clv_status print_batch(job *j, const clv_result *result, clv_error *error
     return CLV_OK;
 }
 
+/* On a terminal the answers themselves show how far it is. */
+static void show_progress(job *j, size_t done, double seconds)
+{
+    const double all = (double)j->pictures.count;
+    const clvi_progress now = {.phase = CLVI_PROGRESS_PREDICT,
+                               .step = (int64_t)done,
+                               .steps = (int64_t)j->pictures.count,
+                               .loss = NAN,
+                               .top1 = NAN,
+                               .val_loss = NAN,
+                               .val_top1 = NAN,
+                               .images_per_second = (double)done / seconds,
+                               .seconds = seconds,
+                               .seconds_left = seconds / (double)done * (all - (double)done)};
+    if (isatty(STDOUT_FILENO) != 1)
+        cli_session_show(&j->session, &now);
+}
+
 static clv_status predict_all(job *j, clv_error *error)
 {
+    const double started = clvi_now();
     for (size_t begin = 0; begin < j->pictures.count; begin += (size_t)j->batch) {
         const size_t rest = j->pictures.count - begin;
         const size_t count = rest < (size_t)j->batch ? rest : (size_t)j->batch;
@@ -164,7 +186,9 @@ static clv_status predict_all(job *j, clv_error *error)
         const clv_status status = print_batch(j, result, error);
         clv_result_destroy(result);
         CLV_TRY(status);
+        show_progress(j, begin + count, clvi_now() - started);
     }
+    cli_progress_clear(j->session.progress);
     return CLV_OK;
 }
 

@@ -48,7 +48,9 @@ clv_status cli_progress_create(FILE *stream, bool quiet, cli_progress **out, clv
     display->quiet = quiet;
     display->style.columns = terminal ? 80 : 0;
     display->style.utf8 = terminal && locale_is_utf8();
-    display->style.color = terminal && clvi_env_get(CLVI_ENV_NO_COLOR) == NULL;
+    const char *term = clvi_env_get(CLVI_ENV_TERM);
+    display->style.color = terminal && clvi_env_get(CLVI_ENV_NO_COLOR) == NULL &&
+                           (term == NULL || strcmp(term, "dumb") != 0);
     display->last = terminal ? -INFINITY : clvi_now();
     *out = display;
     return CLV_OK;
@@ -141,7 +143,7 @@ static void add_figure(line *into, int rank, figure kind, const char *label, dou
 
 static void add_head(line *into, const clvi_progress *now)
 {
-    static const char *const names[] = {"train", "val", "test", "epoch"};
+    static const char *const names[] = {"train", "val", "test", "epoch", "predict"};
     clvi_text text = {0};
     if (now->epoch > 0) {
         char epochs[24];
