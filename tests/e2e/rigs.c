@@ -14,15 +14,7 @@ enum { MOST_SEGMENTS = 64, MOST_ELEMENTS = 1024 };
 clv_status rig_try(rig *r, const char *text, bool train, clv_error *error)
 {
     *r = (rig){.config = trainings_config(text)};
-    const clvi_mixture_desc desc = {.config = r->config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = RIG_BATCH,
-                                    .train = train};
+    const clvi_mixture_desc desc = trainings_mixture(r->config, RIG_BATCH, train);
     for (int i = 0; i < RIG_BATCH; i++) {
         r->labels[i] = i % TRAINING_CLASSES;
         r->ids[i] = (uint32_t)(100 - i);

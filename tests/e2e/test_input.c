@@ -28,14 +28,9 @@ static void logits_from(int first, const char *text, int side, int channels, flo
     clvi_config *config = trainings_config(text);
     static uint8_t pixels[BATCH * MOST];
     clvi_mixture *m = NULL;
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = side,
-                                    .width = side,
-                                    .channels = channels,
-                                    .max_batch = BATCH};
+    clvi_mixture_desc desc = trainings_mixture(config, BATCH, false);
+    desc.height = desc.width = side;
+    desc.channels = channels;
     uint8_t *at = pixels;
     for (int i = 0; i < BATCH; i++)
         for (int y = 0; y < side; y++)
@@ -94,14 +89,8 @@ static uint64_t bytes_of(const char *first, const char *second)
              first, second);
     clvi_config *config = trainings_config(text);
     clvi_mixture *m = NULL;
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 3,
-                                    .max_batch = BATCH};
+    clvi_mixture_desc desc = trainings_mixture(config, BATCH, false);
+    desc.channels = 3;
     OK(clvi_mixture_create(&desc, &m, error));
     const uint64_t bytes = clvi_mixture_bytes(m);
     clvi_mixture_destroy(m);

@@ -99,16 +99,8 @@ static void test_warm(void **state)
     clvi_config *config = trainings_config(
         fused("scores = logits\n[gate]\nplugin = switch\nbalance_bias = 0.1\n", KEEP));
     clvi_mixture *m = NULL;
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = true,
-                                    .keep_features = true};
+    clvi_mixture_desc desc = trainings_mixture(config, BATCH, true);
+    desc.keep_features = true;
     OK(clvi_mixture_create(&desc, &m, error));
     assert_true(clvi_mixture_kept(m).used > 0 && clvi_mixture_kept(m).used <= 1024);
     OK(clvi_mixture_warm(m, error));

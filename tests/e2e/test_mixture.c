@@ -441,15 +441,7 @@ static uint64_t bytes_of(const char *gate, int64_t max_batch)
     snprintf(text + at, sizeof text - at,
              "[mixture]\nexperts = e0, e1, e2, e3, e4, e5, e6, e7\nscores = logits\n%s", gate);
     clvi_config *config = trainings_config(text);
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = max_batch,
-                                    .train = true};
+    const clvi_mixture_desc desc = trainings_mixture(config, max_batch, true);
     OK(clvi_mixture_create(&desc, &mixture, error));
     OK(clvi_mixture_warm(mixture, error));
     const uint64_t bytes =

@@ -50,15 +50,7 @@ static void test_trains(void **state)
 static void open_mixture(const char *text, int64_t batch, clvi_config **config, clvi_mixture **m)
 {
     *config = trainings_config(text);
-    const clvi_mixture_desc desc = {.config = *config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = batch,
-                                    .train = true};
+    const clvi_mixture_desc desc = trainings_mixture(*config, batch, true);
     OK(clvi_mixture_create(&desc, m, error));
     OK(clvi_mixture_warm(*m, error));
 }
@@ -143,14 +135,7 @@ static void test_routes(void **state)
     int sent = 0;
     for (int i = 0; i < BATCH * PIXELS; i++)
         pixels[i] = (uint8_t)(i / PIXELS * 16 + i % 7);
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH};
+    const clvi_mixture_desc desc = trainings_mixture(config, BATCH, false);
     OK(clvi_mixture_create(&desc, &m, error));
     OK(clvi_mixture_warm(m, error));
     /* Away from where all three are above the margin. */
@@ -188,15 +173,7 @@ static void test_nobody(void **state)
     clvi_mixture_metrics metrics;
     for (int i = 0; i < BATCH * PIXELS; i++)
         pixels[i] = (uint8_t)(i / PIXELS * 16 + i % 7);
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = true};
+    const clvi_mixture_desc desc = trainings_mixture(config, BATCH, true);
     OK(clvi_mixture_create(&desc, &m, error));
     OK(clvi_mixture_warm(m, error));
     /* Softmax of 1, 1.5, 0 and what the picture adds, which is less. */

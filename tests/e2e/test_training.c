@@ -91,15 +91,7 @@ static double bias_gradient(const char *config_text, const int *chosen, int coun
     static uint8_t pixels[BATCH * PIXELS];
     int32_t labels[BATCH];
     clvi_mixture *m = NULL;
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = true};
+    const clvi_mixture_desc desc = trainings_mixture(config, BATCH, true);
     for (int i = 0; i < count; i++) {
         labels[i] = chosen[i] % TRAINING_CLASSES;
         for (int k = 0; k < PIXELS; k++)

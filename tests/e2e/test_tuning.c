@@ -239,17 +239,8 @@ static cost measure(const char *keys)
     clvi_device_counters before, after;
     snprintf(text, sizeof text, "[expert.small]\n%s", keys);
     clvi_config *config = trainings_config(text);
-    const clvi_mixture_desc desc = {.config = config,
-                                    .plugins = trainings_plugins(),
-                                    .device = trainings_device(),
-                                    .classes = TRAINING_CLASSES,
-                                    .height = TRAINING_SIDE,
-                                    .width = TRAINING_SIDE,
-                                    .channels = 1,
-                                    .max_batch = BATCH,
-                                    .train = true,
-                                    .keep_features =
-                                        clvi_config_bool(config, "train", "cache_features")};
+    clvi_mixture_desc desc = trainings_mixture(config, BATCH, true);
+    desc.keep_features = clvi_config_bool(config, "train", "cache_features");
     for (int i = 0; i < BATCH; i++)
         labels[i] = i % TRAINING_CLASSES;
     for (size_t k = 0; k < sizeof pixels; k++)

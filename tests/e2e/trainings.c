@@ -98,6 +98,19 @@ clvi_config *trainings_config(const char *text)
     return config;
 }
 
+clvi_mixture_desc trainings_mixture(const clvi_config *config, int64_t max_batch, bool train)
+{
+    return (clvi_mixture_desc){.config = config,
+                               .plugins = trainings_plugins(),
+                               .device = trainings_device(),
+                               .classes = TRAINING_CLASSES,
+                               .height = TRAINING_SIDE,
+                               .width = TRAINING_SIDE,
+                               .channels = 1,
+                               .max_batch = max_batch,
+                               .train = train};
+}
+
 clvi_dataset *trainings_data(const clvi_config *config)
 {
     const clvi_data_options options = clvi_train_data_options(config);

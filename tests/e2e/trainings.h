@@ -23,6 +23,9 @@ clvi_plugins *trainings_plugins(void);
 /* A configuration: 8×8 pictures, a cnn of widths 4, 6 with dropout 0.3 (a quarter of the pictures
  * validate: 24 train), plus `text`, lines "[section]\nkey = value". The caller destroys it. */
 clvi_config *trainings_config(const char *text);
+/* The mixture that a configuration describes, on that device, of grey pictures of TRAINING_SIDE in
+ * batches of up to max_batch. */
+clvi_mixture_desc trainings_mixture(const clvi_config *config, int64_t max_batch, bool train);
 /* The pictures, opened by a configuration. The caller closes. */
 clvi_dataset *trainings_data(const clvi_config *config);
 
