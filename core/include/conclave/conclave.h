@@ -21,7 +21,8 @@
  * Images are decoded side by side; the device computes one batch at a time, the others wait. The
  * answers do not depend on who else asks. Models are independent of one another: a program may open
  * several, also on several devices. A result is read by any number of threads.
- * Nothing is printed and there is no state outside models and results. */
+ * Nothing is printed, and nothing is kept outside models and results but compiled kernels on disk.
+ */
 #ifndef CONCLAVE_H
 #define CONCLAVE_H
 
@@ -50,8 +51,8 @@ typedef struct clv_model_options {
      * configuration says. auto takes a GPU before a CPU, without trying either out; the environment
      * variable CONCLAVE_DEVICE says what it means instead. `conclave devices` lists them. */
     const char *device;
-    /* Folders of plugins, separated by ':', looked through before CONCLAVE_PLUGIN_PATH and the ones
-     * of the installation; NULL: none. */
+    /* Folders of plugins, separated by ':', looked through before CONCLAVE_PLUGIN_PATH, then what
+     * is linked into the library, then the folder of the installation; NULL: none. */
     const char *plugin_path;
     /* Of a run's folder: "best" (NULL too), the best epoch on validation, or "last". */
     const char *checkpoint;
@@ -62,9 +63,10 @@ typedef struct clv_model_options {
     }
 
 /* Opens a run's folder, a checkpoint in one, or a bundle, and puts it on a device. options NULL:
- * the defaults. Compiles nothing yet. Errors: CLV_E_USAGE (an option), CLV_E_IO, CLV_E_FORMAT and
- * CLV_E_CONFIG (a file that is damaged or something else), CLV_E_PLUGIN, CLV_E_DEVICE (with the
- * devices that there are), CLV_E_MEMORY, CLV_E_CL. The caller closes *out. */
+ * the defaults. Compiles nothing yet. Errors: CLV_E_USAGE (an option), CLV_E_IO, CLV_E_DATA (a
+ * folder that is no run), CLV_E_FORMAT and CLV_E_CONFIG (a file that is damaged or something else),
+ * CLV_E_PLUGIN, CLV_E_DEVICE (with the devices that there are), CLV_E_MEMORY, CLV_E_CL. The caller
+ * closes *out. */
 CLV_EXPORT clv_status clv_model_open(const char *path, const clv_model_options *options,
                                      clv_model **out, clv_error *error) CLV_MUST_CHECK;
 /* Frees everything. No other thread may be using the model. Results live on. NULL allowed. */
