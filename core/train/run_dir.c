@@ -193,8 +193,9 @@ static char *resolve_last(const char *output)
 /* Says that there is no such run, and what there is. */
 static clv_status not_found(const char *output, const char *what, clv_error *error)
 {
-    char shown[128];
+    char shown[128], advice[320] = "";
     clvi_printable(what, shown, sizeof(shown));
+    clvi_path_advise(what, advice, sizeof(advice));
     char **names = NULL;
     size_t count = 0;
     CLV_TRY(clvi_run_list(output, &names, &count, error));
@@ -214,8 +215,9 @@ static clv_status not_found(const char *output, const char *what, clv_error *err
                            "no run '%s': that is no folder with a %s; did you mean '%s' in %s/?",
                            shown, CLVI_RUN_CONFIG, near, output);
     else if (slash != NULL)
-        status = clvi_fail(error, CLV_E_USAGE, CLV_HERE, "no run '%s': that is no folder with a %s",
-                           shown, CLVI_RUN_CONFIG);
+        status =
+            clvi_fail(error, CLV_E_USAGE, CLV_HERE, "no run '%s': that is no folder with a %s%s",
+                      shown, CLVI_RUN_CONFIG, advice);
     else if (near != NULL)
         status = clvi_fail(error, CLV_E_USAGE, CLV_HERE, "no run '%s' in %s/; did you mean '%s'?",
                            shown, output, near);

@@ -33,7 +33,7 @@ complete_to() {
     fi
 }
 
-echo 1..20
+echo 1..21
 complete_to 'train|' tra
 complete_to 'plugins|predict|profile|' help p
 complete_to '--checkpoint|' eval last --chec
@@ -53,5 +53,6 @@ complete_to 'cpu|' eval second --device cp
 complete_to 'cpu|' eval second --device = cp
 complete_to '*0:*|' verify second --device cpu --against ''
 complete_to 'vgg16|' plugins vg
+complete_to 'expert|gate|' new-plugin ''
 complete_to '|' nosuchcommand ''
 exit $status

@@ -425,6 +425,8 @@ static void test_eval_other_data(void **state)
     expect_refusal("eval tiny", 1, "--data PATH says where the run's images lie now");
     assert_int_equal(rename("elsewhere", "data"), 0);
     expect_refusal("eval tiny --device cpuu", 1, "did you mean cpu?");
+    expect_refusal("eval runs/tiny/lsat.safetensors", 2,
+                   "did you mean runs/tiny/last.safetensors?");
     expect_refusal("eval lats", 2, "did you mean 'last'?");
     expect_refusal("eval tiny --checkpoint first", 2, "expected best | last");
     expect_refusal("eval tiny --checkpoint lats", 2, "did you mean last?");

@@ -106,8 +106,12 @@ static clv_status make_plan(const cli_args *args, plan *p, clv_error *error)
     p->kind = cli_at(args, 0);
     p->name = cli_at(args, 1);
     const bool expert = strcmp(p->kind, "expert") == 0;
+    static const char *const kinds[] = {"expert", "gate"};
+    const char *near = clvi_nearest(p->kind, kinds, 2);
     if (!expert && strcmp(p->kind, "gate") != 0)
-        CLV_FAIL(error, CLV_E_USAGE, "\"%s\" is no kind of plugin: give expert or gate", p->kind);
+        CLV_FAIL(error, CLV_E_USAGE, "\"%s\" is no kind of plugin: %s%s%s", p->kind,
+                 near != NULL ? "did you mean " : "give expert or gate", near != NULL ? near : "",
+                 near != NULL ? "?" : "");
     CLV_TRY(check_name(p, error));
     const char *output = cli_option_value(args, "output");
     const int wrote = output != NULL

@@ -227,7 +227,7 @@ typedef struct slot {
 } slot;
 
 /* The next argument of a usage; false at its end. Options and their values are passed over, and
- * words in small letters, which stand for nothing. */
+ * words in small letters, which stand for nothing unless it is one of several, "expert|gate". */
 static bool next_slot(const char **usage, slot *out)
 {
     for (const char *at = *usage; *(at += strspn(at, " (|)")) != '\0';) {
@@ -242,7 +242,9 @@ static bool next_slot(const char **usage, slot *out)
             at += strspn(at, " ");
             at += strcspn(at, " ");
         }
-        if (!isupper((unsigned char)text[0]))
+        const bool words = whole == length && memchr(text, '|', length) != NULL &&
+                           strspn(text, "abcdefghijklmnopqrstuvwxyz|") == length;
+        if (!isupper((unsigned char)text[0]) && !words)
             continue;
         while (text[length - 1] == '.')
             length--;
@@ -255,6 +257,12 @@ static bool next_slot(const char **usage, slot *out)
 
 static clv_status offer_slot(const job *j, const slot *what, clv_error *error)
 {
+    if (islower((unsigned char)what->text[0])) {
+        char choices[64];
+        snprintf(choices, sizeof(choices), "%.*s", (int)what->length, what->text);
+        offer_choices(j, choices);
+        return CLV_OK;
+    }
     for (size_t from = 0; from < what->length;) {
         size_t length = 0;
         while (from + length < what->length && what->text[from + length] != '|')
