@@ -5,6 +5,7 @@
 #include "driver_cache.h"
 #include "verdicts.h"
 
+#include "base/process.h"
 #include "runtime/tuned.h"
 
 static const char *type_name(clvi_device_type type)
@@ -135,8 +136,12 @@ static clv_status check_all(cli_verdicts *verdicts, const cli_args *args, clv_er
     if (cli_flag(args, "no-check"))
         return CLV_OK;
     for (size_t i = 0; i < verdicts->count; i++) {
-        if (clvi_runtime_device(verdicts->runtime, i)->refused == NULL)
-            CLV_TRY(cli_verdicts_check(verdicts, i, (double)seconds, error));
+        const clvi_device_info *info = clvi_runtime_device(verdicts->runtime, i);
+        if (info->refused != NULL)
+            continue;
+        clvi_log(CLVI_LOG_INFO, "trying out %s, %s (%zu of %zu)", info->selector, info->name, i + 1,
+                 verdicts->count);
+        CLV_TRY(cli_verdicts_check(verdicts, i, (double)seconds, error));
     }
     cli_verdicts_save(verdicts);
     return CLV_OK;
