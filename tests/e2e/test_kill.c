@@ -544,7 +544,7 @@ static void test_resume_words(void **state)
     (void)state;
     expect("train tiny.ini -q --epochs 1 run.name=words", 0);
     expect("train --resume", 0);
-    contains(out, "runs/words is finished after 1 epochs; --epochs N goes on");
+    contains(out, "runs/words is finished after 1 epoch; --epochs N goes on");
     expect("train --resume train.epochs=2 -q", 0);
     expect("train --resume words --epochs 3 -q", 0);
     expect("train --resume words --lr 1", 2);
