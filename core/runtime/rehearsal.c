@@ -182,7 +182,8 @@ void clvi_rehearsal_fini(clvi_device *device)
 
 /* ---- First launches ---- */
 
-enum { SCRATCH_BYTES = 64 << 20, SCRATCH_FROM = 8 << 20, LOCAL_BYTES = 16 << 10 };
+/* The place inside is in elements: its middle. */
+enum { SCRATCH_BYTES = 4 << 20, SCRATCH_FROM = 1 << 19, LOCAL_BYTES = 16 << 10 };
 
 static clv_status create_scratch(clvi_device *device, clvi_buf **out, clv_error *error)
 {
@@ -228,6 +229,7 @@ clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *err
     clvi_buf *scratch = NULL;
     bool known = true;
     CLV_ASSERT(r != NULL && !device->rehearsing);
+    const uint64_t peak = device->counters.peak_bytes;
     clv_status status = create_scratch(device, &scratch, error);
     for (size_t i = 0; i < r->count && status == CLV_OK; i++) {
         /* What a plugin's own source makes of extents of 0 is not known. */
@@ -239,6 +241,7 @@ clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *err
     if (status == CLV_OK)
         status = clvi_wait(device, error);
     clvi_buf_destroy(scratch);
+    device->counters.peak_bytes = peak; /* what networks take is what is asked for */
     if (status == CLV_OK)
         *all = known;
     return status;

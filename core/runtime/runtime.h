@@ -209,9 +209,10 @@ void clvi_device_save_programs(clvi_device *device);
 bool clvi_rehearsal_begin(clvi_device *device) CLV_MUST_CHECK;
 void clvi_rehearsal_end(clvi_device *device);
 /* After a rehearsal: launches each kernel that was noted and has not been launched yet once, over
- * scratch memory, so that the driver compiles it; waits. When one turns out to be new to the
- * driver, other processes help, if clvi_device_options.helper names one. *all: false when kernels
- * of plugins' own sources are left to be launched in earnest. Errors: as of launches. */
+ * 4 MiB of scratch memory, which peak_bytes leaves out, so that the driver compiles it; waits. When
+ * one turns out to be new to the driver, other processes help, if clvi_device_options.helper names
+ * one. *all: false when kernels of plugins' own sources are left to be launched in earnest. Errors:
+ * as of launches. */
 clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *error) CLV_MUST_CHECK;
 /* In a helper: the same with a list that another process wrote; says "done" in the report for each
  * kernel. Errors: as of launches. */
