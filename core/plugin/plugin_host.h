@@ -31,6 +31,9 @@ void clvi_plugins_destroy(clvi_plugins *plugins);
  * of one name: both paths. */
 clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *name,
                              const clvi_plugin **out, clv_error *error) CLV_MUST_CHECK;
+/* Where the plugin's name begins in the name of a file without folders, "expert_cnn.so", and its
+ * bytes; NULL where that is no plugin of this kind. */
+const char *clvi_plugin_name_in_file(const char *file, clv_kind kind, size_t *length);
 /* Opens all that can be found, sorted by kind and name. Refused files are logged as warnings. */
 clv_status clvi_plugins_scan(clvi_plugins *plugins, const clvi_plugin *const **list, size_t *count,
                              clv_error *error) CLV_MUST_CHECK;

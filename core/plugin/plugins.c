@@ -134,19 +134,15 @@ static clv_status open_builtin(clvi_plugins *plugins, const clvi_builtin *builti
 /* ---- By name
  * ------------------------------------------------------------------------------------- */
 
-/* The plugin name in "expert_cnn.so", copied; NULL when the file is no plugin of that kind or
- * memory is out. */
-static char *name_in_file(const char *file, clv_kind kind)
+const char *clvi_plugin_name_in_file(const char *file, clv_kind kind, size_t *length)
 {
     const char *prefix = clvi_kind_text(kind);
-    const size_t length = strlen(file), skip = strlen(prefix) + 1;
-    if (length <= skip + 3 || strncmp(file, prefix, skip - 1) != 0 || file[skip - 1] != '_' ||
-        strcmp(file + length - 3, ".so") != 0)
+    const size_t bytes = strlen(file), skip = strlen(prefix) + 1;
+    if (bytes <= skip + 3 || strncmp(file, prefix, skip - 1) != 0 || file[skip - 1] != '_' ||
+        strcmp(file + bytes - 3, ".so") != 0)
         return NULL;
-    char *name = clvi_strdup(file + skip);
-    if (name != NULL)
-        name[length - skip - 3] = '\0';
-    return name;
+    *length = bytes - skip - 3;
+    return file + skip;
 }
 
 typedef struct name_list {
@@ -158,9 +154,12 @@ typedef struct name_list {
 static void collect_name(name_list *list, const char *file, clv_kind kind)
 {
     void *grown = list->names;
-    char *name = name_in_file(file, kind);
+    size_t length = 0;
+    const char *found = clvi_plugin_name_in_file(file, kind, &length);
+    char *name = found != NULL ? clvi_strdup(found) : NULL;
     if (name == NULL)
         return;
+    name[length] = '\0';
     if (clvi_grow(&grown, &list->capacity, list->count + 1, sizeof(*list->names), NULL) == CLV_OK) {
         list->names = grown;
         list->names[list->count++] = name;

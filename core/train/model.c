@@ -1,6 +1,7 @@
 /* See model.h. */
 #include "train/model.h"
 
+#include "plugin/loader.h"
 #include "train/bundle.h"
 #include "train/run_dir.h"
 #include <math.h>
@@ -43,16 +44,22 @@ static clv_status find_checkpoint(const char *path, clvi_model_which which, char
 
 /* ---- Plugins by name ---- */
 
-typedef clv_status plugin_visitor(void *user, const char *section, const char *plugin,
-                                  clv_error *error);
+/* A section that may name a plugin of a kind, and what it names. */
+typedef struct plugin_site {
+    const char *section, *plugin;
+    clv_kind kind;
+} plugin_site;
+
+typedef clv_status plugin_visitor(void *user, const plugin_site *site, clv_error *error);
 
 static clv_status visit_gates(const clvi_config *config, plugin_visitor *call, void *user,
                               clv_error *error)
 {
     const size_t experts = clvi_config_expert_count(config);
+    const plugin_site gate = {clvi_config_section(config, "gate"),
+                              clvi_config_text(config, "gate", "plugin"), CLV_KIND_GATE};
     if (experts > 1)
-        CLV_TRY(call(user, clvi_config_section(config, "gate"),
-                     clvi_config_text(config, "gate", "plugin"), error));
+        CLV_TRY(call(user, &gate, error));
     for (size_t i = 0; i < experts; i++)
         if (clvi_config_nested(config, i) != NULL)
             CLV_TRY(visit_gates(clvi_config_nested(config, i), call, user, error));
@@ -65,33 +72,55 @@ static clv_status visit_plugins(const clvi_config *config, plugin_visitor *call,
 {
     for (size_t i = 0; i < clvi_config_leaf_count(config); i++) {
         const char *section = clvi_config_leaf_section(config, i);
-        CLV_TRY(call(user, section, clvi_config_text(config, section, "plugin"), error));
+        const plugin_site expert = {section, clvi_config_text(config, section, "plugin"),
+                                    CLV_KIND_EXPERT};
+        CLV_TRY(call(user, &expert, error));
     }
     return visit_gates(config, call, user, error);
 }
 
 /* A bundle comes from elsewhere: it must not say which files are to be loaded. */
-static clv_status refuse_file(void *user, const char *section, const char *plugin, clv_error *error)
+static clv_status refuse_file(void *user, const plugin_site *site, clv_error *error)
 {
     const clvi_model *model = user;
     char shown[128];
-    if (!clvi_is_path(plugin, ".so"))
+    if (!clvi_is_path(site->plugin, ".so"))
         return CLV_OK;
     CLV_FAIL(error, CLV_E_FORMAT,
              "%s: [%s] plugin = %s is a file, which a bundle does not name; was it changed?",
-             model->path, section, clvi_printable(plugin, shown, sizeof shown));
+             model->path, site->section, clvi_printable(site->plugin, shown, sizeof shown));
 }
 
-/* "folder/expert_NAME.so" becomes NAME. */
-static clv_status name_file(void *user, const char *section, const char *plugin, clv_error *error)
+/* A configuration that becomes a bundle's. */
+typedef struct naming {
+    const clvi_model *model;
+    clvi_config *config;
+} naming;
+
+/* "folder/expert_NAME.so" becomes NAME; any other file could not be found again by a name. */
+static clv_status name_file(void *user, const plugin_site *site, clv_error *error)
 {
-    char name[128];
-    const char *slash = strrchr(plugin, '/'), *file = slash != NULL ? slash + 1 : plugin;
-    const char *under = strchr(file, '_');
-    if (!clvi_is_path(plugin, ".so") || under == NULL || !clvi_has_ending(under, ".so"))
+    const naming *n = user;
+    const char *slash = strrchr(site->plugin, '/');
+    size_t length = 0;
+    char shown[128];
+    if (!clvi_is_path(site->plugin, ".so"))
         return CLV_OK;
-    snprintf(name, sizeof name, "%.*s", (int)strlen(under + 1) - 3, under + 1);
-    return clvi_config_replace(user, section, "plugin", name, error);
+    const char *found =
+        clvi_plugin_name_in_file(slash != NULL ? slash + 1 : site->plugin, site->kind, &length);
+    if (found == NULL)
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "%s: [%s] plugin = %s: a bundle calls plugins by name; call the file %s_NAME.so",
+                 n->model->path, site->section, clvi_printable(site->plugin, shown, sizeof shown),
+                 clvi_kind_text(site->kind));
+    clvi_text name = {0};
+    clvi_text_append_n(&name, found, length);
+    const clv_status status =
+        name.failed
+            ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: out of memory", n->model->path)
+            : clvi_config_replace(n->config, site->section, "plugin", clvi_text_get(&name), error);
+    clvi_text_fini(&name);
+    return status;
 }
 
 static clv_status load_config(const clvi_model *model, clvi_config **out, clv_error *error)
@@ -294,7 +323,8 @@ static clv_status dump_config(const clvi_model *model, clvi_text *out, clv_error
 {
     clvi_config *config = NULL;
     CLV_TRY(load_config(model, &config, error));
-    const clv_status status = visit_plugins(config, name_file, config, error);
+    naming n = {model, config};
+    const clv_status status = visit_plugins(config, name_file, &n, error);
     if (status == CLV_OK)
         clvi_config_dump(config, out);
     clvi_config_destroy(config);

@@ -14,9 +14,8 @@ typedef enum clvi_model_which { CLVI_MODEL_BEST, CLVI_MODEL_LAST } clvi_model_wh
 const char *clvi_model_which_name(clvi_model_which which);
 
 /* Opens a run's folder, of which `which` says the checkpoint, or the file of a checkpoint, or a
- * bundle. Reads
- * configuration, classes and image size; no weights yet. Errors: CLV_E_IO, CLV_E_FORMAT, and
- * CLV_E_DATA for a run that has no such checkpoint (yet). The caller closes. */
+ * bundle. Reads configuration, classes and image size; no weights yet. Errors: CLV_E_IO,
+ * CLV_E_FORMAT, and CLV_E_DATA for a run that has no such checkpoint (yet). The caller closes. */
 clv_status clvi_model_open(const char *path, clvi_model_which which, clvi_model **out,
                            clv_error *error) CLV_MUST_CHECK;
 void clvi_model_close(clvi_model *model); /* NULL allowed; frees the mixture too */
@@ -41,8 +40,9 @@ int64_t clvi_model_epoch(const clvi_model *model); /* of the checkpoint, from 1 
 int64_t clvi_model_step(const clvi_model *model);  /* of the same; 0: not known, as of a bundle */
 
 /* Writes the model as a bundle (bundle.h), whole or not at all, over a file that is there. With the
- * bundle everything goes as with the run, to the bit. Errors: CLV_E_IO, CLV_E_FORMAT, CLV_E_MEMORY.
- */
+ * bundle everything goes as with the run, to the bit; plugins that the run names by their files are
+ * named by their names. Errors: CLV_E_USAGE for a file of a plugin that is not called KIND_NAME.so;
+ * CLV_E_IO, CLV_E_FORMAT, CLV_E_MEMORY. */
 clv_status clvi_model_export(const clvi_model *model, const char *path,
                              clv_error *error) CLV_MUST_CHECK;
 

@@ -213,6 +213,73 @@ static void test_validation(void **state)
     clvi_safetensors_close(file);
 }
 
+/* A checkpoint, not a bundle, of two experts and a gate. */
+static void put_checkpoint(const char *path, const char *expert, const char *gate)
+{
+    clv_error error = CLV_ERROR_INIT;
+    clvi_tensor_writer *writer = NULL;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "[mixture]\nexperts = a, b\n[expert.a]\nplugin = %s\n[expert.b]\nplugin = cnn\n"
+             "[gate]\nplugin = %s\n",
+             expert, gate);
+    assert_int_equal(clvi_tensor_writer_create(path, &writer, &error), CLV_OK);
+    assert_int_equal(clvi_tensor_writer_metadata(writer, "format", "conclave 1", &error), CLV_OK);
+    assert_int_equal(clvi_tensor_writer_metadata(writer, "config", text, &error), CLV_OK);
+    assert_int_equal(clvi_tensor_writer_metadata(
+                         writer, "training",
+                         "{\"epoch\":1,\"step\":1,\"best\":0.5,\"best_epoch\":1,\"waited\":0,"
+                         "\"image\":[8,8,3],\"classes\":[\"x\",\"y\"]}",
+                         &error),
+                     CLV_OK);
+    assert_int_equal(clvi_tensor_writer_commit(writer, &error), CLV_OK);
+    clvi_tensor_writer_destroy(writer);
+}
+
+/* Files of plugins become their names, however long; what could not be opened is not written. */
+static void test_plugin_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *expert, *gate, *section;
+    } bad[] = {
+        {"plugins/mine.so", "uniform",
+         "[expert.a] plugin = plugins/mine.so: a bundle calls plugins "
+         "by name; call the file expert_NAME.so"},
+        {"my_cnn.so", "uniform", "call the file expert_NAME.so"},
+        {"gate_cnn.so", "uniform", "call the file expert_NAME.so"},
+        {"lib/expert_.so", "uniform", "call the file expert_NAME.so"},
+        {"lib/expert_cnn", "uniform", "call the file expert_NAME.so"},
+        {"cnn", "lib/expert_uniform.so",
+         "[gate] plugin = lib/expert_uniform.so: a bundle calls "
+         "plugins by name; call the file gate_NAME.so"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        clv_error error = CLV_ERROR_INIT;
+        put_checkpoint("run", bad[i].expert, bad[i].gate);
+        clvi_model *model = opened("run");
+        assert_int_equal(clvi_model_export(model, "out", &error), CLV_E_USAGE);
+        if (strstr(error.message, bad[i].section) == NULL)
+            fail_msg("%s", error.message);
+        assert_int_not_equal(access("out", F_OK), 0);
+        clvi_model_close(model);
+    }
+    clv_error error = CLV_ERROR_INIT;
+    char file[256], name[200];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    snprintf(file, sizeof file, "lib/expert_%s.so", name);
+    put_checkpoint("run", file, "gate_uniform.so");
+    clvi_model *model = opened("run");
+    if (clvi_model_export(model, "out", &error) != CLV_OK)
+        fail_msg("%s", error.message);
+    clvi_model_close(model);
+    model = opened("out");
+    assert_string_equal(clvi_config_text(clvi_model_config(model), "expert.a", "plugin"), name);
+    assert_string_equal(clvi_config_text(clvi_model_config(model), "gate", "plugin"), "uniform");
+    clvi_model_close(model);
+}
+
 static clv_status open_one(void *context, clv_error *error)
 {
     clvi_model *model = NULL;
@@ -257,7 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_cut),          cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_short_memory),
+        cmocka_unit_test(test_plugin_files), cmocka_unit_test(test_short_memory),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
