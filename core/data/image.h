@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#define CLVI_IMAGE_FILE_LIMIT ((uint64_t)64 << 20) /* bytes of an encoded picture */
+
 /* A part of a picture in units of its pixels; all zero: the whole. */
 typedef struct clvi_image_box {
     double y, x, height, width;

@@ -3,6 +3,7 @@
 #include "data/source.h"
 
 #include "base/files.h"
+#include "data/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -209,9 +210,9 @@ static clv_status read_all(int file, const char *name, clvi_scratch *scratch, si
         return clvi_fail_errno(error, errno, CLV_HERE, "%s: cannot be read", name);
     size_t want = info.st_size > 0 ? (size_t)info.st_size : 0, done = 0;
     for (;;) {
-        if (want > CLVI_SOURCE_FILE_LIMIT)
+        if (want > CLVI_IMAGE_FILE_LIMIT)
             CLV_FAIL(error, CLV_E_DATA, "%s: larger than %d MiB", name,
-                     (int)(CLVI_SOURCE_FILE_LIMIT >> 20));
+                     (int)(CLVI_IMAGE_FILE_LIMIT >> 20));
         CLV_TRY(clvi_scratch_need(scratch, want + 1, error));
         const ssize_t count = read(file, scratch->data + done, want + 1 - done);
         if (count < 0 && errno == EINTR)

@@ -6,8 +6,6 @@
 
 #include "base/files.h"
 
-#define CLVI_SOURCE_FILE_LIMIT ((uint64_t)64 << 20) /* bytes of one encoded image */
-
 /* An image file. Thread: read-only once the source is open. */
 typedef struct clvi_entry {
     const char *path; /* below the source, "dhcd/Train/character_1_ka/1.png" */
@@ -43,7 +41,7 @@ clv_status clvi_source_open(const char *path, uint64_t limit, bool skip_bad, clv
 void clvi_source_close(clvi_source *source); /* NULL allowed */
 
 /* The bytes of entry `index`: in the source itself or in `scratch`, valid until either changes.
- * Errors: CLV_E_DATA where that file cannot be opened or is above CLVI_SOURCE_FILE_LIMIT, CLV_E_IO.
+ * Errors: CLV_E_DATA where that file cannot be opened or is above CLVI_IMAGE_FILE_LIMIT, CLV_E_IO.
  * Thread: any, with its own scratch. */
 clv_status clvi_source_read(const clvi_source *source, size_t index, clvi_scratch *scratch,
                             const uint8_t **data, size_t *length, clv_error *error) CLV_MUST_CHECK;

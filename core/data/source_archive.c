@@ -1,7 +1,7 @@
 /* An archive as a source, through libarchive: read once, the bytes of its images kept. Nothing is
  * ever written to disk, yet names that would leave the folder are refused: such an archive is
  * either an attack or a mistake. Memory and time are bounded whatever the archive claims: by
- * source->limit for what is kept, by CLVI_SOURCE_FILE_LIMIT for one image, and by the archive's own
+ * source->limit for what is kept, by CLVI_IMAGE_FILE_LIMIT for one image, and by the archive's own
  * size for what it inflates to. */
 #define _POSIX_C_SOURCE 200809L
 #include "data/source.h"
@@ -83,10 +83,10 @@ static clv_status read_entry(reading *r, const char *path, size_t *length, clv_e
     char name[400], why[REASON_BYTES];
     size_t done = 0;
     for (;;) {
-        if (done > CLVI_SOURCE_FILE_LIMIT)
+        if (done > CLVI_IMAGE_FILE_LIMIT)
             CLV_FAIL(error, CLV_E_DATA, "%s: larger than %d MiB",
                      clvi_source_name(r->source, path, name, sizeof name),
-                     (int)(CLVI_SOURCE_FILE_LIMIT >> 20));
+                     (int)(CLVI_IMAGE_FILE_LIMIT >> 20));
         CLV_TRY(check_inflation(r, 0, error));
         CLV_TRY(clvi_scratch_need(&r->scratch, done + 65536, error));
         const la_ssize_t count =

@@ -8,8 +8,6 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { MOST_BYTES = 64 << 20 }; /* of an encoded image */
-
 struct clvi_classifier {
     clvi_model *model;
     clvi_mixture *mixture;
@@ -67,7 +65,7 @@ static clv_status read_file(const clvi_classifier *c, const char *path, uint8_t 
 {
     char *bytes = NULL;
     size_t length = 0;
-    CLV_TRY(clvi_file_read(path, MOST_BYTES, &bytes, &length, error));
+    CLV_TRY(clvi_file_read(path, CLVI_IMAGE_FILE_LIMIT, &bytes, &length, error));
     const clv_status status = clvi_image_load(bytes, length, path, &c->form, out, error);
     clvi_free(bytes);
     return status;
@@ -83,8 +81,9 @@ static clv_status read_image(const clvi_classifier *c, const clv_image *image, c
                                     image->row_bytes};
         return clvi_image_load_raw(&raw, name, &c->form, out, error);
     }
-    if (image->bytes > MOST_BYTES)
-        CLV_FAIL(error, CLV_E_DATA, "%s: more than %d MiB", name, MOST_BYTES >> 20);
+    if (image->bytes > CLVI_IMAGE_FILE_LIMIT)
+        CLV_FAIL(error, CLV_E_DATA, "%s: more than %d MiB", name,
+                 (int)(CLVI_IMAGE_FILE_LIMIT >> 20));
     return clvi_image_load(image->data, image->bytes, name, &c->form, out, error);
 }
 

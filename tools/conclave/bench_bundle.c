@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MOST_BYTES = 64 << 20, FIRST_CALLS = 2 };
+enum { FIRST_CALLS = 2 };
 
 typedef struct bench {
     const bench_bundle_desc *desc;
@@ -61,7 +61,7 @@ static clv_status read_pictures(bench *b, clv_error *error)
     for (size_t i = 0; i < d->image_count; i++) {
         char *bytes = NULL;
         size_t length = 0;
-        CLV_TRY(clvi_file_read(d->images[i], MOST_BYTES, &bytes, &length, error));
+        CLV_TRY(clvi_file_read(d->images[i], CLVI_IMAGE_FILE_LIMIT, &bytes, &length, error));
         b->pictures[b->count] = clv_image_of_bytes(bytes, length);
         b->pictures[b->count++].name = d->images[i];
     }
