@@ -1,5 +1,5 @@
-/* Structs that plugins pass to the host and get from it: their first 4 bytes, struct_size, say how
- * much of them the plugin knows. */
+/* Structs that others pass to us and get from us, plugins and programs that use the library: their
+ * first 4 bytes, struct_size, say how much of them the other side knows. */
 #ifndef CLVI_STRUCTS_H
 #define CLVI_STRUCTS_H
 
@@ -11,7 +11,7 @@
 /* Bytes of a struct up to and with a field: what struct_size must cover. */
 #define CLVI_BYTES_TO(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
 
-/* Copies a plugin's struct, which may be shorter or longer than ours, over zeros. False: its
+/* Copies a caller's struct, which may be shorter or longer than ours, over zeros. False: its
  * struct_size is below `need` or above `limit`, and nothing is copied. */
 static inline bool clvi_struct_take(void *to, size_t to_bytes, const void *from, size_t need,
                                     size_t limit)
@@ -25,8 +25,8 @@ static inline bool clvi_struct_take(void *to, size_t to_bytes, const void *from,
     return true;
 }
 
-/* Element `index` of a plugin's array, over zeros: as much of it as its struct_size, the array's
- * stride and our struct cover; struct_size as the plugin gave it. stride: 4 bytes or more. */
+/* Element `index` of a caller's array, over zeros: as much of it as its struct_size, the array's
+ * stride and our struct cover; struct_size as the caller gave it. stride: 4 bytes or more. */
 static inline void clvi_struct_at(void *to, size_t to_bytes, const void *array, size_t index,
                                   size_t stride)
 {

@@ -2,6 +2,7 @@
 #include "use/classifier.h"
 
 #include "base/files.h"
+#include "base/structs.h"
 #include "data/image.h"
 #include "train/settings.h"
 
@@ -89,11 +90,19 @@ static clv_status read_image(const clvi_classifier *c, const clv_image *image, c
 
 /* ---- A call ---- */
 
-/* Elements follow one another as the caller's version of the struct is long. */
-static const clv_image *image_at(const clv_image *images, size_t index)
+/* Elements follow one another as the caller's version of the struct is long; what an older one does
+ * not have is 0. */
+static clv_image image_at(const clv_image *images, size_t index)
 {
-    const char *first = (const char *)images;
-    return (const clv_image *)(const void *)(first + index * images->struct_size);
+    clv_image image;
+    clvi_struct_at(&image, sizeof image, images, index, images->struct_size);
+    return image;
+}
+
+static clv_status refuse_size(size_t number, uint32_t given, clv_error *error)
+{
+    CLV_FAIL(error, CLV_E_USAGE, "image %zu: struct_size is %u; set it to sizeof(clv_image), %zu",
+             number, (unsigned)given, sizeof(clv_image));
 }
 
 /* What is the program's fault, and not an image's. */
@@ -101,18 +110,18 @@ static clv_status check_images(const clv_image *images, size_t count, clv_error 
 {
     if (images == NULL || count == 0)
         CLV_FAIL(error, CLV_E_USAGE, "no images are given");
+    if (images->struct_size < CLVI_BYTES_TO(clv_image, name))
+        return refuse_size(1, images->struct_size, error);
     for (size_t i = 0; i < count; i++) {
-        const clv_image *image = image_at(images, i);
-        if (image->struct_size < sizeof(clv_image) || image->struct_size != images->struct_size)
-            CLV_FAIL(error, CLV_E_USAGE,
-                     "image %zu: struct_size is %u; set it to sizeof(clv_image), %zu", i + 1,
-                     (unsigned)image->struct_size, sizeof(clv_image));
-        if (image->kind < CLV_IMAGE_FILE || image->kind > CLV_IMAGE_PIXELS)
+        const clv_image image = image_at(images, i);
+        if (image.struct_size != images->struct_size)
+            return refuse_size(i + 1, image.struct_size, error);
+        if (image.kind < CLV_IMAGE_FILE || image.kind > CLV_IMAGE_PIXELS)
             CLV_FAIL(error, CLV_E_USAGE, "image %zu: there is no kind %u of images", i + 1,
-                     (unsigned)image->kind);
-        if (image->kind == CLV_IMAGE_FILE ? image->name == NULL : image->data == NULL)
+                     (unsigned)image.kind);
+        if (image.kind == CLV_IMAGE_FILE ? image.name == NULL : image.data == NULL)
             CLV_FAIL(error, CLV_E_USAGE, "image %zu: its %s is NULL", i + 1,
-                     image->kind == CLV_IMAGE_FILE ? "name" : "data");
+                     image.kind == CLV_IMAGE_FILE ? "name" : "data");
     }
     return CLV_OK;
 }
@@ -151,8 +160,9 @@ static clv_status flush(pass *p, clv_error *error)
     for (size_t i = 0; i < p->filled; i++) {
         const size_t at = p->which[i];
         const float *gate = p->gate != NULL ? p->gate + i * c->gated : NULL;
+        const clv_image image = image_at(p->images, at);
         CLV_TRY(clvi_result_set(p->result, at, p->logits + i * c->classes, gate, c->temperature,
-                                name_of(image_at(p->images, at), at, own), error));
+                                name_of(&image, at, own), error));
     }
     p->filled = 0;
     return CLV_OK;
@@ -163,9 +173,9 @@ static clv_status run(pass *p, size_t count, clv_error *error)
     const clvi_classifier *c = p->classifier;
     for (size_t i = 0; i < count; i++) {
         char own[NAME_BYTES];
-        const clv_image *image = image_at(p->images, i);
+        const clv_image image = image_at(p->images, i);
         clv_error fault = CLV_ERROR_INIT;
-        const clv_status status = read_image(c, image, name_of(image, i, own),
+        const clv_status status = read_image(c, &image, name_of(&image, i, own),
                                              p->pixels + p->filled * c->image_bytes, &fault);
         if (status == CLV_E_MEMORY)
             CLV_FAIL(error, CLV_E_MEMORY, "%s", fault.message);

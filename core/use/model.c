@@ -1,4 +1,5 @@
 /* The public API: a model on a device, for programs that classify images. See conclave.h. */
+#include "base/structs.h"
 #include "train/settings.h"
 #include "use/classifier.h"
 #include "use/place.h"
@@ -19,19 +20,17 @@ const char *clv_version(void)
 
 /* ---- Opening ---- */
 
-/* The caller's options as this version knows them; those of an older one end earlier. */
+/* The caller's options as this version knows them: what those of an older one do not reach is 0. */
 static clv_status read_options(const clv_model_options *given, clv_model_options *out,
                                clv_error *error)
 {
     enum { MOST_BATCH = 65536 };
     clv_model_options options = CLV_MODEL_OPTIONS_INIT;
-    if (given != NULL) {
-        if (given->struct_size < sizeof options)
-            CLV_FAIL(error, CLV_E_USAGE,
-                     "clv_model_options: struct_size is %u; begin with CLV_MODEL_OPTIONS_INIT",
-                     (unsigned)given->struct_size);
-        options = *given;
-    }
+    if (given != NULL && !clvi_struct_take(&options, sizeof options, given,
+                                           CLVI_BYTES_TO(clv_model_options, max_batch), SIZE_MAX))
+        CLV_FAIL(error, CLV_E_USAGE,
+                 "clv_model_options: struct_size is %u; begin with CLV_MODEL_OPTIONS_INIT",
+                 (unsigned)given->struct_size);
     if (options.max_batch == 0)
         options.max_batch = 1;
     if (options.max_batch > MOST_BATCH)

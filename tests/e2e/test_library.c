@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,6 +321,67 @@ static void test_not_opened(void **state)
     clv_model_close(last);
 }
 
+/* Programs that were compiled with an older or a later conclave.h than the library's. */
+static void test_other_versions(void **state)
+{
+    (void)state;
+    enum { PART = offsetof(clv_image, data), LATER = sizeof(clv_image) + 24 };
+    clv_model_options options = CLV_MODEL_OPTIONS_INIT;
+    clv_model *model = NULL;
+    clv_result *result = NULL;
+    char older[3 * PART], later[3 * LATER];
+    options.max_batch = 3;
+    options.plugin_path = plugins;
+    options.checkpoint = "beyond the end";
+    options.struct_size = offsetof(clv_model_options, checkpoint);
+    OK(clv_model_open("runs/one", &options, &model, error));
+    clv_model_close(model);
+    options.struct_size = offsetof(clv_model_options, max_batch);
+    open_refused("runs/one", &options, CLV_E_USAGE, "struct_size is 4");
+    struct {
+        clv_model_options known;
+        char unknown[16];
+    } more = {CLV_MODEL_OPTIONS_INIT, "of the future"};
+    more.known.struct_size = sizeof more;
+    more.known.plugin_path = plugins;
+    OK(clv_model_open("one.bundle", &more.known, &model, error));
+
+    memset(later, 0x55, sizeof later);
+    for (size_t i = 0; i < 3; i++) {
+        clv_image image = images[7 * i];
+        image.struct_size = PART;
+        memcpy(older + i * PART, &image, PART);
+        image.struct_size = LATER;
+        memcpy(later + i * LATER, &image, sizeof image);
+    }
+    clv_result *wanted = classify(model, (const clv_image[]){images[0], images[7], images[14]}, 3);
+    clv_result *few = classify(model, (const clv_image *)(void *)older, 3);
+    clv_result *many = classify(model, (const clv_image *)(void *)later, 3);
+    for (size_t i = 0; i < 3; i++) {
+        expect_same(few, i, wanted, i);
+        expect_same(many, i, wanted, i);
+    }
+    /* Fields that are not there are 0, whatever lies in their place. */
+    static const uint8_t grey[4] = {1, 2, 3, 4};
+    clv_image pixels = clv_image_of_pixels(grey, 2, 2, 1);
+    size_t top;
+    pixels.struct_size = offsetof(clv_image, height);
+    clv_result *none = classify(model, &pixels, 1);
+    REFUSED(clv_result_top(none, 0, 1, &top, error), CLV_E_USAGE, "pixels of 0 channels");
+    pixels.struct_size = offsetof(clv_image, name);
+    REFUSED(clv_model_classify(model, &pixels, 1, &result, error), CLV_E_USAGE,
+            "image 1: struct_size is 8");
+    pixels.struct_size = 0;
+    REFUSED(clv_model_classify(model, &pixels, 1, &result, error), CLV_E_USAGE,
+            "image 1: struct_size is 0");
+    assert_null(result);
+    clv_result_destroy(wanted);
+    clv_result_destroy(few);
+    clv_result_destroy(many);
+    clv_result_destroy(none);
+    clv_model_close(model);
+}
+
 /* ---- Compiling ---- */
 
 static void test_warm_up(void **state)
@@ -545,17 +607,12 @@ static void test_example_elsewhere(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),
-        cmocka_unit_test(test_as_predict),
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_bad_images),
-        cmocka_unit_test(test_not_opened),
-        cmocka_unit_test(test_warm_up),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_models_at_once),
-        cmocka_unit_test(test_example),
-        cmocka_unit_test(test_example_in_cxx),
-        cmocka_unit_test(test_example_elsewhere),
+        cmocka_unit_test(test_facts),          cmocka_unit_test(test_as_predict),
+        cmocka_unit_test(test_kinds),          cmocka_unit_test(test_bad_images),
+        cmocka_unit_test(test_not_opened),     cmocka_unit_test(test_other_versions),
+        cmocka_unit_test(test_warm_up),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_models_at_once), cmocka_unit_test(test_example),
+        cmocka_unit_test(test_example_in_cxx), cmocka_unit_test(test_example_elsewhere),
     };
     if (argc != 8) {
         fprintf(stderr, "usage: %s CONCLAVE LIBRARY SOURCE CC CXX PLUGINS builtin|files\n",

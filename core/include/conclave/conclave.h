@@ -41,7 +41,7 @@ CLV_EXPORT const char *clv_version(void);
 typedef struct clv_model clv_model;
 
 /* How a model is to be opened. Begin with CLV_MODEL_OPTIONS_INIT: whatever is 0 means the default.
- * Later versions append fields. */
+ * Later versions append fields; what lies beyond struct_size counts as 0. */
 typedef struct clv_model_options {
     uint32_t struct_size; /* sizeof(clv_model_options) */
     /* Images that the device computes at once, at most 65,536; 0: 1. More are done in turn. Memory
@@ -109,8 +109,9 @@ typedef enum clv_image_kind {
 
 /* An image to classify. Borrowed while a function runs. Whatever its size and channels, it is
  * brought to what the model was trained on, as training did it. JPEG or PNG: the content tells, not
- * the name; at most 64 MiB encoded and 100 megapixels. Later versions append fields: in an array,
- * elements follow one another at the struct_size of the first. */
+ * the name; at most 64 MiB encoded and 100 megapixels. Later versions append fields; what
+ * lies beyond struct_size counts as 0. In an array all have the struct_size of the first, and
+ * follow one another at it. */
 typedef struct clv_image {
     uint32_t struct_size; /* sizeof(clv_image) */
     uint32_t kind;        /* a clv_image_kind */
