@@ -2,6 +2,7 @@
 #include "report/statistics.h"
 
 #include "base/philox.h"
+#include "base/reals.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -123,12 +124,6 @@ void clvi_holm(double *p, size_t count)
 
 enum { RESAMPLES = 5000 };
 
-static int compare_reals(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* A word to an index below `count`, by the upper half of the product. */
 static size_t below(uint32_t word, size_t count)
 {
@@ -157,13 +152,6 @@ static double resample(const int8_t *const *differences, size_t seeds, size_t im
     return (double)sum / ((double)seeds * (double)images);
 }
 
-double clvi_quantile(const double *sorted, size_t count, double share)
-{
-    const double at = share * (double)(count - 1);
-    const size_t low = (size_t)at, high = low + 1 < count ? low + 1 : low;
-    return sorted[low] + (at - (double)low) * (sorted[high] - sorted[low]);
-}
-
 clv_status clvi_bootstrap(const int8_t *const *differences, size_t seeds, size_t images,
                           clvi_difference *out, clv_error *error)
 {
@@ -184,7 +172,7 @@ clv_status clvi_bootstrap(const int8_t *const *differences, size_t seeds, size_t
         not_above += means[r] <= 0;
         not_below += means[r] >= 0;
     }
-    qsort(means, RESAMPLES, sizeof *means, compare_reals);
+    clvi_sort_reals(means, RESAMPLES);
     /* The data themselves count as one resample, so that p is never 0. */
     const int64_t side = not_above < not_below ? not_above : not_below;
     const double p = 2 * (double)(side + 1) / (RESAMPLES + 1);

@@ -45,7 +45,4 @@ clv_status clvi_bootstrap(const int8_t *const *differences, size_t seeds, size_t
 /* Mean and standard deviation (n - 1; NAN for one value) of values that are finite; NAN of none. */
 void clvi_mean_deviation(const double *values, size_t count, double *mean, double *deviation);
 
-/* Quantile `share`, 0 … 1, of `count` sorted values, 1 or more; linear between neighbours. */
-double clvi_quantile(const double *sorted, size_t count, double share);
-
 #endif

@@ -1,8 +1,9 @@
 /* See likeness.h. */
 #include "train/likeness.h"
 
+#include "base/reals.h"
+
 #include <math.h>
-#include <stdlib.h>
 
 clv_status clvi_likeness_add(clvi_likeness_sample *to, double value, clv_error *error)
 {
@@ -19,12 +20,6 @@ void clvi_likeness_fini(clvi_likeness_sample *sample)
 {
     clvi_free(sample->values);
     *sample = (clvi_likeness_sample){0};
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 /* Largest share of `a` at or below a number less that of `b` at or below it and the grain; both
@@ -53,8 +48,8 @@ bool clvi_likeness_compare(clvi_likeness_sample *known, clvi_likeness_sample *gi
 {
     if (known->count == 0 || given->count == 0)
         return false;
-    qsort(known->values, known->count, sizeof *known->values, ascending);
-    qsort(given->values, given->count, sizeof *given->values, ascending);
+    clvi_sort_reals(known->values, known->count);
+    clvi_sort_reals(given->values, given->count);
     const double n = (double)known->count, m = (double)given->count;
     clvi_likeness r = {.images = given->count,
                        .known_images = known->count,

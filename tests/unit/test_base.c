@@ -3,6 +3,7 @@
 #include "base/files.h"
 #include "base/philox.h"
 #include "base/process.h"
+#include "base/reals.h"
 
 #include <float.h>
 #include <locale.h>
@@ -79,6 +80,21 @@ static void test_error_truncation_keeps_utf8(void **state)
     clv_error shorter = {.struct_size = 8};
     assert_int_equal(clvi_fail(&shorter, CLV_E_DATA, CLV_HERE, "x"), CLV_E_DATA);
     assert_string_equal(shorter.message, "");
+}
+
+static void test_reals(void **state)
+{
+    (void)state;
+    double v[] = {3, -1, INFINITY, 0, 2, -INFINITY, 2}, one = 7, four[] = {10, 20, 40, 80};
+    static const double sorted[] = {-INFINITY, -1, 0, 2, 2, 3, INFINITY};
+    clvi_sort_reals(v, sizeof v / sizeof *v);
+    assert_memory_equal(v, sorted, sizeof v);
+    clvi_sort_reals(NULL, 0);
+    clvi_sort_reals(&one, 1);
+    assert_true(clvi_quantile(&one, 1, 0) == 7 && clvi_quantile(&one, 1, 1) == 7);
+    assert_true(clvi_quantile(four, 4, 0) == 10 && clvi_quantile(four, 4, 1) == 80);
+    assert_true(clvi_quantile(four, 4, 0.5) == 30 && clvi_quantile(four, 3, 0.5) == 20);
+    assert_true(fabs(clvi_quantile(four, 4, 0.9) - 68) < 1e-12); /* at 2.7 of 0 … 3 */
 }
 
 static void test_memory(void **state)
@@ -658,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_path_join),
         cmocka_unit_test(test_log_and_environment),
         cmocka_unit_test(test_allocation_faults),
+        cmocka_unit_test(test_reals),
         cmocka_unit_test(test_philox_known_answers),
         cmocka_unit_test(test_philox_streams),
         cmocka_unit_test(test_philox_shuffle),

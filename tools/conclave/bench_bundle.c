@@ -4,11 +4,11 @@
 #include "session.h"
 
 #include "base/clock.h"
+#include "base/reals.h"
 #include "data/image.h"
 #include "use/classifier.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -110,28 +110,16 @@ static clv_status measure(bench *b, cli_session *session, clv_error *error)
 
 /* ---- Telling ---- */
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* The least of the sorted times that a share of all does not exceed. */
-static double percentile(const bench *b, double share)
-{
-    const double rank = ceil(share * (double)b->desc->repeat);
-    return b->ms[rank >= 1 ? (size_t)rank - 1 : 0];
-}
-
 static clv_status print(bench *b, const clvi_device *device, clv_error *error)
 {
     const bench_bundle_desc *d = b->desc;
     double sum = 0;
-    qsort(b->ms, (size_t)d->repeat, sizeof *b->ms, by_value);
-    for (int64_t i = 0; i < d->repeat; i++)
+    const size_t count = (size_t)d->repeat;
+    clvi_sort_reals(b->ms, count);
+    for (size_t i = 0; i < count; i++)
         sum += b->ms[i];
-    const double mean = sum / (double)d->repeat, rate = 1e3 * (double)d->batch / mean;
-    const double p50 = percentile(b, 0.5), p99 = percentile(b, 0.99);
+    const double mean = sum / (double)count, rate = 1e3 * (double)d->batch / mean;
+    const double p50 = clvi_quantile(b->ms, count, 0.5), p99 = clvi_quantile(b->ms, count, 0.99);
     if (!d->json) {
         printf("device     %s\npictures   %zu, %s\ncall       %lld picture%s, from %s bytes to "
                "probabilities; %lld calls that count\np50        %.3f ms\np99        %.3f ms\n"

@@ -1,19 +1,12 @@
 #include "bench.h"
 
 #include "base/clock.h"
-
-#include <stdlib.h>
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
+#include "base/reals.h"
 
 double bench_median(double *values, size_t n)
 {
-    qsort(values, n, sizeof *values, by_value);
-    return n % 2 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
+    clvi_sort_reals(values, n);
+    return clvi_quantile(values, n, 0.5);
 }
 
 clv_status bench_config(const bench_model_desc *desc, const char *gemm, clvi_config **out,

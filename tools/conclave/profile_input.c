@@ -2,8 +2,8 @@
 #include "profile_input.h"
 
 #include "base/clock.h"
+#include "base/reals.h"
 #include "data/sampler.h"
-#include "report/statistics.h"
 #include "show.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 #include "tune/search.h"
 
+#include "base/reals.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- What is tried ---- */
 
@@ -219,19 +220,13 @@ clv_status tune_search_run(const tune_search *s, tune_values *out, bool *whole, 
 
 /* ---- Who is faster ---- */
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 static double median(const double *values, size_t n)
 {
     double sorted[TUNE_MOST_ROUNDS];
     CLV_ASSERT(n >= 1 && n <= TUNE_MOST_ROUNDS);
     memcpy(sorted, values, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_value);
-    return n % 2 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]);
+    clvi_sort_reals(sorted, n);
+    return clvi_quantile(sorted, n, 0.5);
 }
 
 static double shortest(const double *values, size_t n)
