@@ -76,31 +76,34 @@ int clvi_best_class(const float *logits, int classes)
     return best;
 }
 
+/* Sum of exp((o - o_best)/temperature) over all logits o, of which the largest is `best`. */
+static double exp_sum(const float *logits, int classes, double temperature, int best)
+{
+    double sum = 0;
+    for (int c = 0; c < classes; c++)
+        sum += exp(((double)logits[c] - logits[best]) / temperature);
+    return sum;
+}
+
 double clvi_log_probability(const float *logits, int classes, int label)
 {
     const int best = clvi_best_class(logits, classes);
-    double sum = 0;
-    for (int c = 0; c < classes && best >= 0; c++)
-        sum += exp((double)logits[c] - logits[best]);
-    return best < 0 ? NAN : (double)logits[label] - logits[best] - log(sum);
+    if (best < 0)
+        return NAN;
+    return (double)logits[label] - logits[best] - log(exp_sum(logits, classes, 1, best));
 }
 
 double clvi_confidence(const float *logits, int classes, double temperature)
 {
     const int best = clvi_best_class(logits, classes);
-    double sum = 0;
-    for (int c = 0; c < classes && best >= 0; c++)
-        sum += exp(((double)logits[c] - logits[best]) / temperature);
-    return best < 0 ? NAN : 1 / sum;
+    return best < 0 ? NAN : 1 / exp_sum(logits, classes, temperature, best);
 }
 
 /* Adds a sample of `classes` logits whose class with the largest is `best`. */
 static void add_calibration(calibration *to, const float *logits, int classes, double temperature,
                             int best, int label)
 {
-    double sum = 0;
-    for (int c = 0; c < classes; c++)
-        sum += exp(((double)logits[c] - logits[best]) / temperature);
+    const double sum = exp_sum(logits, classes, temperature, best);
     to->nll += log(sum) + ((double)logits[best] - logits[label]) / temperature;
     const double confidence = 1 / sum;
     int bin = (int)ceil(confidence * BINS) - 1; /* bins (k/15, (k+1)/15] */
