@@ -266,17 +266,14 @@ static clv_status copy_tensors(clvi_tensor_writer *writer, const clvi_safetensor
 
 clv_status clvi_bundle_write(const char *path, const clvi_bundle_parts *parts, clv_error *error)
 {
-    clvi_safetensors *from = NULL;
     clvi_tensor_writer *writer = NULL;
-    CLV_TRY(clvi_safetensors_open(parts->checkpoint, &from, error));
     clv_status status = clvi_tensor_writer_create(path, &writer, error);
     if (status == CLV_OK)
         status = write_metadata(writer, parts, error);
     if (status == CLV_OK)
-        status = copy_tensors(writer, from, &parts->validation, error);
+        status = copy_tensors(writer, parts->from, &parts->validation, error);
     if (status == CLV_OK)
         status = clvi_tensor_writer_commit(writer, error);
     clvi_tensor_writer_destroy(writer);
-    clvi_safetensors_close(from);
     return status;
 }

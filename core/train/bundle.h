@@ -46,17 +46,17 @@ void clvi_bundle_validation_fini(clvi_bundle_validation *validation);
 
 /* What a bundle is made of, all borrowed. */
 typedef struct clvi_bundle_parts {
-    const char *checkpoint; /* file with the tensors: a checkpoint, or a bundle */
-    const char *config;     /* resolved */
-    json_t *classes;        /* list of names */
-    json_t *preprocessing;  /* object; "height", "width" and "channels" are read again */
-    json_t *training;       /* object; "epoch" is read again */
-    double temperature;     /* <= 0: not known */
+    const clvi_safetensors *from; /* open file with the tensors: a checkpoint, or a bundle */
+    const char *config;           /* resolved */
+    json_t *classes;              /* list of names */
+    json_t *preprocessing;        /* object; "height", "width" and "channels" are read again */
+    json_t *training;             /* object; "epoch" is read again */
+    double temperature;           /* <= 0: not known */
     clvi_bundle_validation validation;
 } clvi_bundle_parts;
 
 /* Writes the bundle, whole or not at all: all tensors of the checkpoint but those that only
- * training reads, bit for bit. Errors: those of clvi_safetensors_open and of the writer. */
+ * training reads, bit for bit. Errors: those of clvi_safetensors_read and of the writer. */
 clv_status clvi_bundle_write(const char *path, const clvi_bundle_parts *parts,
                              clv_error *error) CLV_MUST_CHECK;
 

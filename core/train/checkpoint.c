@@ -285,6 +285,11 @@ void clvi_checkpoint_close(clvi_checkpoint *c)
     clvi_free(c);
 }
 
+const clvi_safetensors *clvi_checkpoint_file(const clvi_checkpoint *c)
+{
+    return c->file;
+}
+
 size_t clvi_checkpoint_class_count(const clvi_checkpoint *c)
 {
     return json_array_size(c->classes);

@@ -60,6 +60,8 @@ typedef struct clvi_checkpoint clvi_checkpoint;
 clv_status clvi_checkpoint_open(const char *path, clvi_checkpoint **out,
                                 clv_error *error) CLV_MUST_CHECK;
 void clvi_checkpoint_close(clvi_checkpoint *checkpoint); /* NULL allowed */
+/* The open file, as long as the checkpoint is. */
+const clvi_safetensors *clvi_checkpoint_file(const clvi_checkpoint *checkpoint);
 size_t clvi_checkpoint_class_count(const clvi_checkpoint *checkpoint);
 const char *clvi_checkpoint_class_name(const clvi_checkpoint *checkpoint, size_t index);
 /* The configuration as dumped, and the pixels that the networks were built for. */

@@ -231,12 +231,9 @@ double clvi_model_temperature(const clvi_model *model)
 /* Those that a bundle carries: of an image only confidence and gate_entropy are known. */
 static clv_status read_bundled(const clvi_model *model, clvi_predictions *out, clv_error *error)
 {
-    clvi_safetensors *file = NULL;
     clvi_bundle_validation v = {0};
-    CLV_TRY(clvi_safetensors_open(model->path, &file, error));
-    clv_status status = clvi_bundle_validation_read(file, &v, error);
-    clvi_safetensors_close(file);
-    CLV_TRY(status);
+    clv_status status = CLV_OK;
+    CLV_TRY(clvi_bundle_validation_read(clvi_checkpoint_file(model->checkpoint), &v, error));
     if (v.count > 0)
         out->items = clvi_calloc(v.count, sizeof *out->items);
     if (v.count > 0 && out->items == NULL)
@@ -344,7 +341,7 @@ clv_status clvi_model_export(const clvi_model *model, const char *path, clv_erro
                                  clvi_checkpoint_data(model->checkpoint));
     clvi_text text = {0};
     clv_status status = dump_config(model, &text, error);
-    clvi_bundle_parts parts = {.checkpoint = model->path,
+    clvi_bundle_parts parts = {.from = clvi_checkpoint_file(model->checkpoint),
                                .config = clvi_text_get(&text),
                                .classes = classes,
                                .preprocessing = preprocessing,
@@ -376,6 +373,14 @@ static clvi_mixture_desc describe(const clvi_model *model, const clvi_model_plac
     return desc;
 }
 
+static clv_status compile(clvi_mixture *mixture, clvi_device *device, clv_error *error)
+{
+    CLV_TRY(clvi_mixture_compile(mixture, error));
+    CLV_TRY(clvi_wait(device, error));
+    clvi_device_save_programs(device);
+    return CLV_OK;
+}
+
 clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv_error *error)
 {
     CLV_ASSERT(model->mixture == NULL);
@@ -386,13 +391,11 @@ clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv
     if (status == CLV_OK)
         status = clvi_wait(place->device, error);
     if (status == CLV_OK && !place->cold)
-        status = clvi_mixture_compile(mixture, error);
+        status = compile(mixture, place->device, error);
     if (status != CLV_OK) {
         clvi_mixture_destroy(mixture);
         return status;
     }
-    if (!place->cold)
-        clvi_device_save_programs(place->device);
     model->mixture = mixture;
     model->device = place->device;
     return CLV_OK;
@@ -400,10 +403,7 @@ clv_status clvi_model_load(clvi_model *model, const clvi_model_place *place, clv
 
 clv_status clvi_model_compile(clvi_model *model, clv_error *error)
 {
-    CLV_TRY(clvi_mixture_compile(model->mixture, error));
-    CLV_TRY(clvi_wait(model->device, error));
-    clvi_device_save_programs(model->device);
-    return CLV_OK;
+    return compile(model->mixture, model->device, error);
 }
 
 clvi_device *clvi_model_device(clvi_model *model)

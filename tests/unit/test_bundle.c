@@ -170,7 +170,9 @@ static void test_validation(void **state)
     put("good", "", NULL);
     json_t *classes = json_pack("[s,s]", "x", "y"), *training = json_pack("{s:i}", "epoch", 1);
     json_t *form = json_loads(preprocessing, 0, NULL);
-    const clvi_bundle_parts parts = {.checkpoint = "good",
+    clvi_safetensors *from = NULL;
+    assert_int_equal(clvi_safetensors_open("good", &from, &error), CLV_OK);
+    const clvi_bundle_parts parts = {.from = from,
                                      .config = config,
                                      .classes = classes,
                                      .preprocessing = form,
@@ -178,6 +180,7 @@ static void test_validation(void **state)
                                      .temperature = 2,
                                      .validation = {confidence, entropy, 3}};
     assert_int_equal(clvi_bundle_write("known", &parts, &error), CLV_OK);
+    clvi_safetensors_close(from);
     clvi_model *model = opened("known");
     for (int again = 0; again < 2; again++) {
         clvi_predictions known = {0};
@@ -280,6 +283,27 @@ static void test_plugin_files(void **state)
     clvi_model_close(model);
 }
 
+/* Everything is of the file that was opened, also where another one has taken its name since. */
+static void test_replaced(void **state)
+{
+    (void)state;
+    clv_error error = CLV_ERROR_INIT;
+    clvi_predictions known = {0};
+    assert_int_equal(system("cp known replaced"), 0);
+    clvi_model *model = opened("replaced");
+    put_checkpoint("other", "cnn", "uniform");
+    assert_int_equal(rename("other", "replaced"), 0);
+    assert_int_equal(clvi_model_validation(model, &known, &error), CLV_OK);
+    assert_int_equal(known.count, 3);
+    clvi_predictions_fini(&known);
+    assert_int_equal(clvi_model_export(model, "kept", &error), CLV_OK);
+    clvi_model_close(model);
+    model = opened("known");
+    assert_int_equal(clvi_model_export(model, "wanted", &error), CLV_OK);
+    clvi_model_close(model);
+    assert_int_equal(system("cmp wanted kept"), 0);
+}
+
 static clv_status open_one(void *context, clv_error *error)
 {
     clvi_model *model = NULL;
@@ -324,7 +348,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_cut),          cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_plugin_files), cmocka_unit_test(test_short_memory),
+        cmocka_unit_test(test_plugin_files), cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_short_memory),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
