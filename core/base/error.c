@@ -59,6 +59,19 @@ clv_status clvi_fail(clv_error *error, clv_status status, const char *file, int 
     return status;
 }
 
+clv_status clvi_fail_code(clv_error *error, clv_status status, int code, const char *file, int line,
+                          const char *format, ...)
+{
+    if (!is_writable(error) || error->status != CLV_OK)
+        return status;
+    va_list arguments;
+    va_start(arguments, format);
+    clvi_failv(error, status, file, line, format, arguments);
+    va_end(arguments);
+    error->native_code = code;
+    return status;
+}
+
 clv_status clvi_fail_errno(clv_error *error, int code, const char *file, int line,
                            const char *format, ...)
 {

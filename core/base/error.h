@@ -14,6 +14,10 @@ clv_status clvi_fail(clv_error *error, clv_status status, const char *file, int 
 clv_status clvi_failv(clv_error *error, clv_status status, const char *file, int line,
                       const char *format, va_list arguments) CLV_PRINTF(5, 0);
 
+/* As clvi_fail, with native_code = code: of OpenCL, CLBlast or errno. */
+clv_status clvi_fail_code(clv_error *error, clv_status status, int code, const char *file, int line,
+                          const char *format, ...) CLV_PRINTF(6, 7);
+
 /* As clvi_fail for errno `code`: ": " and strerror(code) are appended, native_code = code. */
 clv_status clvi_fail_errno(clv_error *error, int code, const char *file, int line,
                            const char *format, ...) CLV_PRINTF(5, 6);

@@ -382,11 +382,7 @@ clv_status clvi_fail_open(clv_error *error, int code, const char *file, int line
 {
     clv_error own = CLV_ERROR_INIT;
     const clv_status status = clvi_fail_errno(&own, code, file, line, "%s: %s", path, what);
-    if (error == NULL || error->status != CLV_OK)
-        return status;
-    if (code == ENOENT || code == ENOTDIR)
+    if (error != NULL && (code == ENOENT || code == ENOTDIR))
         clvi_path_advise(path, own.message, sizeof(own.message));
-    clvi_fail(error, status, file, line, "%s", own.message);
-    error->native_code = code;
-    return status;
+    return clvi_fail_code(error, status, code, file, line, "%s", own.message);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,13 +66,15 @@ static clv_status check_elf(const char *path, int file, uint64_t bytes, clv_erro
 static clv_status look_at_file(const char *path, clvi_library *library, clv_error *error)
 {
     struct stat about;
+    char reason[512];
     /* Not blocking: a named pipe must not hold us up. */
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) {
-        clvi_fail_open(error, errno, CLV_HERE, path, "cannot be opened");
-        if (error != NULL)
-            error->status = CLV_E_PLUGIN;
-        return CLV_E_PLUGIN;
+        const int code = errno;
+        snprintf(reason, sizeof(reason), "cannot be opened: %s", strerror(code));
+        if (code == ENOENT || code == ENOTDIR)
+            clvi_path_advise(path, reason, sizeof(reason));
+        return refuse(path, error, "%s", reason);
     }
     clv_status status = CLV_OK;
     if (fstat(file, &about) != 0)

@@ -86,10 +86,6 @@ clv_status clvi_cl_fail(clv_error *error, cl_int code, const char *file, int lin
 {
     const bool memory = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY;
     const clv_status status = memory ? CLV_E_MEMORY : CLV_E_CL;
-    const bool empty = error != NULL && error->status == CLV_OK;
-    clvi_fail(error, status, file, line, "%.*s: %s (%d)", (int)strcspn(call, "("), call,
-              clvi_cl_code_name(code), (int)code);
-    if (empty)
-        error->native_code = code;
-    return status;
+    return clvi_fail_code(error, status, code, file, line, "%.*s: %s (%d)", (int)strcspn(call, "("),
+                          call, clvi_cl_code_name(code), (int)code);
 }

@@ -132,14 +132,9 @@ clv_status clvi_clblast_gemm(clvi_device *device, const clvi_gemm *gemm, clv_err
         clReleaseMemObject(workspace); /* OpenCL keeps it until the kernels are done */
     char what[120];
     snprintf(what, sizeof(what), "CLBlast GEMM %zu x %zu x %zu", p.m, p.n, p.k);
-    if (code < -1000) { /* CLBlast's own codes: about the arguments, not about the device */
-        const bool empty = error != NULL && error->status == CLV_OK;
-        clvi_fail(error, CLV_E_CL, CLV_HERE, "%s on %s: CLBlastSgemm: %s (%d)", what,
-                  device->found->short_name, code_name(code), code);
-        if (empty)
-            error->native_code = code;
-        return CLV_E_CL;
-    }
+    if (code < -1000) /* CLBlast's own codes: about the arguments, not about the device */
+        return clvi_fail_code(error, CLV_E_CL, code, CLV_HERE, "%s on %s: CLBlastSgemm: %s (%d)",
+                              what, device->found->short_name, code_name(code), code);
     if (code != CLBlastSuccess)
         return clvi_queue_fail(device, code, "CLBlastSgemm", what, error);
     device->counters.launches++;

@@ -42,12 +42,11 @@ static void set_arg(clvi_launch *launch, clvi_arg_kind kind, size_t bytes, const
     const cl_int code = clSetKernelArg(kernel->kernel, index, bytes, value);
     if (code == CL_SUCCESS)
         return;
-    launch->status = clvi_fail(
-        &launch->first, CLV_E_INTERNAL, CLV_HERE,
+    launch->status = clvi_fail_code(
+        &launch->first, CLV_E_INTERNAL, code, CLV_HERE,
         "kernel %s:%s: argument %u of %zu bytes (the kernel has %u arguments): clSetKernelArg: %s",
         kernel->program->name, kernel->name, (unsigned)index, bytes, (unsigned)kernel->arg_count,
         clvi_cl_code_name(code));
-    launch->first.native_code = code;
 }
 
 void clvi_arg_view(clvi_launch *launch, clvi_view view)

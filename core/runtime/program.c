@@ -178,12 +178,9 @@ static clv_status report_build(clvi_device *device, const clvi_program *program,
         at += length + (at[length] != '\0');
     }
     clvi_free(log);
-    const bool empty = error->status == CLV_OK;
-    clvi_fail(error, CLV_E_BUILD, CLV_HERE, "kernels %s.cl do not build with \"%s\" on %s: %s",
-              program->name, program->full_options, device->found->short_name, line);
-    if (empty)
-        error->native_code = code;
-    return CLV_E_BUILD;
+    return clvi_fail_code(error, CLV_E_BUILD, code, CLV_HERE,
+                          "kernels %s.cl do not build with \"%s\" on %s: %s", program->name,
+                          program->full_options, device->found->short_name, line);
 }
 
 static clv_status build_text(clvi_device *device, const clvi_program *program, const char *text,

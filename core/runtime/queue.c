@@ -8,11 +8,8 @@
 
 clv_status clvi_error_copy(clv_error *error, const clv_error *from)
 {
-    const bool empty = error != NULL && error->status == CLV_OK;
-    clvi_fail(error, (clv_status)from->status, from->file, from->line, "%s", from->message);
-    if (empty)
-        error->native_code = from->native_code;
-    return (clv_status)from->status;
+    return clvi_fail_code(error, (clv_status)from->status, from->native_code, from->file,
+                          from->line, "%s", from->message);
 }
 
 clv_status clvi_device_check(const clvi_device *device, clv_error *error)

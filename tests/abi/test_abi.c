@@ -414,6 +414,18 @@ static void test_files_that_are_no_plugins(void **state)
     assert_int_equal(mkfifo(p->plugin, 0644), 0);
     refuse_in(p->path, "good", "is not a file");
     refuse_in(NULL, "/no/such/expert_x.so", "/no/such/expert_x.so: cannot be opened");
+    put(p->plugin, text, sizeof(text));
+    char near[200];
+    snprintf(near, sizeof(near), "%s/expert_gud.so", p->path);
+    refuse_in(NULL, near, "cannot be opened: No such file or directory; did you mean ");
+
+    /* Neither the struct of a caller who knows less of it nor a first failure is touched. */
+    clv_error shorter = {.struct_size = 8}, first = CLV_ERROR_INIT;
+    clvi_fail(&first, CLV_E_DATA, CLV_HERE, "first");
+    assert_int_equal(find_in(NULL, near, &shorter), CLV_E_PLUGIN);
+    assert_int_equal(shorter.status, CLV_OK);
+    assert_int_equal(find_in(NULL, near, &first), CLV_E_PLUGIN);
+    assert_int_equal(first.status, CLV_E_DATA);
 }
 
 static void test_two_of_one_name(void **state)

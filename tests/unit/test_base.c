@@ -97,6 +97,24 @@ static void test_reals(void **state)
     assert_true(fabs(clvi_quantile(four, 4, 0.9) - 68) < 1e-12); /* at 2.7 of 0 … 3 */
 }
 
+/* Nothing is written into the struct of a caller who knows less of it, nor over a first failure. */
+static void test_error_code_is_guarded(void **state)
+{
+    (void)state;
+    clv_error shorter = {.struct_size = 8}, first = CLV_ERROR_INIT;
+    assert_int_equal(clvi_fail_code(&shorter, CLV_E_CL, -5, CLV_HERE, "x"), CLV_E_CL);
+    assert_int_equal(clvi_fail_open(&shorter, ENOENT, CLV_HERE, "/no", "cannot open"), CLV_E_IO);
+    assert_int_equal(shorter.status, CLV_OK);
+    assert_int_equal(shorter.native_code, 0);
+    assert_int_equal(clvi_fail_code(&first, CLV_E_CL, -5, CLV_HERE, "first"), CLV_E_CL);
+    assert_int_equal(clvi_fail_code(&first, CLV_E_BUILD, -6, CLV_HERE, "x"), CLV_E_BUILD);
+    assert_int_equal(clvi_fail_open(&first, ENOENT, CLV_HERE, "/no", "cannot open"), CLV_E_IO);
+    assert_int_equal(first.status, CLV_E_CL);
+    assert_int_equal(first.native_code, -5);
+    assert_string_equal(first.message, "first");
+    assert_int_equal(clvi_fail_open(NULL, ENOENT, CLV_HERE, "/no", "cannot open"), CLV_E_IO);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -659,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_error_first_cause_wins),
         cmocka_unit_test(test_error_truncation_keeps_utf8),
+        cmocka_unit_test(test_error_code_is_guarded),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_text),
