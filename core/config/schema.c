@@ -174,6 +174,8 @@ clv_status clvi_config_terms(clvi_config_term_call call, void *user, clv_error *
         if (keys[i].list_count > 0)
             clvi_text_printf(&range, "%zu ", keys[i].list_count);
         clvi_value_describe(spec, &range);
+        if (range.failed)
+            break;
         term.spec = spec;
         term.text = spec->text;
         term.range = clvi_text_get(&range);

@@ -562,6 +562,49 @@ static void test_allocation_faults(void **state)
     assert_true(failures >= 10);
 }
 
+typedef struct terms {
+    char *ranges[1024];
+    size_t count, at;
+} terms;
+
+static void keep_range(void *user, const clvi_config_term *term)
+{
+    terms *t = user;
+    assert_true(t->count < sizeof(t->ranges) / sizeof(*t->ranges));
+    t->ranges[t->count++] = strdup(term->range != NULL ? term->range : "");
+}
+
+static void compare_range(void *user, const clvi_config_term *term)
+{
+    terms *t = user;
+    assert_string_equal(term->range != NULL ? term->range : "", t->ranges[t->at++]);
+}
+
+/* Where memory runs out, no term comes with a part of its range. */
+static void test_terms_without_memory(void **state)
+{
+    (void)state;
+    const clvi_allocator faulty = {failing_malloc, failing_realloc, free};
+    terms t = {.count = 0};
+    clv_status status = clvi_config_terms(keep_range, &t, NULL);
+    assert_int_equal(status, CLV_OK);
+    assert_true(t.count > 50);
+    status = CLV_E_MEMORY;
+    int failures = 0;
+    for (; status != CLV_OK; failures++) {
+        t.at = 0;
+        allocations_left = failures;
+        clvi_set_allocator(&faulty);
+        status = clvi_config_terms(compare_range, &t, NULL);
+        clvi_set_allocator(NULL);
+        assert_true(status == CLV_OK || status == CLV_E_MEMORY);
+    }
+    assert_true(failures > 2);
+    assert_int_equal(t.at, t.count);
+    while (t.count > 0)
+        free(t.ranges[--t.count]);
+}
+
 /* Either a sentence comes back, or a configuration whose dump reads back. */
 static void check_robust(const char *text, size_t bytes)
 {
@@ -692,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_reference),
         cmocka_unit_test(test_specs),
         cmocka_unit_test(test_allocation_faults),
+        cmocka_unit_test(test_terms_without_memory),
         cmocka_unit_test(test_random_bytes),
         cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_large_input),
