@@ -355,6 +355,12 @@ const char *clvi_nearest(const char *name, const char *const *candidates, size_t
     return best;
 }
 
+bool clvi_is_plain_name(const char *name, size_t most)
+{
+    const size_t length = name != NULL ? strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") : 0;
+    return length > 0 && length <= most && name[length] == '\0';
+}
+
 bool clvi_has_ending(const char *text, const char *ending)
 {
     const size_t length = strlen(text), tail = strlen(ending);

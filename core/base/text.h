@@ -51,6 +51,9 @@ const char *clvi_nearest(const char *name, const char *const *candidates, size_t
 /* True when the two names are equal with case folded and '-' and '_' alike. */
 bool clvi_name_equal(const char *a, const char *b);
 
+/* True when a name is 1 to `most` letters a-z, digits and '_'; NULL is none. */
+bool clvi_is_plain_name(const char *name, size_t most);
+
 /* True when a text ends with `ending` and there is something before it. */
 bool clvi_has_ending(const char *text, const char *ending);
 

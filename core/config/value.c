@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-enum { QUOTED_BYTES = 96, WORD_BYTES = 256, MAX_CHOICES = 64 };
+enum { MOST_KEY_BYTES = 49, QUOTED_BYTES = 96, WORD_BYTES = 256, MAX_CHOICES = 64 };
 
 /* From here on a range has no upper end: 2^53 is what a double still counts exactly. */
 static const double unbounded = 9007199254740992.0;
@@ -395,10 +395,9 @@ clv_status clvi_value_check_spec(const clv_option_spec *spec, clv_error *error)
         CLV_FAIL(error, CLV_E_PLUGIN, "an option without a key");
     char quoted[QUOTED_BYTES];
     clvi_value_quote(spec->key, quoted, sizeof(quoted));
-    const size_t letters = strspn(spec->key, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    if (spec->key[letters] != '\0' || letters > 49)
-        CLV_FAIL(error, CLV_E_PLUGIN, "option %s: a key has at most 49 letters a-z, digits and '_'",
-                 quoted);
+    if (!clvi_is_plain_name(spec->key, MOST_KEY_BYTES))
+        CLV_FAIL(error, CLV_E_PLUGIN, "option %s: a key has at most %d letters a-z, digits and '_'",
+                 quoted, MOST_KEY_BYTES);
     if (spec->type < CLV_OPTION_BOOL || spec->type > CLV_OPTION_REAL_LIST)
         CLV_FAIL(error, CLV_E_PLUGIN, "option %s: type %u is unknown", quoted,
                  (unsigned)spec->type);

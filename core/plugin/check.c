@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { MAX_OPTIONS = 256, MAX_LINE_BYTES = 200, MAX_NAME_BYTES = 64 };
+enum { MAX_OPTIONS = 256, MAX_LINE_BYTES = 200 };
 
 /* The part of clv_plugin that never changes. */
 typedef struct head {
@@ -94,18 +94,22 @@ static clv_status check_line(const subject *s, const char *field, const char *te
 
 static clv_status check_name(const subject *s, const char *name, clv_error *error)
 {
-    char wanted[MAX_NAME_BYTES + 16];
+    char wanted[CLVI_PLUGIN_NAME_BYTES + 16];
     const char *slash = strrchr(s->path, '/'), *file = slash != NULL ? slash + 1 : s->path;
     CLV_TRY(check_line(s, "name", name, error));
-    const size_t letters = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    if (name[letters] != '\0' || letters > MAX_NAME_BYTES)
-        return refuse(s, "name", error, "is \"%s\", allowed are at most %d of a-z, 0-9 and _", name,
-                      MAX_NAME_BYTES);
+    if (!clvi_is_plugin_name(name))
+        return refuse(s, "name", error, "is \"%s\", allowed are " CLVI_PLUGIN_NAME_RULE, name,
+                      CLVI_PLUGIN_NAME_BYTES);
     snprintf(wanted, sizeof(wanted), "%s_%s.so", clvi_kind_text(s->head.kind), name);
     if (strcmp(file, wanted) != 0)
         return refuse(s, "name", error, "is \"%s\" and its kind is %s: the file must be called %s",
                       name, clvi_kind_text(s->head.kind), wanted);
     return CLV_OK;
+}
+
+bool clvi_is_plugin_name(const char *name)
+{
+    return clvi_is_plain_name(name, CLVI_PLUGIN_NAME_BYTES);
 }
 
 clv_option_spec clvi_plugin_option(const clv_plugin *plugin, size_t index)

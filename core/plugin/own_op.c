@@ -37,12 +37,6 @@ static clv_status no_memory(clv_error *error)
     return clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: an operation of a plugin");
 }
 
-static bool is_word(const char *text)
-{
-    const size_t letters = text != NULL ? strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") : 0;
-    return letters > 0 && letters <= MOST_NAME_BYTES && text[letters] == '\0';
-}
-
 /* "PLUGIN.OP", not in use. */
 static clv_status take_name(entry *e, clv_error *error)
 {
@@ -50,7 +44,7 @@ static clv_status take_name(entry *e, clv_error *error)
     const size_t plugin = strlen(e->own->name);
     char shown[MOST_NAME_BYTES];
     if (given == NULL || strncmp(given, e->own->name, plugin) != 0 || given[plugin] != '.' ||
-        !is_word(given + plugin + 1))
+        !clvi_is_plain_name(given + plugin + 1, MOST_NAME_BYTES))
         CLV_FAIL(error, CLV_E_PLUGIN,
                  "an operation is named \"%s\", wanted is \"%s.\" and letters a-z, digits and _",
                  given != NULL ? clvi_printable(given, shown, sizeof(shown)) : "", e->own->name);
@@ -127,7 +121,7 @@ static clv_status take_attr(entry *e, uint32_t index, clvi_attr_spec *to, const 
         return refuse(e, error, "clv_attr_spec.struct_size of attribute %u does not fit", index);
     if (spec.reserved != 0)
         return refuse(e, error, "clv_attr_spec.reserved of attribute %u is not 0", index);
-    if (!is_word(spec.name))
+    if (!clvi_is_plain_name(spec.name, MOST_NAME_BYTES))
         return refuse(e, error, "attribute %u is not named by letters a-z, digits and _", index);
     for (uint32_t i = 0; i < index; i++)
         if (strcmp(e->op->op.attrs[i].name, spec.name) == 0)
@@ -195,7 +189,7 @@ static clv_status take_sources(entry *e, clv_error *error)
             return refuse(e, error, "clv_source.struct_size of source %u does not fit", i);
         if (source.reserved != 0)
             return refuse(e, error, "clv_source.reserved of source %u is not 0", i);
-        if (!is_word(source.name) || source.text == NULL)
+        if (!clvi_is_plain_name(source.name, MOST_NAME_BYTES) || source.text == NULL)
             return refuse(e, error, "source %u has no text or no name of a-z, digits and _", i);
         for (uint32_t k = 0; k < i; k++)
             if (strcmp(sources[k].name, source.name) == 0)

@@ -34,9 +34,18 @@ clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *n
 /* Where the plugin's name begins in the name of a file without folders, "expert_cnn.so", and its
  * bytes; NULL where that is no plugin of this kind. */
 const char *clvi_plugin_name_in_file(const char *file, clv_kind kind, size_t *length);
+/* *out: whether a plugin of that kind and name, not a path, is linked in or has a file in one of
+ * the folders, sound or not. Opens nothing. Errors: CLV_E_MEMORY. */
+clv_status clvi_plugins_has(const clvi_plugins *plugins, clv_kind kind, const char *name, bool *out,
+                            clv_error *error) CLV_MUST_CHECK;
 /* Opens all that can be found, sorted by kind and name. Refused files are logged as warnings. */
 clv_status clvi_plugins_scan(clvi_plugins *plugins, const clvi_plugin *const **list, size_t *count,
                              clv_error *error) CLV_MUST_CHECK;
+
+/* Whether a name can be a plugin's, and the rule for a sentence (its %d: the bytes). */
+enum { CLVI_PLUGIN_NAME_BYTES = 64 };
+#define CLVI_PLUGIN_NAME_RULE "at most %d of a-z, 0-9 and _"
+bool clvi_is_plugin_name(const char *name);
 
 /* Option `index` of a plugin as this host knows the struct; strings belong to the plugin. */
 clv_option_spec clvi_plugin_option(const clv_plugin *plugin, size_t index);

@@ -220,6 +220,20 @@ static bool same_file(const char *a, const char *b)
            first.st_ino == second.st_ino;
 }
 
+/* The path of `file` in a folder; *out NULL: it has none. The caller frees. */
+static clv_status path_in(const clvi_folder *folder, const char *file, char **out, clv_error *error)
+{
+    char *path = clvi_path_join(folder->path, file);
+    if (path == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: looking for %s", file);
+    if (access(path, F_OK) != 0) {
+        clvi_free(path);
+        path = NULL;
+    }
+    *out = path;
+    return CLV_OK;
+}
+
 /* The one file of that name in all folders, or in those that the user gave; *out NULL: none. The
  * caller frees. */
 static clv_status locate(const clvi_search *search, bool only_given, clv_kind kind,
@@ -227,22 +241,18 @@ static clv_status locate(const clvi_search *search, bool only_given, clv_kind ki
 {
     clvi_text file = {0};
     char *found = NULL;
-    clv_status status = CLV_OK;
     clvi_text_printf(&file, "%s_%s.so", clvi_kind_text(kind), name);
+    clv_status status = CLV_OK;
+    if (file.failed)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: looking for %s", name);
     for (size_t f = 0; f < search->count && status == CLV_OK; f++) {
         if (only_given && !search->folders[f].given)
             continue;
-        char *path =
-            file.failed ? NULL : clvi_path_join(search->folders[f].path, clvi_text_get(&file));
+        char *path = NULL;
+        status = path_in(&search->folders[f], clvi_text_get(&file), &path, error);
         if (path == NULL)
-            status =
-                clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: looking for %s", name);
-        else if (access(path, F_OK) == 0)
-            status = clvi_search_check_folder(search->folders[f].path, error);
-        else {
-            clvi_free(path);
             continue;
-        }
+        status = clvi_search_check_folder(search->folders[f].path, error);
         if (status == CLV_OK && found != NULL && !same_file(found, path))
             status = refuse_second(found, path, kind, name, error);
         if (status == CLV_OK && found == NULL)
@@ -282,6 +292,27 @@ clv_status clvi_plugins_find(clvi_plugins *plugins, clv_kind kind, const char *n
     if (found->table->kind != (uint32_t)kind)
         CLV_FAIL(error, CLV_E_PLUGIN, "%s: clv_plugin.kind is %s, wanted is %s", found->path,
                  clvi_kind_text(found->table->kind), clvi_kind_text(kind));
+    *out = found;
+    return CLV_OK;
+}
+
+clv_status clvi_plugins_has(const clvi_plugins *plugins, clv_kind kind, const char *name, bool *out,
+                            clv_error *error)
+{
+    clvi_text file = {0};
+    clvi_text_printf(&file, "%s_%s.so", clvi_kind_text(kind), name);
+    clv_status status = CLV_OK;
+    if (file.failed)
+        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: looking for %s", name);
+    bool found = status == CLV_OK && clvi_builtin_find(clvi_text_get(&file)) != NULL;
+    for (size_t f = 0; f < plugins->search.count && status == CLV_OK && !found; f++) {
+        char *path = NULL;
+        status = path_in(&plugins->search.folders[f], clvi_text_get(&file), &path, error);
+        found = path != NULL;
+        clvi_free(path);
+    }
+    clvi_text_fini(&file);
+    CLV_TRY(status);
     *out = found;
     return CLV_OK;
 }

@@ -56,12 +56,6 @@ static const clvi_tuning_item *find(const clvi_tuning *tuning, const char *key)
 
 /* ---- Lines ---- */
 
-static bool is_key(const char *name)
-{
-    const size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    return length > 0 && name[length] == '\0';
-}
-
 /* The value of a line as a number: the form is a word. */
 static bool read_value(const char *name, const char *value, int64_t *number)
 {
@@ -114,7 +108,7 @@ static bool take_own_line(reading *r, const char *name, const char *value)
 
 static void check_line(reading *r, const char *name, const char *value, int64_t *number)
 {
-    if (!is_key(name))
+    if (!clvi_is_plain_name(name, SIZE_MAX))
         snprintf(r->reason, sizeof(r->reason), "\"%.60s\" is no key", name);
     else if (find(r->tuning, name) != NULL)
         snprintf(r->reason, sizeof(r->reason), "%.60s is given twice", name);
@@ -137,7 +131,7 @@ static int take_line(void *user, const char *section, const char *name, const ch
         return 0;
     if (section[0] != '\0')
         snprintf(r->reason, sizeof(r->reason), "tuning records have no sections");
-    else if (r->base != NULL && is_key(name) && take_own_line(r, name, value))
+    else if (r->base != NULL && clvi_is_plain_name(name, SIZE_MAX) && take_own_line(r, name, value))
         return r->status == CLV_OK && r->reason[0] == '\0';
     else
         check_line(r, name, value, &number);

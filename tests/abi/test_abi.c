@@ -457,6 +457,38 @@ static void test_two_of_one_name(void **state)
     clvi_plugins_destroy(plugins);
 }
 
+static bool has_in(const char *path, clv_kind kind, const char *name)
+{
+    clvi_plugins *plugins = open_set(path);
+    clv_error error = CLV_ERROR_INIT;
+    bool has = false;
+    if (clvi_plugins_has(plugins, kind, name, &has, &error) != CLV_OK)
+        fail_msg("%s", error.message);
+    clvi_plugins_destroy(plugins);
+    return has;
+}
+
+/* A name is taken where a file has it, whatever is wrong with it; nothing is opened for that. */
+static void test_names_that_are_taken(void **state)
+{
+    place *p = *state;
+    char both[256], other[160];
+    assert_true(has_in(p->path, CLV_KIND_EXPERT, "good"));
+    assert_false(has_in(p->path, CLV_KIND_GATE, "good"));
+    assert_false(has_in(p->path, CLV_KIND_EXPERT, "goo"));
+    assert_false(has_in(p->second, CLV_KIND_EXPERT, "good"));
+    assert_int_equal(chmod(p->path, 0777), 0);
+    assert_true(has_in(p->path, CLV_KIND_EXPERT, "good"));
+    assert_int_equal(chmod(p->path, 0755), 0);
+    put(p->plugin, "no plugin", 9);
+    assert_true(has_in(p->path, CLV_KIND_EXPERT, "good"));
+    assert_int_equal(mkdir(p->second, 0755), 0);
+    snprintf(other, sizeof(other), "%s/expert_good.so", p->second);
+    put(other, "another", 7);
+    snprintf(both, sizeof(both), "%s:%s", p->path, p->second);
+    assert_true(has_in(both, CLV_KIND_EXPERT, "good"));
+}
+
 static void test_places_not_to_trust(void **state)
 {
     place *p = *state;
@@ -632,6 +664,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_not_found),
         PLACE_TEST(test_files_that_are_no_plugins),
         PLACE_TEST(test_two_of_one_name),
+        PLACE_TEST(test_names_that_are_taken),
         PLACE_TEST(test_places_not_to_trust),
         PLACE_TEST(test_scan),
         PLACE_TEST(test_environment_and_fallback),

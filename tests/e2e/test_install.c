@@ -126,7 +126,15 @@ static void test_new_plugin_refuses(void **state)
         expect_refusal(cases[i].arguments, 2, cases[i].part);
     expect_refusal("new-plugin gate mine -o no/such/folder", 1, "no/such/folder: cannot be made");
     assert_int_equal(shell("ls there; ls | grep -c ''"), 0);
-    assert_int_equal(rmdir("there"), 0);
+    /* A file has the name, though it is no plugin. */
+    put("there/expert_broken.so", "x");
+    assert_int_equal(setenv("CONCLAVE_PLUGIN_PATH", "there", 1), 0);
+    expect_refusal("new-plugin expert broken", 2, "the expert broken is there already");
+    assert_int_equal(unsetenv("CONCLAVE_PLUGIN_PATH"), 0);
+    works("rm -r there");
+    expect("new-plugin gate mine -o \"it's mine\"", 0);
+    contains(call_out, "\n    cd 'it'\\''s mine' && meson setup build");
+    works("rm -r \"it's mine\"");
 }
 
 /* The tree in a place with a blank in its name: a project builds and installs there. */

@@ -115,6 +115,18 @@ static void test_error_code_is_guarded(void **state)
     assert_int_equal(clvi_fail_open(NULL, ENOENT, CLV_HERE, "/no", "cannot open"), CLV_E_IO);
 }
 
+static void test_plain_names(void **state)
+{
+    (void)state;
+    assert_true(clvi_is_plain_name("a", 1));
+    assert_true(clvi_is_plain_name("a_9", 3));
+    assert_false(clvi_is_plain_name("a_9", 2));
+    assert_false(clvi_is_plain_name("", 9));
+    assert_false(clvi_is_plain_name(NULL, 9));
+    assert_false(clvi_is_plain_name("aB", 9));
+    assert_false(clvi_is_plain_name("a-b", 9));
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -678,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_error_first_cause_wins),
         cmocka_unit_test(test_error_truncation_keeps_utf8),
         cmocka_unit_test(test_error_code_is_guarded),
+        cmocka_unit_test(test_plain_names),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_text),

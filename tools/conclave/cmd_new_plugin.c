@@ -12,11 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILES = 3, MOST_NAME_BYTES = 64 };
+enum { FILES = 3 };
 
 /* A file to be written, and what it is made from. */
 typedef struct made {
-    char name[MOST_NAME_BYTES + 16];
+    char name[CLVI_PLUGIN_NAME_BYTES + 16];
     const unsigned char *text;
 } made;
 
@@ -70,27 +70,19 @@ static void undo(const plan *p)
     rmdir(p->folder);
 }
 
-/* Whether a plugin of that kind and name is found already. */
-static bool is_taken(const plan *p)
+static clv_status check_name(const plan *p, clv_error *error)
 {
     const clv_kind kind = strcmp(p->kind, "gate") == 0 ? CLV_KIND_GATE : CLV_KIND_EXPERT;
     clvi_plugins *plugins = NULL;
-    const clvi_plugin *found = NULL;
-    clv_status status = clvi_plugins_create(NULL, cli_plugin_dir(), &plugins, NULL);
-    if (status == CLV_OK)
-        status = clvi_plugins_find(plugins, kind, p->name, &found, NULL);
+    bool taken = false;
+    if (!clvi_is_plugin_name(p->name))
+        CLV_FAIL(error, CLV_E_USAGE, "\"%s\" is no name of a plugin: give " CLVI_PLUGIN_NAME_RULE,
+                 p->name, CLVI_PLUGIN_NAME_BYTES);
+    CLV_TRY(clvi_plugins_create(NULL, cli_plugin_dir(), &plugins, error));
+    const clv_status status = clvi_plugins_has(plugins, kind, p->name, &taken, error);
     clvi_plugins_destroy(plugins);
-    return status == CLV_OK;
-}
-
-static clv_status check_name(const plan *p, clv_error *error)
-{
-    const size_t length = strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    if (length == 0 || p->name[length] != '\0' || length > MOST_NAME_BYTES)
-        CLV_FAIL(error, CLV_E_USAGE,
-                 "\"%s\" is no name of a plugin: give at most %d of a-z, 0-9 and _", p->name,
-                 MOST_NAME_BYTES);
-    if (is_taken(p))
+    CLV_TRY(status);
+    if (taken)
         CLV_FAIL(error, CLV_E_USAGE,
                  "the %s %s is there already, and two of one name cannot be told apart; give "
                  "another name",
@@ -146,10 +138,13 @@ static clv_status run(const cli_args *args, clv_error *error)
         undo(&p);
         return status;
     }
-    if (!cli_quiet(args))
+    if (!cli_quiet(args)) {
+        char word[sizeof(p.folder) + 64];
         printf("%s: the %s %s, in %s; next:\n"
                "    cd %s && meson setup build && meson test -C build\n",
-               p.folder, p.kind, p.name, p.files[0].name, p.folder);
+               p.folder, p.kind, p.name, p.files[0].name,
+               clvi_shell_word(p.folder, word, sizeof(word)));
+    }
     return CLV_OK;
 }
 
