@@ -379,12 +379,13 @@ static clv_status own_launch(clv_run *run, const clv_kernel *kernel, const clv_a
     clvi_launch launch = kernel->launch;
     for (uint32_t i = 0; i < arg_count; i++) {
         clv_arg arg;
-        clvi_struct_at(&arg, sizeof(arg), args, i, arg_stride);
-        if (arg.struct_size < CLVI_BYTES_TO(clv_arg, real) || arg.struct_size > arg_stride ||
+        if (!clvi_struct_take(&arg, sizeof(arg), (const char *)args + (size_t)i * arg_stride,
+                              CLVI_BYTES_TO(clv_arg, real), arg_stride) ||
             arg.reserved != 0)
             CLV_FAIL(error, CLV_E_PLUGIN,
-                     "clv_arg.struct_size of argument %u is %u, or its reserved is not 0", i,
-                     arg.struct_size);
+                     "%s: clv_arg.struct_size of argument %u is below %zu bytes or above the "
+                     "stride of %u, or its reserved is not 0",
+                     phase_text(run), i, CLVI_BYTES_TO(clv_arg, real), arg_stride);
         CLV_TRY(add_arg(run, &launch, &arg, i, error));
     }
     return clvi_launch_run(&launch, groups[0], groups[1], groups[2], error);

@@ -120,6 +120,7 @@ static const bad_case bad_cases[] = {
     {"expert_nan", "own ops", "element 0 of output 0 is not finite"},
     {"expert_needs", "own ops", "needs asks for an amount of memory below 0"},
     {"expert_op_shape", "own ops", "output-0: element 40 was written, it has 40 with 5 samples"},
+    {"expert_arg", "own ops", "forward: clv_arg.struct_size of argument 1 is below"},
     {"expert_product", "own ops", "rows of 4611686018427387904, 0 and 0 elements"},
     {"expert_random", "own ops", "multiply: the same values give other bits another time"},
     {"expert_reference", "own ops", "element 0 of output 0 is -0.1"},

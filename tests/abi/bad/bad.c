@@ -75,6 +75,9 @@ static clv_status multiply(const clv_op_host *host, clv_run *run, uint32_t to, u
     clv_launch_int(&l, rows);
     clv_launch_int(&l, clv_run_input_shape(host, run, 0).dims[1]);
     clv_launch_float(&l, add);
+#ifdef CASE_ARG
+    l.args[1].struct_size = (uint32_t)sizeof(l.args[1]) + 8; /* into the next one */
+#endif
     return clv_launch_end(&l, 2, 1, 1);
 }
 
