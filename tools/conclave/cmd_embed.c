@@ -13,7 +13,7 @@ static clv_status choose_out(const cli_args *args, clvi_text *out, clv_error *er
                  cli_count(args));
     clvi_text_printf(out, "%s%s", given != NULL ? given : cli_at(args, 0),
                      given != NULL ? "" : ".h");
-    if (clvi_text_get(out) == NULL)
+    if (out->failed)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: a name");
     return CLV_OK;
 }
