@@ -601,8 +601,27 @@ static void test_bundle(void **state)
     expect_refusal("export runs/tiny --bundle runs --force", 2, "is a folder");
     expect_refusal("export runs/tiny --bundle runs/tiny/best.safetensors --force", 2,
                    "is what is exported");
+    assert_int_equal(system("cp runs/tiny/metrics.csv kept.csv && mkdir -p runs/tiny/more && "
+                            "cp kept.csv runs/tiny/more/x && cp -r runs/tiny other-run"),
+                     0);
+    static const char *const files[] = {"runs/tiny/metrics.csv", "runs/tiny/last.safetensors",
+                                        "./runs/../runs/last/config.ini", "runs/tiny/more/x",
+                                        "other-run/last.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char call[128];
+        snprintf(call, sizeof call, "export runs/tiny --bundle %s --force", files[i]);
+        expect_refusal(call, 2, "lies in the folder of a run; take another name");
+    }
+    assert_true(same_bytes("runs/tiny/metrics.csv", "kept.csv"));
+    expect("export runs/tiny --bundle runs/tiny/new.bundle", 0);
+    assert_int_equal(system("rm -r runs/tiny/new.bundle runs/tiny/more other-run kept.csv"), 0);
     expect_refusal("export runs/tiny --bundle nowhere/tiny.bundle", 1, "nowhere/tiny.bundle");
     expect_refusal("export runs/tiny --bundle x --onnx x", 2, "name the same file, x");
+    expect_refusal("export runs/tiny --bundle ./x --onnx runs/../x", 2, "name the same file");
+    assert_int_equal(system("cp again.bundle one.file && ln one.file two.file"), 0);
+    expect_refusal("export runs/tiny --bundle one.file --onnx two.file --force", 2,
+                   "--bundle and --onnx name the same file, two.file");
+    assert_true(same_bytes("one.file", "again.bundle"));
     expect_refusal("export runs/tiny", 2, "--bundle FILE");
     expect_refusal("export runs/tiny again.bundle --bundle x", 2, "one too many");
     assert_false(exists("x"));

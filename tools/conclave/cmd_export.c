@@ -1,6 +1,7 @@
 /* conclave export: a trained run as one file, for those who use it. */
 #include "export/export.h"
 #include "show.h"
+#include "train/run_dir.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ static const cli_option options[] = {
     {"safetensors", "FILE", "for PyTorch: weights of one expert, by torchvision's names and layout",
      0, false},
     {"expert", "NAME", "with --safetensors: which expert of a mixture, a or a/x", 0, false},
-    {"force", NULL, "replace FILE where it is there", 0, false},
+    {"force", NULL, "replace FILE where it is there, unless it is a run's", 0, false},
     CLI_MODEL_OPTIONS,
     CLI_PLUGIN_OPTION,
 };
@@ -29,10 +30,78 @@ static const struct {
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
-/* Nothing that is there is replaced unasked, and with --force only a file, never the run's own. */
+/* ---- Targets ---- */
+
+static bool same_place(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* The folder that a file is in, or is to be in, with '/' at its end. */
+static void append_folder(clvi_text *to, const char *path)
+{
+    const size_t length = (size_t)(last_part(path) - path);
+    clvi_text_append_n(to, length > 0 ? path : "./", length > 0 ? length : 2);
+}
+
+/* Whether a file that is there lies in the folder of a run, or in one within it. */
+static clv_status find_run(const char *path, bool *out, clv_error *error)
+{
+    clvi_text folder = {0};
+    struct stat own, above;
+    bool found = false;
+    append_folder(&folder, path);
+    while (!found && !folder.failed && stat(folder.data, &own) == 0) {
+        found = clvi_has_file(folder.data, CLVI_RUN_CONFIG) &&
+                (clvi_has_file(folder.data, CLVI_RUN_LAST) ||
+                 clvi_has_file(folder.data, CLVI_RUN_BEST));
+        clvi_text_append(&folder, "../");
+        if (!found && !folder.failed && stat(folder.data, &above) == 0 && same_place(&own, &above))
+            break; /* the root */
+    }
+    const bool failed = folder.failed;
+    clvi_text_fini(&folder);
+    if (failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", path);
+    *out = found;
+    return CLV_OK;
+}
+
+/* Whether two names, of files that are there or not, are of one file. */
+static clv_status find_same(const char *a, const char *b, bool *out, clv_error *error)
+{
+    struct stat first, second;
+    clvi_text folders[2] = {{0}, {0}};
+    if (stat(a, &first) == 0 || stat(b, &second) == 0) {
+        *out = stat(a, &first) == 0 && stat(b, &second) == 0 && same_place(&first, &second);
+        return CLV_OK;
+    }
+    append_folder(&folders[0], a);
+    append_folder(&folders[1], b);
+    const bool failed = folders[0].failed || folders[1].failed;
+    const bool same =
+        strcmp(a, b) == 0 ||
+        (!failed && strcmp(last_part(a), last_part(b)) == 0 && stat(folders[0].data, &first) == 0 &&
+         stat(folders[1].data, &second) == 0 && same_place(&first, &second));
+    clvi_text_fini(&folders[0]);
+    clvi_text_fini(&folders[1]);
+    if (failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: out of memory", a);
+    *out = same;
+    return CLV_OK;
+}
+
+/* Nothing that is there is replaced unasked, and with --force only a file, never one of a run. */
 static clv_status check_target(const export_job *job, const char *path, clv_error *error)
 {
     struct stat there, own;
+    bool in_run;
     if (path[0] == '\0')
         CLV_FAIL(error, CLV_E_USAGE, "to which file? its name is empty");
     if (lstat(path, &there) != 0)
@@ -45,11 +114,15 @@ static clv_status check_target(const export_job *job, const char *path, clv_erro
                  path);
     if (!S_ISREG(there.st_mode))
         CLV_FAIL(error, CLV_E_USAGE, "%s is no regular file; take another name", path);
-    if (stat(clvi_model_path(job->model), &own) == 0 && own.st_dev == there.st_dev &&
-        own.st_ino == there.st_ino)
+    if (stat(clvi_model_path(job->model), &own) == 0 && same_place(&own, &there))
         CLV_FAIL(error, CLV_E_USAGE, "%s is what is exported; take another name", path);
+    CLV_TRY(find_run(path, &in_run, error));
+    if (in_run)
+        CLV_FAIL(error, CLV_E_USAGE, "%s lies in the folder of a run; take another name", path);
     return CLV_OK;
 }
+
+/* ---- The call ---- */
 
 static clv_status export_all(export_job *job, clv_error *error)
 {
@@ -61,7 +134,10 @@ static clv_status export_all(export_job *job, clv_error *error)
         CLV_TRY(check_target(job, path, error));
         for (size_t k = 0; k < i; k++) {
             const char *other = cli_option_value(job->args, formats[k].option);
-            if (other != NULL && strcmp(other, path) == 0)
+            bool same = false;
+            if (other != NULL)
+                CLV_TRY(find_same(other, path, &same, error));
+            if (same)
                 CLV_FAIL(error, CLV_E_USAGE, "--%s and --%s name the same file, %s",
                          formats[k].option, formats[i].option, path);
         }
