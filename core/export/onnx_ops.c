@@ -4,17 +4,21 @@
 
 /* ---- What several share ---- */
 
+/* x times its sigmoid: operator set 13 has no operation for it. */
+static const char *silu_of(clvi_onnx_part *p, const clvi_node *node, const char *x)
+{
+    const char *name = clvi_onnx_name(p, node);
+    const char *s = clvi_onnx_plain(p->onnx, "Sigmoid", name, ONNX_LIST(x));
+    return clvi_onnx_plain(p->onnx, "Mul", name, ONNX_LIST(x, s));
+}
+
 /* The activation that a node applies to its own result. */
 static const char *activated(clvi_onnx_part *p, const clvi_node *node, const char *x)
 {
     const int64_t activation = clvi_onnx_int_of(node, "activation");
-    const char *name = clvi_onnx_name(p, node);
     if (activation == CLVI_ACT_RELU)
-        return clvi_onnx_plain(p->onnx, "Relu", name, ONNX_LIST(x));
-    if (activation != CLVI_ACT_SILU)
-        return x;
-    const char *s = clvi_onnx_plain(p->onnx, "Sigmoid", name, ONNX_LIST(x));
-    return clvi_onnx_plain(p->onnx, "Mul", name, ONNX_LIST(x, s));
+        return clvi_onnx_plain(p->onnx, "Relu", clvi_onnx_name(p, node), ONNX_LIST(x));
+    return activation == CLVI_ACT_SILU ? silu_of(p, node, x) : x;
 }
 
 /* The input as it is. */
@@ -50,9 +54,7 @@ static void sign(clvi_onnx_part *p, const clvi_node *node)
 static void silu(clvi_onnx_part *p, const clvi_node *node)
 {
     const clvi_onnx_value x = clvi_onnx_raw(p, node, 0);
-    const char *name = clvi_onnx_name(p, node);
-    const char *s = clvi_onnx_plain(p->onnx, "Sigmoid", name, ONNX_LIST(x.name));
-    clvi_onnx_set_like(p, node, clvi_onnx_plain(p->onnx, "Mul", name, ONNX_LIST(x.name, s)), &x);
+    clvi_onnx_set_like(p, node, silu_of(p, node, x.name), &x);
 }
 
 static void add(clvi_onnx_part *p, const clvi_node *node)
