@@ -71,7 +71,7 @@ static const char *weighted(const fusion *f)
     return clvi_onnx_plain(f->x, "Add", f->name, ONNX_LIST(s, top));
 }
 
-/* Who takes part as numbers, [N, K, 1], and how many do, [N, 1]. */
+/* Who takes part as numbers of type `to`, [N, K, 1], and how many do, [N, 1]. */
 static const char *counted(const fusion *f, int to, const char **count)
 {
     const char *ones = clvi_onnx_along(f->x, "Cast", f->name, f->part, "to", to);
@@ -82,8 +82,7 @@ static const char *counted(const fusion *f, int to, const char **count)
 /* Votes for a class, and the mean probability, which decides ties. */
 static const char *vote(const fusion *f)
 {
-    enum { FLOAT = 1 };
-    const char *count, *part = counted(f, FLOAT, &count);
+    const char *count, *part = counted(f, CLVI_ONNX_F32, &count);
     const int64_t classes = f->classes;
     const float values[] = {0, 1};
     const char *best = clvi_onnx_add(
@@ -106,7 +105,6 @@ static const char *vote(const fusion *f)
  * the same. Of probabilities their mean is one of probabilities. */
 static const char *median(const fusion *f)
 {
-    enum { INT64 = 7 };
     const int64_t experts = f->experts, numbers[] = {-1, 2};
     const int64_t extents[] = {-1, 1, 1}, whole[] = {1, 1, f->classes};
     const char *indices, *count, *between[2];
@@ -114,7 +112,7 @@ static const char *median(const fusion *f)
     const char *s = clvi_onnx_add(
         f->x, &(clvi_onnx_node){"TopK", f->name, ONNX_LIST(masked(f, f->scores, beyond), k),
                                 ONNX_ATTRS(ONNX_I("axis", 1), ONNX_I("largest", 0)), &indices});
-    (void)counted(f, INT64, &count);
+    (void)counted(f, CLVI_ONNX_I64, &count);
     const char *two = clvi_onnx_ints(f->x, clvi_onnx_text(f->x, "%s.two", f->name), numbers + 1, 1);
     const char *less = clvi_onnx_ints(f->x, clvi_onnx_text(f->x, "%s.less", f->name), numbers, 1);
     less = clvi_onnx_plain(f->x, "Add", f->name, ONNX_LIST(count, less));

@@ -17,10 +17,6 @@ enum {
     FIELD_INITIALIZER = 5, /* of a Graph */
     FIELD_RAW_DATA = 9,    /* of a Tensor */
     LENGTH_DELIMITED = 2,
-    TYPE_F32 = 1,
-    TYPE_I64 = 7,
-    MOST_INPUTS = 64,
-    CHUNK = 1 << 16, /* numbers at a time */
 };
 #define MOST_BYTES ((uint64_t)INT32_MAX) /* of a message, and so of the file */
 
@@ -243,7 +239,7 @@ static initializer *new_initializer(clvi_onnx *x, const char *name, int type,
     i->tensor.name = new_name(x, name);
     i->tensor.has_data_type = 1, i->tensor.data_type = type;
     i->tensor.dims = dims, i->tensor.n_dims = rank;
-    i->width = type == TYPE_F32 ? 4 : 8;
+    i->width = type == CLVI_ONNX_F32 ? 4 : 8;
     return push_last(x, &x->initializers, i) ? i : NULL;
 }
 
@@ -263,24 +259,24 @@ static const char *constant(clvi_onnx *x, initializer *i, const void *values)
 const char *clvi_onnx_floats(clvi_onnx *x, const char *name, const float *values, size_t count,
                              const clv_shape *shape)
 {
-    return constant(x, new_initializer(x, name, TYPE_F32, shape, (int64_t)count), values);
+    return constant(x, new_initializer(x, name, CLVI_ONNX_F32, shape, (int64_t)count), values);
 }
 
 const char *clvi_onnx_ints(clvi_onnx *x, const char *name, const int64_t *values, size_t count)
 {
-    return constant(x, new_initializer(x, name, TYPE_I64, NULL, (int64_t)count), values);
+    return constant(x, new_initializer(x, name, CLVI_ONNX_I64, NULL, (int64_t)count), values);
 }
 
 const char *clvi_onnx_number(clvi_onnx *x, const char *name, double value)
 {
     const float number = (float)value;
-    return constant(x, new_initializer(x, name, TYPE_F32, NULL, -1), &number);
+    return constant(x, new_initializer(x, name, CLVI_ONNX_F32, NULL, -1), &number);
 }
 
 const char *clvi_onnx_variable(clvi_onnx *x, const char *name, size_t segment,
                                const clv_shape *shape, const clvi_reorder *order)
 {
-    initializer *i = new_initializer(x, name, TYPE_F32, shape, 0);
+    initializer *i = new_initializer(x, name, CLVI_ONNX_F32, shape, 0);
     if (!i)
         return NULL;
     i->segment = segment;
@@ -320,7 +316,7 @@ static Onnx__ValueInfo *describe(clvi_onnx *x, const char *name, const clv_shape
         dims[i] = d;
     }
     extents->dim = dims, extents->n_dim = rank;
-    tensor->has_elem_type = 1, tensor->elem_type = TYPE_F32;
+    tensor->has_elem_type = 1, tensor->elem_type = CLVI_ONNX_F32;
     tensor->shape = extents;
     type->tensor_type = tensor;
     info->name = (char *)clvi_onnx_text(x, "%s", name);
@@ -407,37 +403,24 @@ static uint64_t initializer_bytes(const initializer *i)
     return field_head(FIELD_INITIALIZER, tensor_bytes(i), head) + tensor_bytes(i);
 }
 
-/* All of a variable in the order of the file, a piece at a time. */
-static clv_status put_pieces(const writer *w, const initializer *i, const float *values,
-                             float *piece, clv_error *error)
+static clv_status put_piece(void *to, float *piece, size_t count, clv_error *error)
 {
-    for (uint64_t at = 0; at < i->elements; at += CHUNK) {
-        const uint64_t left = i->elements - at, count = left < CHUNK ? left : CHUNK;
-        clvi_reorder_part(&i->order, values, (int64_t)at, (int64_t)count, piece);
-        clvi_file_to_host(piece, sizeof *piece, (size_t)count);
-        CLV_TRY(put(w, piece, (size_t)count * sizeof *piece, error));
-    }
-    return CLV_OK;
+    clvi_file_to_host(piece, sizeof *piece, count);
+    return put(to, piece, count * sizeof *piece, error);
 }
 
-static clv_status put_variable(const writer *w, const initializer *i, clv_error *error)
+static clv_status put_variable(writer *w, const initializer *i, clv_error *error)
 {
-    float *values = clvi_malloc((size_t)i->elements * sizeof *values);
-    float *piece = clvi_malloc(CHUNK * sizeof *piece);
-    clv_status status = CLV_OK;
-    if (!values || !piece)
-        status =
-            clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory to write %s", i->tensor.name);
-    if (status == CLV_OK)
-        status = w->how->read(w->how->user, i->segment, values, error);
-    if (status == CLV_OK)
-        status = put_pieces(w, i, values, piece, error);
-    clvi_free(values);
-    clvi_free(piece);
-    return status;
+    const clvi_export_variable variable = {.name = i->tensor.name,
+                                           .read = w->how->read,
+                                           .user = w->how->user,
+                                           .segment = i->segment,
+                                           .elements = (int64_t)i->elements,
+                                           .order = &i->order};
+    return clvi_export_pieces(&variable, put_piece, w, error);
 }
 
-static clv_status put_initializer(const writer *w, const initializer *i, clv_error *error)
+static clv_status put_initializer(writer *w, const initializer *i, clv_error *error)
 {
     const size_t bytes = onnx__tensor__get_packed_size(&i->tensor);
     uint8_t *packed = clvi_malloc(bytes);
@@ -489,7 +472,7 @@ static clv_status put_model(const writer *w, clv_error *error)
     return status;
 }
 
-static clv_status put_graph(const writer *w, clv_error *error)
+static clv_status put_graph(writer *w, clv_error *error)
 {
     const Onnx__Graph graph = graph_of(w->x);
     const list *all = &w->x->initializers;
@@ -520,7 +503,7 @@ clv_status clvi_onnx_write(const clvi_onnx *x, const clvi_onnx_writing *how, clv
     if (x->status != CLV_OK)
         CLV_FAIL(error, x->status, "%s", x->error.message);
     CLV_TRY(clvi_atomic_begin(&file, how->path, error));
-    const writer w = {x, how, file.stream};
+    writer w = {x, how, file.stream};
     clv_status status = put_model(&w, error);
     if (status == CLV_OK)
         status = put_graph(&w, error);

@@ -4,7 +4,7 @@
 #ifndef CLVI_ONNX_MODEL_H
 #define CLVI_ONNX_MODEL_H
 
-#include "weights/reorder.h"
+#include "export/pieces.h"
 
 typedef struct clvi_onnx clvi_onnx;
 
@@ -64,9 +64,14 @@ const char *clvi_onnx_add(clvi_onnx *onnx, const clvi_onnx_node *node);
 
 /* ---- Initialisers ---- */
 
-/* Numbers that are copied. dims NULL: of rank 1. */
+/* Types of elements, as ONNX numbers them; Cast takes them too. */
+enum { CLVI_ONNX_F32 = 1, CLVI_ONNX_I64 = 7 };
+
+/* Numbers that are copied: `count` of them, row by row in `shape`; shape NULL: [count]. Returns the
+ * value, as those below do. */
 const char *clvi_onnx_floats(clvi_onnx *onnx, const char *name, const float *values, size_t count,
                              const clv_shape *shape);
+/* The same of integers, [count]. */
 const char *clvi_onnx_ints(clvi_onnx *onnx, const char *name, const int64_t *values, size_t count);
 /* A number without axes. */
 const char *clvi_onnx_number(clvi_onnx *onnx, const char *name, double value);
@@ -88,8 +93,7 @@ void clvi_onnx_property(clvi_onnx *onnx, const char *key, const char *value);
 typedef struct clvi_onnx_writing {
     const char *path;
     const char *producer, *version, *doc; /* of the model */
-    /* All elements of a variable, `elements` of them. */
-    clv_status (*read)(const void *user, size_t segment, float *out, clv_error *error);
+    clvi_export_read *read;               /* of the variables */
     const void *user;
 } clvi_onnx_writing;
 /* Writes the file, whole or not at all. Reads one variable at a time. Errors: the first failure

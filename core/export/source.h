@@ -3,6 +3,7 @@
 #ifndef CLVI_EXPORT_SOURCE_H
 #define CLVI_EXPORT_SOURCE_H
 
+#include "export/pieces.h"
 #include "mixture/mixture.h"
 
 typedef struct clvi_export_source {
@@ -13,9 +14,8 @@ typedef struct clvi_export_source {
     int64_t steps;               /* that it was trained for */
     size_t class_count;
     const char *(*class_name)(const void *user, size_t index);
-    /* All elements of a segment of the mixture's store. */
-    clv_status (*read)(const void *user, size_t segment, float *out, clv_error *error);
-    const void *user;
+    clvi_export_read *read;
+    const void *user; /* of class_name and read */
 } clvi_export_source;
 
 #endif

@@ -134,43 +134,32 @@ static clv_status append_zeros(const job *j, int64_t count, clv_error *error)
     return status;
 }
 
-/* In pieces, so that there is no second copy of a large one. */
-static clv_status append_pieces(const job *j, size_t v, const float *values, float *piece,
-                                int64_t most, clv_error *error)
+static clv_status append_piece(void *to, float *piece, size_t count, clv_error *error)
 {
-    const int64_t elements = j->graph->variables[v].elements;
-    clvi_reorder order;
-    clv_shape shape;
-    clvi_reorder_to_torch(j->graph, v, &shape, &order);
-    for (int64_t at = 0; at < elements; at += most) {
-        const int64_t count = elements - at < most ? elements - at : most;
-        clvi_reorder_part(&order, values, at, count, piece);
-        CLV_TRY(clvi_tensor_writer_append(j->writer, piece, count, error));
-    }
-    return CLV_OK;
+    const job *j = to;
+    return clvi_tensor_writer_append(j->writer, piece, (int64_t)count, error);
 }
 
 static clv_status append_variable(job *j, size_t v, clv_error *error)
 {
-    enum { PIECE = 1 << 16 };
     const clvi_variable *variable = &j->graph->variables[v];
-    clvi_store *store = clvi_mixture_store(j->source->mixture);
+    clvi_reorder order;
+    clv_shape shape;
+    clvi_reorder_to_torch(j->graph, v, &shape, &order);
     j->name.length = 0;
     clvi_text_printf(&j->name, "%s.%s", j->section, variable->name);
-    const int64_t segment = j->name.failed ? -1 : clvi_store_find(store, j->name.data);
-    float *values = clvi_malloc((size_t)variable->elements * sizeof *values);
-    float *piece = clvi_malloc(PIECE * sizeof *piece);
-    clv_status status = CLV_OK;
-    if (segment < 0 || !values || !piece)
-        status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "%s: no memory to write %s", j->section,
-                           variable->name);
-    if (status == CLV_OK)
-        status = j->source->read(j->source->user, (size_t)segment, values, error);
-    if (status == CLV_OK)
-        status = append_pieces(j, v, values, piece, PIECE, error);
-    clvi_free(values);
-    clvi_free(piece);
-    return status;
+    if (j->name.failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "%s: no memory to write %s", j->section, variable->name);
+    const int64_t segment = clvi_store_find(clvi_mixture_store(j->source->mixture), j->name.data);
+    if (segment < 0)
+        CLV_FAIL(error, CLV_E_INTERNAL, "%s is no variable of the mixture", j->name.data);
+    const clvi_export_variable from = {.name = j->name.data,
+                                       .read = j->source->read,
+                                       .user = j->source->user,
+                                       .segment = (size_t)segment,
+                                       .elements = variable->elements,
+                                       .order = &order};
+    return clvi_export_pieces(&from, append_piece, j, error);
 }
 
 static clv_status append_all(job *j, clv_error *error)
