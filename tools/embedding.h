@@ -15,8 +15,8 @@ typedef struct embedding {
     char message[1024]; /* out: one sentence where it fails */
 } embedding;
 
-/* Writes j->out, and the depfile, whole or not at all. Each FILE.cl is flattened first, everything
- * else embedded byte for byte. False: j->message says why. */
+/* Writes j->out, and the depfile, whole or not at all; never over a file that it read. Each FILE.cl
+ * is flattened first, everything else embedded byte for byte. False: j->message says why. */
 bool embedding_write(embedding *j);
 
 #endif

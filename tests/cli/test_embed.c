@@ -179,6 +179,60 @@ static void test_refusals_name_file_and_line(void **state)
     assert_refused(here, "none/out.c same.cl", "cannot write none/out.c.tmp");
 }
 
+/* Two files may not have one array; names that differ in the header may be alike without ".cl". */
+static void test_names_in_a_header(void **state)
+{
+    folder *here = *state;
+    put("a-b.cl", "1\n");
+    put("a_b.cl", "2\n");
+    put("a_b", "3\n");
+    put("\"q\".cl", "4\n");
+    assert_refused(here, "--array out.c a-b.cl a_b.cl",
+                   "a-b.cl and a_b.cl would both be named \"a_b_cl\"");
+    assert_int_equal(embed(here, "--array out.c a_b a_b.cl '\"q\".cl'"), 0);
+    assert_non_null(strstr(here->out, "char a_b[] = {"));
+    assert_non_null(strstr(here->out, "char a_b_cl[] = {"));
+    assert_non_null(strstr(here->out, "char _q__cl[] = {"));
+    assert_int_equal(unlink("out.c"), 0);
+    assert_refused(here, "out.c a_b a_b.cl", "would both be named \"a_b\"");
+    assert_refused(here, "out.c '\"q\".cl'", "cannot be embedded");
+}
+
+static void test_what_is_read_is_not_written(void **state)
+{
+    folder *here = *state;
+    char text[64];
+    put("a.clh", "A\n");
+    put("one.cl", "#include \"a.clh\"\n");
+    assert_int_equal(symlink("one.cl", "link"), 0);
+    assert_refused(here, "--array one.cl one.cl", "one.cl is read: it would be written over");
+    assert_refused(here, "--array ./link one.cl", "./link is read");
+    assert_refused(here, "--array a.clh one.cl", "a.clh is read");
+    assert_refused(here, "--depfile a.clh out.c one.cl", "a.clh is read");
+    get("one.cl", text, sizeof(text));
+    assert_string_equal(text, "#include \"a.clh\"\n");
+    get("a.clh", text, sizeof(text));
+    assert_string_equal(text, "A\n");
+}
+
+/* The sentence says why; neither the file nor a part of it stays. */
+static void test_a_full_disk_is_named(void **state)
+{
+    folder *here = *state;
+    char command[8192], text[1 << 15];
+    memset(text, 'a', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    put("long.txt", text);
+    snprintf(command, sizeof(command),
+             "(trap '' XFSZ; ulimit -f 8; '%s' out.c long.txt) 2>&1 | cat >errors", embed_program);
+    assert_int_equal(system(command), 0);
+    get("errors", here->errors, sizeof(here->errors));
+    if (!strstr(here->errors, "cannot write out.c.tmp: File too large"))
+        fail_msg("%s", here->errors);
+    assert_int_equal(access("out.c", F_OK), -1);
+    assert_int_equal(access("out.c.tmp", F_OK), -1);
+}
+
 static void test_a_failure_leaves_the_old_file(void **state)
 {
     folder *here = *state;
@@ -244,6 +298,9 @@ int main(int argc, char **argv)
         EMBED_TEST(test_other_files_stay_as_they_are),
         EMBED_TEST(test_includes_in_comments_are_text),
         EMBED_TEST(test_refusals_name_file_and_line),
+        EMBED_TEST(test_names_in_a_header),
+        EMBED_TEST(test_what_is_read_is_not_written),
+        EMBED_TEST(test_a_full_disk_is_named),
         EMBED_TEST(test_a_failure_leaves_the_old_file),
         EMBED_TEST(test_depfile_names_every_file),
         EMBED_TEST(test_arrays_for_plugins),
