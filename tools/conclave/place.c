@@ -100,23 +100,28 @@ static void find_places(places *p)
     }
 }
 
-const char *cli_plugin_dir(void)
+/* Looked for once: the command does not move while it runs. */
+static const places *own_places(void)
 {
     static places p;
-    find_places(&p);
-    return p.plugins;
+    static bool known;
+    if (!known)
+        find_places(&p);
+    known = true;
+    return &p;
+}
+
+const char *cli_plugin_dir(void)
+{
+    return own_places()->plugins;
 }
 
 const char *cli_config_dir(void)
 {
-    static places p;
-    find_places(&p);
-    return p.configs;
+    return own_places()->configs;
 }
 
 const char *cli_kernel_dir(void)
 {
-    static places p;
-    find_places(&p);
-    return p.kernels;
+    return own_places()->kernels;
 }
