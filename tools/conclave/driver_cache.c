@@ -53,25 +53,32 @@ static bool make_own(const char *path)
            (facts.st_mode & 077) == 0;
 }
 
-static void prepare(void)
+/* Keeps compiled kernels in a folder of the user's own below the temporary one. */
+static void move_to_own(const char *folder)
 {
-    clvi_text folder = {0}, own = {0};
+    clvi_text own = {0};
     const char *temporary = clvi_env_get(CLVI_ENV_TMPDIR);
-    find_folder(&folder);
     clvi_text_printf(&own, "%s/conclave-pocl-%ld", temporary != NULL ? temporary : "/tmp",
                      (long)geteuid());
-    if (folder.length > 0 && !folder.failed && !own.failed && !is_writable(folder.data)) {
-        if (make_own(own.data) && setenv("POCL_CACHE_DIR", own.data, 1) == 0)
-            clvi_log(CLVI_LOG_INFO, "%s cannot be written: compiled kernels are kept in %s",
-                     folder.data, own.data);
-        else
-            clvi_log(CLVI_LOG_WARN,
-                     "neither %s nor %s can be written, where PoCL keeps compiled kernels: set "
-                     "POCL_CACHE_DIR to a folder that can",
-                     folder.data, own.data);
-    }
-    clvi_text_fini(&folder);
+    const char *path = clvi_text_get(&own);
+    if (!own.failed && make_own(path) && setenv("POCL_CACHE_DIR", path, 1) == 0)
+        clvi_log(CLVI_LOG_INFO, "%s cannot be written: compiled kernels are kept in %s", folder,
+                 path);
+    else
+        clvi_log(CLVI_LOG_WARN,
+                 "neither %s nor %s can be written, where PoCL keeps compiled kernels: set "
+                 "POCL_CACHE_DIR to a folder that can",
+                 folder, path);
     clvi_text_fini(&own);
+}
+
+static void prepare(void)
+{
+    clvi_text folder = {0};
+    find_folder(&folder);
+    if (folder.length > 0 && !folder.failed && !is_writable(folder.data))
+        move_to_own(folder.data);
+    clvi_text_fini(&folder);
 }
 
 clv_status cli_runtime_create(clvi_runtime **out, clv_error *error)
