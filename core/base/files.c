@@ -249,6 +249,28 @@ bool clvi_has_file(const char *folder, const char *name)
     return found;
 }
 
+bool clvi_file_identify(const char *path, clvi_file_id *out)
+{
+    struct stat about;
+    if (stat(path, &about) != 0)
+        return false;
+    *out = (clvi_file_id){(uint64_t)about.st_dev, (uint64_t)about.st_ino};
+    return true;
+}
+
+bool clvi_same_file(const char *a, const char *b)
+{
+    clvi_file_id first, second;
+    return clvi_file_identify(a, &first) && clvi_file_identify(b, &second) &&
+           first.device == second.device && first.inode == second.inode;
+}
+
+const char *clvi_path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}
+
 bool clvi_is_path(const char *text, const char *ending)
 {
     return strchr(text, '/') != NULL || clvi_has_ending(text, ending);

@@ -38,6 +38,17 @@ bool clvi_is_dir(const char *path);
 bool clvi_has_file(const char *folder, const char *name);
 /* Whether a text that may be a short name is a path: it has a '/', or ends with `ending`. */
 bool clvi_is_path(const char *text, const char *ending);
+/* Whether two paths lead to the same file or folder, also through links; false where one does not
+ * lead to any. */
+bool clvi_same_file(const char *a, const char *b);
+/* What a path leads to, for many comparisons: equal in both numbers for the same only. False:
+ * nothing is there. */
+typedef struct clvi_file_id {
+    uint64_t device, inode;
+} clvi_file_id;
+bool clvi_file_identify(const char *path, clvi_file_id *out);
+/* The part of a path behind its last '/'; where nothing is behind it, the whole. */
+const char *clvi_path_name(const char *path);
 /* "a/b": joined with exactly one '/'. Caller frees; NULL when memory is exhausted. */
 char *clvi_path_join(const char *a, const char *b);
 /* Records CLV_E_IO "PATH: WHAT: reason" for errno `code`; where nothing is called so, the nearest

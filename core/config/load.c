@@ -146,8 +146,7 @@ static clv_status apply_layers(clvi_loader *l, clv_error *error)
 /* "configs/a-b.ini" → "a-b" */
 static const char *stem_of(clvi_arena *arena, const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    const char *file = slash != NULL ? slash + 1 : path;
+    const char *file = clvi_path_name(path);
     char *stem = clvi_arena_strdup(arena, file);
     const size_t length = strlen(file);
     if (stem != NULL && length > 4 && strcmp(stem + length - 4, ".ini") == 0)

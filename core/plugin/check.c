@@ -1,6 +1,7 @@
 /* What the host demands of a plugin's table. The 16 frozen bytes are read first and alone; nothing
  * behind them is touched before version and size agree. */
 #include "graph/weight_names.h"
+#include "base/files.h"
 #include "base/structs.h"
 #include "plugin/loader.h"
 
@@ -95,7 +96,7 @@ static clv_status check_line(const subject *s, const char *field, const char *te
 static clv_status check_name(const subject *s, const char *name, clv_error *error)
 {
     char wanted[CLVI_PLUGIN_NAME_BYTES + 16];
-    const char *slash = strrchr(s->path, '/'), *file = slash != NULL ? slash + 1 : s->path;
+    const char *file = clvi_path_name(s->path);
     CLV_TRY(check_line(s, "name", name, error));
     if (!clvi_is_plugin_name(name))
         return refuse(s, "name", error, "is \"%s\", allowed are " CLVI_PLUGIN_NAME_RULE, name,

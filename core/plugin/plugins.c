@@ -213,13 +213,6 @@ static clv_status not_found(const clvi_search *search, clv_kind kind, const char
     return status;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
-}
-
 /* The path of `file` in a folder; *out NULL: it has none. The caller frees. */
 static clv_status path_in(const clvi_folder *folder, const char *file, char **out, clv_error *error)
 {
@@ -253,7 +246,7 @@ static clv_status locate(const clvi_search *search, bool only_given, clv_kind ki
         if (path == NULL)
             continue;
         status = clvi_search_check_folder(search->folders[f].path, error);
-        if (status == CLV_OK && found != NULL && !same_file(found, path))
+        if (status == CLV_OK && found != NULL && !clvi_same_file(found, path))
             status = refuse_second(found, path, kind, name, error);
         if (status == CLV_OK && found == NULL)
             found = path;

@@ -1,18 +1,12 @@
 /* See run_page.h. */
 #include "report/run_page.h"
 
+#include "base/files.h"
 #include "report/run_mistakes.h"
 #include "report/run_view.h"
 
 #include <math.h>
 #include <stdio.h>
-
-/* The last part of a path. */
-static const char *name_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
 
 /* ---- What it came to ---- */
 
@@ -235,7 +229,7 @@ clv_status clvi_run_page(const clvi_run_page_desc *desc, clvi_text *out, clv_err
     CLV_TRY(clvi_run_view_read(desc->run, &v, error));
     clvi_text_append(&again, "conclave report ");
     clvi_text_append_word(&again, desc->run);
-    clvi_page_begin(&page, name_of(desc->run), clvi_text_get(&again));
+    clvi_page_begin(&page, clvi_path_name(desc->run), clvi_text_get(&again));
     page.failed = again.failed;
     const clv_status status = write_page(&v, desc, &page, out, error);
     clvi_page_fini(&page);

@@ -171,8 +171,7 @@ static const char *driver_of(const char *root, const char *node, char *out, size
         return out;
     const ssize_t length = readlink(link, target, sizeof(target) - 1);
     target[length > 0 ? length : 0] = '\0';
-    const char *slash = strrchr(target, '/');
-    snprintf(out, bytes, "%.*s", (int)bytes - 1, slash != NULL ? slash + 1 : target);
+    snprintf(out, bytes, "%.*s", (int)bytes - 1, clvi_path_name(target));
     return out;
 }
 

@@ -51,8 +51,7 @@ clv_status clvi_source_load(const char *name, char **text, size_t *bytes, clv_er
         CLV_TRY(load_loose(folder, name, text, bytes, error));
     if (*text != NULL)
         return CLV_OK;
-    const char *slash = strrchr(name, '/');
-    const char *stem = slash != NULL ? slash + 1 : name;
+    const char *stem = clvi_path_name(name);
     for (size_t i = 0; i < clvi_kernel_source_count; i++) {
         const clvi_kernel_source *source = &clvi_kernel_sources[i];
         if (strcmp(source->name, stem) != 0)

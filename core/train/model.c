@@ -101,13 +101,11 @@ typedef struct naming {
 static clv_status name_file(void *user, const plugin_site *site, clv_error *error)
 {
     const naming *n = user;
-    const char *slash = strrchr(site->plugin, '/');
     size_t length = 0;
     char shown[128];
     if (!clvi_is_path(site->plugin, ".so"))
         return CLV_OK;
-    const char *found =
-        clvi_plugin_name_in_file(slash != NULL ? slash + 1 : site->plugin, site->kind, &length);
+    const char *found = clvi_plugin_name_in_file(clvi_path_name(site->plugin), site->kind, &length);
     if (found == NULL)
         CLV_FAIL(error, CLV_E_USAGE,
                  "%s: [%s] plugin = %s: a bundle calls plugins by name; call the file %s_NAME.so",
@@ -142,8 +140,7 @@ static clv_status read_config(clvi_model *model, clv_error *error)
 /* The path of the file `name` of the run whose best checkpoint the model is; empty: it is none. */
 static void file_beside(const clvi_model *model, const char *name, clvi_text *path)
 {
-    const char *slash = strrchr(model->path, '/');
-    const char *own = slash ? slash + 1 : model->path;
+    const char *own = clvi_path_name(model->path);
     if (strcmp(own, CLVI_RUN_BEST) != 0)
         return;
     clvi_text_append_n(path, model->path, (size_t)(own - model->path));

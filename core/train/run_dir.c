@@ -199,22 +199,21 @@ static clv_status not_found(const char *output, const char *what, clv_error *err
     char **names = NULL;
     size_t count = 0;
     CLV_TRY(clvi_run_list(output, &names, &count, error));
-    const char *slash = strrchr(what, '/');
-    const char *near =
-        clvi_nearest(slash != NULL ? slash + 1 : what, (const char *const *)names, count);
+    const bool path = strchr(what, '/') != NULL;
+    const char *near = clvi_nearest(clvi_path_name(what), (const char *const *)names, count);
     const char *const newest[] = {last_link};
-    if (near == NULL && count > 0 && slash == NULL)
+    if (near == NULL && count > 0 && !path)
         near = clvi_nearest(what, newest, 1);
     clv_status status;
     if (count == 0)
         status = clvi_fail(error, CLV_E_USAGE, CLV_HERE,
                            "no run '%s': there is none in %s/ yet; `conclave train` makes them",
                            shown, output);
-    else if (slash != NULL && near != NULL)
+    else if (path && near != NULL)
         status = clvi_fail(error, CLV_E_USAGE, CLV_HERE,
                            "no run '%s': that is no folder with a %s; did you mean '%s' in %s/?",
                            shown, CLVI_RUN_CONFIG, near, output);
-    else if (slash != NULL)
+    else if (path)
         status =
             clvi_fail(error, CLV_E_USAGE, CLV_HERE, "no run '%s': that is no folder with a %s%s",
                       shown, CLVI_RUN_CONFIG, advice);

@@ -151,7 +151,7 @@ static void blob_hash(const char *path, char out[HEX_BYTES])
     if (length <= 0)
         return;
     target[length] = '\0';
-    const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target;
+    const char *name = clvi_path_name(target);
     if (strlen(name) == HEX_BYTES - 1 && strspn(name, "0123456789abcdef") == HEX_BYTES - 1)
         memcpy(out, name, HEX_BYTES);
 }

@@ -526,6 +526,40 @@ static void test_path_join(void **state)
     }
 }
 
+static void test_same_file(void **state)
+{
+    (void)state;
+    char *folder = test_folder(), *a = clvi_path_join(folder, "a"),
+         *b = clvi_path_join(folder, "b"), *link = clvi_path_join(folder, "link"),
+         *round = clvi_path_join(folder, "./a");
+    assert_int_equal(clvi_file_write(a, "same", 4, NULL), CLV_OK);
+    assert_int_equal(clvi_file_write(b, "same", 4, NULL), CLV_OK);
+    assert_int_equal(symlink("a", link), 0);
+    assert_true(clvi_same_file(a, round));
+    assert_true(clvi_same_file(link, a));
+    assert_false(clvi_same_file(a, b));
+    assert_int_equal(unlink(a), 0);
+    assert_false(clvi_same_file(link, link));
+    assert_false(clvi_same_file(a, b));
+    unlink(b);
+    unlink(link);
+    assert_int_equal(rmdir(folder), 0);
+    clvi_free(round);
+    clvi_free(link);
+    clvi_free(b);
+    clvi_free(a);
+    clvi_free(folder);
+}
+
+static void test_path_name(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"a/b/c.png", "c.png"}, {"/c", "c"}, {"c", "c"},
+                                           {"a/", "a/"},           {"/", "/"},  {"", ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(clvi_path_name(cases[i][0]), cases[i][1]);
+}
+
 static void keep_line(void *user, clvi_log_level level, const char *line)
 {
     clvi_text_printf(user, "%d %s\n", (int)level, line);
@@ -704,6 +738,8 @@ int main(void)
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_path_advice),
         cmocka_unit_test(test_path_join),
+        cmocka_unit_test(test_path_name),
+        cmocka_unit_test(test_same_file),
         cmocka_unit_test(test_log_and_environment),
         cmocka_unit_test(test_allocation_faults),
         cmocka_unit_test(test_reals),

@@ -4,10 +4,10 @@
 #include "show.h"
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "train/train.h"
 
 #include <math.h>
-#include <sys/stat.h>
 
 static const cli_option options[] = {
     {"data", "PATH", "another folder or archive with the same classes", 0, false},
@@ -165,9 +165,7 @@ static clv_status open_data(job *j, clv_error *error)
 /* Whether `path` is where the run's own images lie. */
 static bool is_own_path(const job *j, const char *path)
 {
-    struct stat own, given;
-    return stat(clvi_config_text(clvi_model_config(j->model), "data", "path"), &own) == 0 &&
-           stat(path, &given) == 0 && own.st_dev == given.st_dev && own.st_ino == given.st_ino;
+    return clvi_same_file(clvi_config_text(clvi_model_config(j->model), "data", "path"), path);
 }
 
 /* The run's own validation images are what is compared with, those of training it knows by heart.

@@ -1,5 +1,7 @@
 /* conclave plugins: the experts and gates that are found, and the options of one. */
 #include "command.h"
+
+#include "base/files.h"
 #include "plugin/plugin_host.h"
 
 #include <jansson.h>
@@ -147,8 +149,8 @@ static clv_status show_named(const clvi_plugin *const *list, size_t count, const
 
 static clv_status show_file(clvi_plugins *plugins, const char *path, bool json, clv_error *error)
 {
-    const char *slash = strrchr(path, '/'), *file = slash != NULL ? slash + 1 : path;
-    const clv_kind kind = strncmp(file, "gate_", 5) == 0 ? CLV_KIND_GATE : CLV_KIND_EXPERT;
+    const clv_kind kind =
+        strncmp(clvi_path_name(path), "gate_", 5) == 0 ? CLV_KIND_GATE : CLV_KIND_EXPERT;
     const clvi_plugin *plugin = NULL;
     CLV_TRY(clvi_plugins_find(plugins, kind, path, &plugin, error));
     return json ? print_json(&plugin, 1, error) : print_plugin(plugin, error);

@@ -17,13 +17,6 @@ typedef struct sameness {
     bool seed, same, seconds;
 } sameness;
 
-/* Paths of one place are the same. */
-static bool same_place(const char *a, const char *b)
-{
-    char x[PATH_MAX], y[PATH_MAX];
-    return realpath(a, x) != NULL && realpath(b, y) != NULL && strcmp(x, y) == 0;
-}
-
 /* The same expert of the same checkpoint: values of `init`. */
 static bool same_start(const char *a, const char *b)
 {
@@ -33,7 +26,7 @@ static bool same_start(const char *a, const char *b)
     char x[PATH_MAX], y[PATH_MAX];
     snprintf(x, sizeof x, "%.*s", (int)(clvi_init_colon(a) - a), a);
     snprintf(y, sizeof y, "%.*s", (int)(clvi_init_colon(b) - b), b);
-    return same_place(x, y);
+    return clvi_same_file(x, y);
 }
 
 /* A clvi_config_difference. */
@@ -54,7 +47,7 @@ static clv_status judge(void *user, const char *section, const char *key, const 
     if (!s->seed && strcmp(name, "run.seed") == 0)
         return CLV_OK;
     if (strncmp(name, "data.", 5) == 0 && strcmp(key, "path") == 0 && was != NULL && is != NULL &&
-        same_place(was, is))
+        clvi_same_file(was, is))
         return CLV_OK;
     if (strncmp(name, "expert.", 7) == 0 && strcmp(key, "init") == 0 && was != NULL && is != NULL &&
         same_start(was, is))

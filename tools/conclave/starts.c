@@ -1,6 +1,7 @@
 /* See starts.h. */
 #include "starts.h"
 
+#include "base/files.h"
 #include "base/process.h"
 #include "mixture/initial_weights.h"
 #include "mixture/input_form.h"
@@ -176,13 +177,6 @@ static clv_status take_value(void *user, const char *section, const char *key, c
     return add_change(user, section, key, value, error);
 }
 
-/* Whether both files are the same, by whatever path. */
-static bool same_file(const char *a, const char *b)
-{
-    char x[PATH_MAX], y[PATH_MAX];
-    return realpath(a, x) != NULL && realpath(b, y) != NULL && strcmp(x, y) == 0;
-}
-
 /* The seed of the run of the configuration at `path` that the last one of `starts`, not counted
  * yet, starts from. */
 static int64_t seed_for(const clvi_config *config, const cli_starts *starts, const char *path)
@@ -198,7 +192,7 @@ static int64_t seed_for(const clvi_config *config, const cli_starts *starts, con
         const bool alike = strcmp(clvi_config_text(config, other->section, "init"), init) == 0 ||
                            strcmp(other->expert, start->expert) == 0;
         if (alike && clvi_config_seed(config, other->section) < 0 &&
-            same_file(other->recipe.source, path))
+            clvi_same_file(other->recipe.source, path))
             seed += SEEDS_APART;
     }
     return seed;

@@ -1,6 +1,7 @@
 /* What can be checked of a plugin without running its networks. */
 #include "check/check.h"
 
+#include "base/files.h"
 #include "base/process.h"
 
 #include <dirent.h>
@@ -13,8 +14,8 @@
 
 void check_table(check *c)
 {
-    const char *slash = strrchr(c->file, '/'), *name = slash != NULL ? slash + 1 : c->file;
-    const clv_kind kind = strncmp(name, "gate_", 5) == 0 ? CLV_KIND_GATE : CLV_KIND_EXPERT;
+    const clv_kind kind =
+        strncmp(clvi_path_name(c->file), "gate_", 5) == 0 ? CLV_KIND_GATE : CLV_KIND_EXPERT;
     clv_error error = CLV_ERROR_INIT;
     clv_status status = clvi_plugins_create(NULL, NULL, &c->plugins, &error);
     if (status == CLV_OK)

@@ -216,8 +216,7 @@ static clv_status name_experts(reading *r, clv_error *error)
     for (size_t i = 0; i < r->count; i++) {
         const source *s = &r->sources[i];
         const size_t experts = clvi_config_leaf_count(s->config);
-        const char *slash = strrchr(s->path, '/');
-        const char *run = slash != NULL && slash[1] != '\0' ? slash + 1 : s->path;
+        const char *run = clvi_path_name(s->path);
         for (size_t k = 0; k < experts; k++) {
             r->names[r->name_count] =
                 name_after(r, experts == 1 ? run : clvi_config_leaf_name(s->config, k));

@@ -78,21 +78,14 @@ clv_status plan_leave_out(plan *p, const char *name, const char *reason, clv_err
 
 /* ---- Runs that were named ---- */
 
-/* What stands behind the last '/'. */
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
-}
-
 /* A run whose experts the others are made of: a model by itself, beside every seed of them. */
 static clv_status add_cached_run(plan *p, const char *folder, clv_error *error)
 {
     clvi_comparison *c = p->comparison;
     plan_run run = {.given = folder, .contestant = c->count};
     CLV_TRY(clvi_run_config(folder, &run.recipe.config, error));
-    clv_status status =
-        add_contestant(p, base_name(folder), clvi_config_expert_count(run.recipe.config), 1, error);
+    clv_status status = add_contestant(p, clvi_path_name(folder),
+                                       clvi_config_expert_count(run.recipe.config), 1, error);
     if (status == CLV_OK) {
         c->contestants[run.contestant].fixed = true;
         c->contestants[run.contestant].runs[0].seed =
@@ -282,7 +275,7 @@ static clv_status add_model(plan *p, clvi_plugins *plugins, const char *path, co
     clv_error cause = CLV_ERROR_INIT;
     clv_status status = clvi_config_load(&source, &plain, &cause);
     if (status == CLV_E_CONFIG && p->cached) /* as one for a single model */
-        return plan_leave_out(p, base_name(path), cause.message, error);
+        return plan_leave_out(p, clvi_path_name(path), cause.message, error);
     if (status != CLV_OK)
         return clvi_fail(error, status, CLV_HERE, "%s", cause.message);
     const int64_t first = clvi_config_int(plain, "run", "seed");
@@ -415,8 +408,7 @@ static clv_status add_of_suite(plan *p, words *w, const clvi_suite *suite, const
 static clv_status add_suite(plan *p, words *w, const clvi_suite *suite, const char *word,
                             clv_error *error)
 {
-    const char *slash = strrchr(word, '/');
-    char *label = clvi_arena_strdup(p->arena, slash != NULL ? slash + 1 : word);
+    char *label = clvi_arena_strdup(p->arena, clvi_path_name(word));
     if (label == NULL)
         return no_memory(error);
     if (strchr(label, '.') != NULL)
