@@ -218,8 +218,7 @@ static clv_status plan_head(clvi_explainer *e, level *v, clv_error *error)
     const clv_graph *g = c->head.graphs[CLVI_INFER];
     const bool features = clvi_council_input_of(g, "features") >= 0;
     v->role = features ? CLVI_FEATURES : CLVI_LOGITS;
-    v->width =
-        clvi_council_expert_count(c) == 1 ? c->site.classes : clvi_council_bank_width(c, v->role);
+    v->width = clvi_council_bank_width(c, v->role);
     const clv_tensor output =
         clvi_graph_find_output(g, v->answers ? "prediction" : clvi_expert_roles[v->around->role]);
     v->wide = elements_of(g, output);
@@ -446,14 +445,8 @@ static clv_status run_level(clvi_explainer *e, level *v, int label, clv_error *e
 
 static void bind_image(const leaf *l, clvi_plan *plan)
 {
-    const clvi_site *site = &l->level->council->site;
     const clvi_part_run run = {.mode = CLVI_INFER, .n = 1};
-    const clv_graph *g = l->shown.graph;
-    const clv_tensor image = clvi_graph_find_input(g, "image");
-    for (size_t i = 0; i < g->input_count; i++)
-        if (g->inputs[i].tensor == image)
-            clvi_plan_bind(plan, i, clvi_part_image(site, &run, l->part->forms[0]),
-                           (clvi_view){NULL, 0});
+    clvi_part_bind_image(l->part, &l->level->council->site, &run, plan);
 }
 
 static clv_status run_before(clvi_explainer *e, leaf *l, const clvi_run_random *random,

@@ -236,18 +236,24 @@ clvi_view clvi_part_image(const clvi_site *site, const clvi_part_run *run, size_
     return run->images ? run->images[form] : clvi_forms_view(site->forms, form);
 }
 
+void clvi_part_bind_image(const clvi_part *p, const clvi_site *site, const clvi_part_run *run,
+                          clvi_plan *plan)
+{
+    const clv_graph *g = p->graphs[run->mode];
+    const clv_tensor image = clvi_graph_find_input(g, "image");
+    for (size_t i = 0; i < g->input_count; i++)
+        if (g->inputs[i].tensor == image)
+            clvi_plan_bind(plan, i, clvi_part_image(site, run, p->forms[0]), (clvi_view){NULL, 0});
+}
+
 clv_status clvi_part_forward(clvi_part *p, const clvi_site *site, const clvi_part_run *run,
                              clv_error *error)
 {
     const clvi_run_random random = {.key = {p->dropout.k[0], p->dropout.k[1]},
                                     .epoch = run->epoch,
                                     .ids = run->ids.buf ? run->ids : clvi_forms_ids(site->forms)};
-    const clv_graph *g = p->graphs[run->mode];
     clvi_plan *plan = p->ran[run->mode] = plan_of(p, run);
-    const clv_tensor image = clvi_graph_find_input(g, "image");
-    for (size_t i = 0; i < g->input_count; i++)
-        if (g->inputs[i].tensor == image)
-            clvi_plan_bind(plan, i, clvi_part_image(site, run, p->forms[0]), (clvi_view){NULL, 0});
+    clvi_part_bind_image(p, site, run, plan);
     return clvi_plan_forward(plan, run->n, &random, error);
 }
 

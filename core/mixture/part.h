@@ -96,6 +96,9 @@ clv_status clvi_part_forward(clvi_part *part, const clvi_site *site, const clvi_
                              clv_error *error) CLV_MUST_CHECK;
 /* Calls look on every plan of a mode that there is. */
 clv_status clvi_part_watch(const clvi_part *part, int mode, clv_error *error) CLV_MUST_CHECK;
+/* Binds the image of a run, where the graph has one, in a plan of that graph. */
+void clvi_part_bind_image(const clvi_part *part, const clvi_site *site, const clvi_part_run *run,
+                          clvi_plan *plan);
 /* What a form holds of the samples of a run. */
 clvi_view clvi_part_image(const clvi_site *site, const clvi_part_run *run, size_t form);
 /* Bytes of device memory. */
