@@ -76,6 +76,19 @@ int clvi_best_class(const float *logits, int classes)
     return best;
 }
 
+void clvi_top_classes(const double *probabilities, size_t classes, size_t count, size_t *out)
+{
+    size_t filled = 0;
+    for (size_t c = 0; c < classes && count > 0; c++) {
+        if (filled == count && !(probabilities[c] > probabilities[out[count - 1]]))
+            continue;
+        size_t at = filled < count ? filled++ : count - 1;
+        for (; at > 0 && probabilities[out[at - 1]] < probabilities[c]; at--)
+            out[at] = out[at - 1];
+        out[at] = c;
+    }
+}
+
 /* Sum of exp((o - o_best)/temperature) over all logits o, of which the largest is `best`. */
 static double exp_sum(const float *logits, int classes, double temperature, int best)
 {

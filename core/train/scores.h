@@ -42,6 +42,9 @@ int64_t clvi_scores_confusion(const clvi_scores *scores, int label, int predicte
 /* The class with the largest logit, the lowest of equal ones; -1 where one of them is not finite.
  */
 int clvi_best_class(const float *logits, int classes);
+/* The `count` most probable classes by one row, [classes], of which there are as many at least, the
+ * most probable first, of equal ones the lowest. */
+void clvi_top_classes(const double *probabilities, size_t classes, size_t count, size_t *out);
 /* Log-probability, in nats, of class `label` by one row of logits, [classes]; NAN where one of them
  * is not finite. */
 double clvi_log_probability(const float *logits, int classes, int label);

@@ -93,16 +93,7 @@ clv_status clv_result_top(const clv_result *r, size_t image, size_t count, size_
     if (count < 1 || count > r->classes)
         CLV_FAIL(error, CLV_E_USAGE, "the %zu most probable of %zu classes: give 1 to %zu", count,
                  r->classes, r->classes);
-    const double *chances = r->probabilities + image * r->classes;
-    size_t filled = 0;
-    for (size_t c = 0; c < r->classes; c++) {
-        if (filled == count && !(chances[c] > chances[classes[count - 1]]))
-            continue;
-        size_t at = filled < count ? filled++ : count - 1;
-        for (; at > 0 && chances[classes[at - 1]] < chances[c]; at--)
-            classes[at] = classes[at - 1];
-        classes[at] = c;
-    }
+    clvi_top_classes(r->probabilities + image * r->classes, r->classes, count, classes);
     return CLV_OK;
 }
 

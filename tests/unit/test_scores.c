@@ -213,12 +213,29 @@ static void test_none_finite(void **state)
     clvi_scores_destroy(scores);
 }
 
+static void test_top_classes(void **state)
+{
+    (void)state;
+    const double chances[] = {0.1, 0.3, 0.2, 0.3, 0.1}, nan[] = {NAN, 0.5, 0.1};
+    static const size_t wanted[] = {1, 3, 2, 0, 4};
+    size_t top[6];
+    for (size_t count = 0; count <= 5; count++) {
+        top[count] = 99;
+        clvi_top_classes(chances, 5, count, top);
+        assert_memory_equal(top, wanted, count * sizeof *top);
+        assert_int_equal(top[count], 99);
+    }
+    clvi_top_classes(nan, 3, 3, top); /* whatever the order, each once */
+    assert_int_equal(1 << top[0] | 1 << top[1] | 1 << top[2], 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_likelihood_and_brier),
         cmocka_unit_test(test_wilson),
         cmocka_unit_test(test_top5),
+        cmocka_unit_test(test_top_classes),
         cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_extreme_logits),
