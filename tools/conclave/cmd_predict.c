@@ -67,15 +67,7 @@ static clv_status print_json(const job *j, const answer *a, clv_error *error)
         json_array_append_new(
             list, json_pack("{s:s, s:o}", "class", clvi_model_class_name(j->model, j->ranking[k]),
                             "probability", clvi_json_real(a->chances[j->ranking[k]])));
-    /* A name need not be UTF-8, JSON must be. */
-    char *path = clvi_malloc(strlen(a->path) + 1);
-    json_t *json = NULL;
-    if (path != NULL)
-        json = json_pack("{s:s, s:o}", "path", clvi_printable(a->path, path, strlen(a->path) + 1),
-                         "predictions", list);
-    else
-        json_decref(list);
-    clvi_free(path);
+    json_t *json = json_pack("{s:o, s:o}", "path", cli_json_text(a->path), "predictions", list);
     if (json != NULL) {
         json_object_set_new(json, "confidence", clvi_json_real(a->chances[j->ranking[0]]));
         json_object_set_new(json, "unsure", json_boolean(a->shown == 0));

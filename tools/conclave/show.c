@@ -248,6 +248,15 @@ clv_status cli_show_scores(const char *const *labels, const clvi_score_summary *
     return cli_table_print(&table, stdout, error);
 }
 
+json_t *cli_json_text(const char *text)
+{
+    char *shown = clvi_malloc(strlen(text) + 1);
+    json_t *json =
+        shown != NULL ? json_string(clvi_printable(text, shown, strlen(text) + 1)) : NULL;
+    clvi_free(shown);
+    return json;
+}
+
 clv_status cli_show_json(json_t *value, size_t indent, clv_error *error)
 {
     /* 9 digits: exact for f32, and no 0.10000000000000001. */

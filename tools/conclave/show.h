@@ -44,6 +44,8 @@ clv_status cli_table_print(cli_table *table, FILE *stream, clv_error *error) CLV
 clv_status cli_show_scores(const char *const *labels, const clvi_score_summary *scores,
                            size_t count, clv_error *error) CLV_MUST_CHECK;
 
+/* A text that need not be UTF-8, such as a path, as JSON must be. The caller's; NULL: no memory. */
+json_t *cli_json_text(const char *text);
 /* Prints a JSON value on one line (indent 0) or indented, and releases it. NULL counts as out of
  * memory. Errors: CLV_E_MEMORY. */
 clv_status cli_show_json(json_t *value, size_t indent, clv_error *error) CLV_MUST_CHECK;
