@@ -17,22 +17,6 @@ void clvi_explain_page_begin(clvi_page *page, const char *run)
     clvi_text_fini(&note);
 }
 
-static clv_status append_picture(const clvi_image *picture, bool tiny, const char *alt,
-                                 clvi_text *out, clv_error *error)
-{
-    uint8_t *bytes;
-    size_t length;
-    CLV_TRY(clvi_image_encode_png(picture, &bytes, &length, error));
-    clvi_text_printf(out, "<img%s width=\"%d\" height=\"%d\" alt=\"", tiny ? " class=\"tiny\"" : "",
-                     picture->width, picture->height);
-    clvi_report_escape(out, alt);
-    clvi_text_append(out, "\" src=\"data:image/png;base64,");
-    clvi_text_append_base64(out, bytes, length);
-    clvi_text_append(out, "\"/>");
-    clvi_free(bytes);
-    return CLV_OK;
-}
-
 static void append_chances(const clvi_explained_card *card, clvi_text *out)
 {
     clvi_text_append(out, "<ol class=\"chances\">");
@@ -55,11 +39,12 @@ static void append_small(const char *text, clvi_text *out)
     clvi_text_append(out, "</p>\n");
 }
 
-static clv_status append_card(const clvi_explained_card *card, clvi_text *out, clv_error *error)
+static void append_card(const clvi_explained_card *card, clvi_page *page)
 {
+    clvi_text *out = &page->body;
     clvi_text_append(out, "<figure>");
-    if (card->picture)
-        CLV_TRY(append_picture(card->picture, card->tiny, card->title, out, error));
+    if (card->picture.png)
+        clvi_page_image(page, &card->picture, card->title);
     clvi_text_append(out, "<figcaption><b>");
     clvi_report_escape(out, card->title);
     clvi_text_append(out, "</b>");
@@ -72,14 +57,13 @@ static clv_status append_card(const clvi_explained_card *card, clvi_text *out, c
     if (card->chance_count > 0)
         append_chances(card, out);
     append_small(card->note, out);
-    if (card->maps) {
+    if (card->maps.png) {
         clvi_text_append(out, "<details><summary>Feature maps</summary>\n");
-        CLV_TRY(append_picture(card->maps, true, "feature maps", out, error));
+        clvi_page_image(page, &card->maps, "feature maps");
         append_small(card->maps_note, out);
         clvi_text_append(out, "</details>\n");
     }
     clvi_text_append(out, "</figcaption></figure>\n");
-    return CLV_OK;
 }
 
 static void append_absent(clvi_page *page, const clvi_explained_card *cards, size_t count)
@@ -96,16 +80,15 @@ static void append_absent(clvi_page *page, const clvi_explained_card *cards, siz
     clvi_text_fini(&names);
 }
 
-clv_status clvi_explain_page_add(clvi_page *page, const char *name, const char *note,
-                                 const clvi_explained_card *cards, size_t count, clv_error *error)
+void clvi_explain_page_add(clvi_page *page, const char *name, const char *note,
+                           const clvi_explained_card *cards, size_t count)
 {
     clvi_page_section(page, name);
     clvi_page_note(page, note);
     clvi_text_append(&page->body, "<div class=\"cards\">\n");
     for (size_t i = 0; i < count; i++)
         if (!cards[i].absent)
-            CLV_TRY(append_card(&cards[i], &page->body, error));
+            append_card(&cards[i], page);
     clvi_text_append(&page->body, "</div>\n");
     append_absent(page, cards, count);
-    return CLV_OK;
 }

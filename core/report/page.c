@@ -95,6 +95,19 @@ void clvi_page_listing(clvi_page *page, const char *summary, const char *text)
     clvi_text_append(&page->body, "</pre>\n</details>\n");
 }
 
+void clvi_page_image(clvi_page *page, const clvi_page_picture *picture, const char *alt)
+{
+    clvi_text *out = &page->body;
+    clvi_text_append(out, picture->tiny ? "<img class=\"tiny\"" : "<img");
+    if (picture->height > 0)
+        clvi_text_printf(out, " width=\"%d\" height=\"%d\"", picture->width, picture->height);
+    clvi_text_append(out, " alt=\"");
+    clvi_report_escape(out, alt);
+    clvi_text_append(out, "\" src=\"data:image/png;base64,");
+    clvi_text_append_base64(out, picture->png, picture->length);
+    clvi_text_append(out, "\"/>");
+}
+
 /* ---- Plots ---- */
 
 void clvi_page_plots_begin(clvi_page *page, bool pairs)

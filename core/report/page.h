@@ -38,6 +38,16 @@ void clvi_page_command(clvi_page *page, const char *command);
 /* Text as it stands, in lines, behind a line that opens it. */
 void clvi_page_listing(clvi_page *page, const char *summary, const char *text);
 
+/* A PNG that is held in the page itself. */
+typedef struct clvi_page_picture {
+    const uint8_t *png; /* borrowed */
+    size_t length;
+    int height, width; /* of it; 0: not told, as the style has it */
+    bool tiny;         /* shown in its pixels */
+} clvi_page_picture;
+/* Here, without lines around it; alt: what stands for it where it is not shown. */
+void clvi_page_image(clvi_page *page, const clvi_page_picture *picture, const char *alt);
+
 /* Plots side by side as the screen allows, between these two; pairs: not more than two. */
 void clvi_page_plots_begin(clvi_page *page, bool pairs);
 void clvi_page_plots_end(clvi_page *page);

@@ -9,8 +9,8 @@ enum { MOST_SIDE = 112, TINY_SIDE = 64 };
 
 /* ---- Pictures ---- */
 
-/* Appends it, not larger than it is shown, as a data URI. */
-static clv_status append_picture(clvi_image image, const char *name, clvi_text *out,
+/* Not larger than it is shown. */
+static clv_status append_picture(clvi_image image, const char *name, clvi_page *page,
                                  clv_error *error)
 {
     uint8_t *bytes, *small = NULL;
@@ -34,11 +34,8 @@ static clv_status append_picture(clvi_image image, const char *name, clvi_text *
     const clv_status status = clvi_image_encode_png(&image, &bytes, &length, error);
     clvi_free(small);
     CLV_TRY(status);
-    clvi_text_printf(out, "<img%s alt=\"", side <= TINY_SIDE ? " class=\"tiny\"" : "");
-    clvi_report_escape(out, name);
-    clvi_text_append(out, "\" src=\"data:image/png;base64,");
-    clvi_text_append_base64(out, bytes, length);
-    clvi_text_append(out, "\"/>");
+    const clvi_page_picture picture = {.png = bytes, .length = length, .tiny = side <= TINY_SIDE};
+    clvi_page_image(page, &picture, name);
     clvi_free(bytes);
     return CLV_OK;
 }
@@ -49,7 +46,7 @@ static clv_status add_picture(clvi_mistake_pictures *pictures, const clvi_mistak
 {
     clvi_image image;
     CLV_TRY(clvi_mistake_pictures_read(pictures, i, &image, read, error));
-    return *read ? append_picture(image, m->worst[i]->image, &page->body, error) : CLV_OK;
+    return *read ? append_picture(image, m->worst[i]->image, page, error) : CLV_OK;
 }
 
 /* ---- The section ---- */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -279,6 +280,92 @@ static void test_goes_on(void **state)
     expect("explain pair data/test/rows/2.png --runs runs --checkpoint last -o runs-too", 0);
 }
 
+/* No picture that was given is written over, by whatever path. */
+static void test_own_pictures(void **state)
+{
+    (void)state;
+    char before[1 << 12] = "", after[sizeof before] = "";
+    png_put(".", "own/photo.png", 20, 5);
+    png_put(".", "own/photo-b.png", 20, 6);
+    assert_int_equal(symlink("own", "alias"), 0);
+    read_whole("own/photo.png", before, sizeof before);
+    expect_refusal("explain pair own/photo.png -o own --device nowhere", 2,
+                   "own/photo.png is one of the pictures; take another folder with -o");
+    expect_refusal("explain pair own/photo.png -o alias", 2, "alias/photo.png is one of");
+    expect_refusal("explain pair own/photo-b.png own/photo.png -o own", 2, "own/photo-b.png is");
+    expect_refusal("explain pair own -o ./own/../own", 2, "photo-b.png is one of the pictures");
+    read_whole("own/photo.png", after, sizeof after);
+    assert_memory_equal(before, after, sizeof before);
+    assert_false(exists("own/photo-a.png") || exists("own/explain.html"));
+    /* Feature maps only where they are drawn. */
+    png_put(".", "maps-too/photo-a-maps.png", 20, 5);
+    assert_int_equal(rename("own/photo.png", "photo.png"), 0);
+    expect_refusal("explain pair photo.png maps-too/photo-a-maps.png --feature-maps -o maps-too", 2,
+                   "maps-too/photo-a-maps.png is one");
+}
+
+/* No two files have one name. */
+static void test_names(void **state)
+{
+    (void)state;
+    png_put(".", "names/cat.png", 20, 5);
+    png_put(".", "names/cat-a.png", 24, 6);
+    png_put(".", "names/more/cat.png", 28, 7);
+    assert_int_equal(system("cp names/more/cat.png names/cat.jpg"), 0);
+    expect("explain pair names/cat.png names/cat-a.png names/more/cat.png names/cat.jpg --json "
+           "--quiet -o named",
+           0);
+    static const char *const bases[] = {"cat", "cat-a-2", "cat-2", "cat-3"};
+    char *line = strtok(call_out, "\n");
+    for (size_t i = 0; i < 4; i++, line = strtok(NULL, "\n")) {
+        char wanted[64];
+        assert_non_null(line);
+        json_t *json = parse(line);
+        snprintf(wanted, sizeof wanted, "named/%s.png", bases[i]);
+        assert_string_equal(word(json, "picture"), wanted);
+        snprintf(wanted, sizeof wanted, "named/%s-a.png", bases[i]);
+        assert_string_equal(word(json_array_get(json_object_get(json, "experts"), 0), "picture"),
+                            wanted);
+        json_decref(json);
+    }
+    assert_int_equal(system("test $(ls named | wc -l) = 13"), 0); /* 4 of each and the page */
+    expect_png("named/cat-a.png", 224, 224);
+    /* Of experts: a/x and a-x, and one that is called as maps are. */
+    train("alike", HEAD "[expert.p/x]\nplugin = cnn\nwidths = 4\n"
+                        "[expert.p-x]\nplugin = cnn\nwidths = 5\n"
+                        "[expert.p-x-maps]\nplugin = cnn\nwidths = 6\n"
+                        "[mixture.p]\nexperts = x\n"
+                        "[mixture]\nexperts = p, p-x, p-x-maps\n[gate]\nplugin = average\n");
+    expect("explain alike names/cat.png --feature-maps -o alike", 0);
+    assert_int_equal(system("test $(ls alike | wc -l) = 8"), 0);
+    expect_png("alike/cat-p-x-2.png", 224, 224);
+    expect_png("alike/cat-p-x-maps-2.png", 224, 224);
+    expect_picture("alike/cat-p-x-maps.png", 56, 8 * 56 + 7 * 2, 1);
+}
+
+/* What was compiled to explain is kept, too. */
+static void test_programs(void **state)
+{
+    (void)state;
+    char folder[4096], usual[4096], listed[2][1 << 14];
+    snprintf(usual, sizeof usual, "%s", getenv("CONCLAVE_CACHE_DIR"));
+    snprintf(folder, sizeof folder, "%s/programs", home);
+    setenv("CONCLAVE_CACHE", "1", 1);
+    setenv("CONCLAVE_CACHE_DIR", folder, 1);
+    expect("predict pair data/test/rows/1.png", 0);
+    assert_int_equal(system("ls -li --time-style=full-iso programs/* >listed.txt"), 0);
+    read_whole("listed.txt", listed[0], sizeof listed[0]);
+    for (int i = 0; i < 2; i++) {
+        expect("explain pair data/test/rows/1.png -o kept", 0);
+        assert_int_equal(system("ls -li --time-style=full-iso programs/* >listed.txt"), 0);
+        read_whole("listed.txt", listed[1], sizeof listed[1]);
+        assert_int_equal(strcmp(listed[0], listed[1]) == 0, i == 1);
+        memcpy(listed[0], listed[1], sizeof listed[0]);
+    }
+    unsetenv("CONCLAVE_CACHE");
+    setenv("CONCLAVE_CACHE_DIR", usual, 1);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -286,7 +373,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_json),     cmocka_unit_test(test_maps),
         cmocka_unit_test(test_alone),    cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_features), cmocka_unit_test(test_sparse_and_nested),
-        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_goes_on),  cmocka_unit_test(test_own_pictures),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_programs),
     };
     const int status = calls_begin(argc, argv);
     return status != 0 ? status : cmocka_run_group_tests(tests, set_up, calls_leave);

@@ -1,5 +1,5 @@
 /* conclave explain: what the experts of a trained run look at in pictures, as a page. */
-#include "pictures.h"
+#include "explain_files.h"
 #include "session.h"
 #include "show.h"
 
@@ -18,8 +18,6 @@ enum { TOP = 5, LEAST_SIDE = 224, STRIP_GAP = 4, MOST_BYTES = 64 << 20, COARSE =
 /* Of a sheet of feature maps: channels of a size, pixels of a tile. */
 enum { SHEET_COLUMNS = 8, SHEET_TILE = 56, MOST_COLUMNS = 64, MOST_TILE = 512 };
 
-static const char page_name[] = "explain.html";
-
 static const cli_option options[] = {
     {"output", "FOLDER", "where the page and its pictures go; made if it is not there", 'o', false},
     {"class", "NAME", "explain this class; the one with the most probability if not given", 0,
@@ -36,7 +34,8 @@ static const cli_option options[] = {
 
 /* What is drawn and said of an expert in one picture. */
 typedef struct drawn {
-    clvi_image overlay, maps;
+    clvi_image overlay;
+    uint8_t *overlay_png, *maps_png;
     clvi_chance chances[TOP + 1];
     char weight[64];
     clvi_text note, maps_note;
@@ -60,14 +59,12 @@ typedef struct job {
     uint8_t *pixels;      /* of the form */
     float *logits;        /* [classes] */
     double *chances;      /* [classes] */
-    int *ranking;         /* [classes] */
     double temperature;
     drawn *drawn; /* [networks] */
     clvi_explained_card *cards;
     clvi_page page;
-    clvi_text again;    /* the command */
-    clvi_arena *names;  /* of files */
-    const char **bases; /* [pictures] of the files, without ending */
+    clvi_text again; /* the command */
+    cli_explain_files files;
     size_t good, bad;
 } job;
 
@@ -75,28 +72,30 @@ typedef struct job {
 
 static clv_status find_class(job *j, clv_error *error)
 {
-    enum { MOST_NAMES = 4096 };
-    const char *wanted = cli_option_value(j->args, "class"), *names[MOST_NAMES];
+    const char *wanted = cli_option_value(j->args, "class");
     const size_t count = clvi_model_class_count(j->model);
-    size_t known = 0;
     char shown[128];
     j->label = -1;
-    for (size_t i = 0; wanted != NULL && i < count; i++) {
-        const char *name = clvi_model_class_name(j->model, i);
-        if (strcmp(name, wanted) == 0)
-            j->label = (int64_t)i;
-        if (known < MOST_NAMES)
-            names[known++] = name;
-    }
-    if (wanted == NULL || j->label >= 0)
+    if (wanted == NULL)
         return CLV_OK;
-    const char *near = clvi_nearest(wanted, names, known);
+    const char **names = clvi_calloc(count, sizeof *names);
+    if (names == NULL)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the names of %zu classes", count);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = clvi_model_class_name(j->model, i);
+        if (strcmp(names[i], wanted) == 0)
+            j->label = (int64_t)i;
+    }
+    const char *near = clvi_nearest(wanted, names, count);
+    clvi_free(names);
+    if (j->label >= 0)
+        return CLV_OK;
     clvi_printable(wanted, shown, sizeof shown);
     if (near != NULL)
         CLV_FAIL(error, CLV_E_USAGE, "--class %s: the run has no such class; did you mean '%s'?",
                  shown, near);
     CLV_FAIL(error, CLV_E_USAGE, "--class %s: the run has no such class; its first is '%s'", shown,
-             names[0]);
+             clvi_model_class_name(j->model, 0));
 }
 
 static clv_status read_options(job *j, clv_error *error)
@@ -112,70 +111,26 @@ static clv_status read_options(job *j, clv_error *error)
     return find_class(j, error);
 }
 
-static bool is_taken(const job *j, size_t before, const char *base)
-{
-    for (size_t i = 0; i < before; i++)
-        if (strcmp(j->bases[i], base) == 0)
-            return true;
-    return false;
-}
+/* ---- Files ---- */
 
-/* The name of a picture's files: its own without folder and ending; of several alike the second
- * gets -2. NULL: no memory. */
-static const char *name_of(const job *j, size_t index)
+/* A PNG for the page; *png is the caller's. */
+static clv_status encode(const clvi_image *image, uint8_t **png, clvi_page_picture *out,
+                         clv_error *error)
 {
-    const char *path = j->pictures.paths[index], *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path, *dot = strrchr(name, '.');
-    const int length = dot != NULL && dot > name ? (int)(dot - name) : (int)strlen(name);
-    char *base = clvi_arena_printf(j->names, "%.*s", length, name);
-    for (int copy = 2; base != NULL && is_taken(j, index, base); copy++)
-        base = clvi_arena_printf(j->names, "%.*s-%d", length, name, copy);
-    return base;
-}
-
-static clv_status name_files(job *j, clv_error *error)
-{
-    CLV_TRY(clvi_arena_create(&j->names, error));
-    j->bases = clvi_calloc(j->pictures.count, sizeof *j->bases);
-    for (size_t i = 0; i < j->pictures.count && j->bases != NULL; i++)
-        if ((j->bases[i] = name_of(j, i)) == NULL)
-            CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the names of the pictures");
-    if (j->bases == NULL)
-        CLV_FAIL(error, CLV_E_MEMORY, "out of memory: the names of the pictures");
+    size_t length;
+    CLV_TRY(clvi_image_encode_png(image, png, &length, error));
+    *out = (clvi_page_picture){
+        .png = *png, .length = length, .height = image->height, .width = image->width};
     return CLV_OK;
 }
 
-/* ---- Files ---- */
-
-/* FOLDER/BASE, then -EXPERT and what follows, ".png". */
-static void append_path(const job *j, const char *base, const char *expert, const char *what,
-                        clvi_text *out)
+static clv_status write_png(const job *j, const clvi_page_picture *png,
+                            const cli_explain_file *file, clv_error *error)
 {
-    clvi_text_printf(out, "%s/%s", j->folder, base);
-    if (expert != NULL) {
-        const size_t begin = out->length + 1;
-        clvi_text_printf(out, "-%s%s", expert, what);
-        for (size_t i = begin; !out->failed && i < out->length; i++)
-            out->data[i] = out->data[i] == '/' ? '-' : out->data[i];
-    }
-    clvi_text_append(out, ".png");
-}
-
-static clv_status write_png(const job *j, const clvi_image *image, const char *base,
-                            const char *expert, const char *what, clv_error *error)
-{
-    uint8_t *bytes;
-    size_t length;
-    clvi_text path = {0};
-    append_path(j, base, expert, what, &path);
-    clv_status status = path.failed ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE,
-                                                "out of memory: the name of a picture")
-                                    : clvi_image_encode_png(image, &bytes, &length, error);
-    if (status == CLV_OK) {
-        status = clvi_file_write(path.data, bytes, length, error);
-        clvi_free(bytes);
-    }
-    clvi_text_fini(&path);
+    char *path;
+    CLV_TRY(cli_explain_files_path(&j->files, file, &path, error));
+    const clv_status status = clvi_file_write(path, png->png, png->length, error);
+    clvi_free(path);
     return status;
 }
 
@@ -227,7 +182,8 @@ static clv_status refine(const job *j, const clvi_image *whole, clvi_image *out,
     return CLV_OK;
 }
 
-/* j->pixels, and the picture that is shown of it. */
+/* j->pixels, and the picture that is shown of it. Networks see it as in training, where a large
+ * JPEG is decoded at a reduced size: more pixels are to be had from another decoding only. */
 static clv_status read_picture(job *j, const char *path, clvi_image *out, clv_error *error)
 {
     char *bytes = NULL;
@@ -235,7 +191,7 @@ static clv_status read_picture(job *j, const char *path, clvi_image *out, clv_er
     clvi_image whole = {0};
     CLV_TRY(clvi_file_read(path, MOST_BYTES, &bytes, &length, error));
     clv_status status = clvi_image_load(bytes, length, path, &j->form, j->pixels, error);
-    if (status == CLV_OK)
+    if (status == CLV_OK && j->scale > 1)
         status = clvi_image_decode(bytes, length, path, j->form.channels, &whole, error);
     clvi_free(bytes);
     CLV_TRY(status);
@@ -247,30 +203,21 @@ static clv_status read_picture(job *j, const char *path, clvi_image *out, clv_er
 
 /* ---- What is said ---- */
 
-/* ranking: the classes, the most probable first, of equal ones the lowest. */
-static void rank(const double *chances, int classes, int *ranking)
-{
-    for (int c = 0; c < classes; c++) {
-        int at = c;
-        for (; at > 0 && chances[ranking[at - 1]] < chances[c]; at--)
-            ranking[at] = ranking[at - 1];
-        ranking[at] = c;
-    }
-}
-
 /* The first TOP classes by logits, and the one that is explained. Returns how many. */
 static size_t take_chances(job *j, const float *logits, double temperature, clvi_chance *out)
 {
-    const int classes = (int)clvi_model_class_count(j->model);
-    size_t count = 0;
-    clvi_softmax_row(logits, classes, temperature, j->chances);
-    rank(j->chances, classes, j->ranking);
-    for (int k = 0; k < classes; k++) {
-        const int c = j->ranking[k];
-        if (k < TOP || c == j->label)
-            out[count++] = (clvi_chance){clvi_model_class_name(j->model, (size_t)c), j->chances[c],
-                                         c == j->label};
-    }
+    const size_t classes = clvi_model_class_count(j->model), label = (size_t)j->label;
+    size_t top[TOP + 1], count = classes < TOP ? classes : TOP;
+    clvi_softmax_row(logits, (int)classes, temperature, j->chances);
+    clvi_top_classes(j->chances, classes, count, top);
+    bool there = false;
+    for (size_t k = 0; k < count; k++)
+        there = there || top[k] == label;
+    if (!there)
+        top[count++] = label;
+    for (size_t k = 0; k < count; k++)
+        out[k] = (clvi_chance){clvi_model_class_name(j->model, top[k]), j->chances[top[k]],
+                               top[k] == label};
     return count;
 }
 
@@ -322,8 +269,10 @@ static void say_note(const job *j, const clvi_explained *x, clvi_text *out)
 /* ---- What is drawn ---- */
 
 /* The last maps of all sizes, one below the other. */
-static clv_status draw_maps(const job *j, const clvi_explained *x, drawn *d, clv_error *error)
+static clv_status draw_maps(const job *j, const clvi_explained *x, drawn *d, clvi_page_picture *out,
+                            clv_error *error)
 {
+    clvi_image sheet = {0};
     clvi_overlay_maps *maps = clvi_calloc(x->stages->count + 1, sizeof *maps);
     size_t count = 0;
     if (maps == NULL)
@@ -343,19 +292,26 @@ static clv_status draw_maps(const job *j, const clvi_explained *x, drawn *d, clv
     clvi_text_append(&d->maps_note,
                      ". Of each the channels that vary most, black to white by their "
                      "own least and most.");
-    const clv_status status =
-        clvi_overlay_sheet(maps, count, (int)j->columns, (int)j->tile, &d->maps, error);
+    clv_status status =
+        clvi_overlay_sheet(maps, count, (int)j->columns, (int)j->tile, &sheet, error);
     clvi_free(maps);
+    if (status == CLV_OK)
+        status = encode(&sheet, &d->maps_png, out, error);
+    if (status == CLV_OK)
+        out->tiny = true;
+    clvi_image_fini(&sheet);
     return status;
 }
 
-static clv_status draw_expert(job *j, size_t index, const clvi_image *picture, const char *base,
+static clv_status draw_expert(job *j, size_t index, size_t at, const clvi_image *picture,
                               clv_error *error)
 {
     const clvi_explained *x = clvi_explainer_at(j->explainer, index);
     drawn *d = &j->drawn[index];
     clvi_explained_card *card = &j->cards[index + 1];
-    const char *name = x->section + strlen("expert.");
+    const clvi_config *config = clvi_model_config(j->model);
+    const char *name = clvi_config_leaf_name(config, index);
+    CLV_ASSERT(strcmp(x->section, clvi_config_leaf_section(config, index)) == 0);
     *card = (clvi_explained_card){.title = name, .weight = say_weight(x, d), .chances = d->chances};
     if (x->logits != NULL && clvi_explainer_count(j->explainer) > 1)
         card->chance_count = take_chances(j, x->logits, 1, d->chances);
@@ -365,20 +321,18 @@ static clv_status draw_expert(job *j, size_t index, const clvi_image *picture, c
     say_note(j, x, &d->note);
     card->note = clvi_text_get(&d->note);
     CLV_TRY(clvi_overlay_heat(picture, x->cam, x->height, x->width, &d->overlay, error));
-    CLV_TRY(write_png(j, &d->overlay, base, name, "", error));
-    card->picture = &d->overlay;
+    CLV_TRY(encode(&d->overlay, &d->overlay_png, &card->picture, error));
+    CLV_TRY(write_png(j, &card->picture, &(cli_explain_file){at, index + 1, false}, error));
     if (x->maps == NULL)
         return CLV_OK;
-    CLV_TRY(draw_maps(j, x, d, error));
-    CLV_TRY(write_png(j, &d->maps, base, name, "-maps", error));
-    card->maps = &d->maps;
+    CLV_TRY(draw_maps(j, x, d, &card->maps, error));
+    CLV_TRY(write_png(j, &card->maps, &(cli_explain_file){at, index + 1, true}, error));
     card->maps_note = clvi_text_get(&d->maps_note);
     return CLV_OK;
 }
 
 /* The picture and all overlays in one file. */
-static clv_status draw_strip(const job *j, const clvi_image *plain, const char *base,
-                             clv_error *error)
+static clv_status draw_strip(const job *j, const clvi_image *plain, size_t at, clv_error *error)
 {
     const size_t experts = clvi_explainer_count(j->explainer);
     clvi_image *row = clvi_calloc(experts + 1, sizeof *row), strip = {0};
@@ -387,11 +341,16 @@ static clv_status draw_strip(const job *j, const clvi_image *plain, const char *
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: pictures");
     row[count++] = *plain;
     for (size_t i = 0; i < experts; i++)
-        if (j->cards[i + 1].picture != NULL)
-            row[count++] = *j->cards[i + 1].picture;
+        if (j->drawn[i].overlay.pixels != NULL)
+            row[count++] = j->drawn[i].overlay;
+    uint8_t *bytes = NULL;
+    clvi_page_picture png;
     clv_status status = clvi_overlay_strip(row, count, STRIP_GAP, &strip, error);
     if (status == CLV_OK)
-        status = write_png(j, &strip, base, NULL, "", error);
+        status = encode(&strip, &bytes, &png, error);
+    if (status == CLV_OK)
+        status = write_png(j, &png, &(cli_explain_file){.picture = at}, error);
+    clvi_free(bytes);
     clvi_image_fini(&strip);
     clvi_free(row);
     return status;
@@ -439,26 +398,17 @@ static json_t *chances_json(const clvi_explained_card *card)
     return list;
 }
 
-/* A text that need not be UTF-8, as JSON must be. */
-static json_t *text_json(const char *text)
+static json_t *picture_json(const job *j, const cli_explain_file *file)
 {
-    char *shown = clvi_malloc(strlen(text) + 1);
-    json_t *json =
-        shown != NULL ? json_string(clvi_printable(text, shown, strlen(text) + 1)) : NULL;
-    clvi_free(shown);
+    char *path;
+    if (cli_explain_files_path(&j->files, file, &path, NULL) != CLV_OK)
+        return NULL;
+    json_t *json = cli_json_text(path);
+    clvi_free(path);
     return json;
 }
 
-static json_t *picture_json(const job *j, const char *base, const char *expert, const char *what)
-{
-    clvi_text path = {0};
-    append_path(j, base, expert, what, &path);
-    json_t *json = path.failed ? NULL : text_json(path.data);
-    clvi_text_fini(&path);
-    return json;
-}
-
-static json_t *expert_json(const job *j, size_t index, const char *base)
+static json_t *expert_json(const job *j, size_t index, size_t at)
 {
     const clvi_explained *x = clvi_explainer_at(j->explainer, index);
     const clvi_explained_card *card = &j->cards[index + 1];
@@ -474,22 +424,25 @@ static json_t *expert_json(const job *j, size_t index, const char *base)
                                       x->graph->tensors[x->map].name, "height",
                                       (json_int_t)x->height, "width", (json_int_t)x->width,
                                       "channels", (json_int_t)x->channels));
-    if (card->picture != NULL)
-        json_object_set_new(json, "picture", picture_json(j, base, card->title, ""));
-    if (card->maps != NULL)
-        json_object_set_new(json, "maps", picture_json(j, base, card->title, "-maps"));
+    if (card->picture.png != NULL)
+        json_object_set_new(json, "picture",
+                            picture_json(j, &(cli_explain_file){at, index + 1, false}));
+    if (card->maps.png != NULL)
+        json_object_set_new(json, "maps",
+                            picture_json(j, &(cli_explain_file){at, index + 1, true}));
     return json;
 }
 
-static clv_status print_json(const job *j, const char *path, const char *base, clv_error *error)
+static clv_status print_json(const job *j, const char *path, size_t at, clv_error *error)
 {
     json_t *experts = json_array();
     for (size_t i = 0; i < clvi_explainer_count(j->explainer); i++)
-        json_array_append_new(experts, expert_json(j, i, base));
-    return cli_show_json(json_pack("{s:o, s:s, s:o, s:o, s:o}", "path", text_json(path), "class",
-                                   clvi_model_class_name(j->model, (size_t)j->label), "predictions",
-                                   chances_json(&j->cards[0]), "picture",
-                                   picture_json(j, base, NULL, ""), "experts", experts),
+        json_array_append_new(experts, expert_json(j, i, at));
+    return cli_show_json(json_pack("{s:o, s:s, s:o, s:o, s:o}", "path", cli_json_text(path),
+                                   "class", clvi_model_class_name(j->model, (size_t)j->label),
+                                   "predictions", chances_json(&j->cards[0]), "picture",
+                                   picture_json(j, &(cli_explain_file){.picture = at}), "experts",
+                                   experts),
                          0, error);
 }
 
@@ -513,33 +466,37 @@ static clv_status plain_colours(const clvi_image *picture, clvi_image *out, clv_
 static clv_status show(job *j, size_t index, const clvi_image *picture, clv_error *error)
 {
     const size_t experts = clvi_explainer_count(j->explainer);
-    const char *path = j->pictures.paths[index], *base = j->bases[index];
+    const char *path = j->pictures.paths[index], *base = j->files.bases[index];
     char note[64];
     clvi_image plain = {0};
+    clvi_page_picture shown = {0};
+    uint8_t *png = NULL;
     clvi_chance chances[TOP + 1];
     snprintf(note, sizeof note, "The networks see %d×%d pixels.", j->seen.width, j->seen.height);
     const size_t count = take_chances(j, j->logits, j->temperature, chances);
     CLV_TRY(plain_colours(picture, &plain, error));
+    clv_status status = encode(&plain, &png, &shown, error);
     j->cards[0] = (clvi_explained_card){.title = experts > 1 ? "All together" : "The answer",
                                         .note = note,
                                         .chances = chances,
                                         .chance_count = count,
-                                        .picture = &plain};
-    clv_status status = CLV_OK;
+                                        .picture = shown};
     for (size_t i = 0; i < experts && status == CLV_OK; i++)
-        status = draw_expert(j, i, picture, base, error);
+        status = draw_expert(j, i, index, picture, error);
     if (status == CLV_OK)
-        status = draw_strip(j, &plain, base, error);
+        status = draw_strip(j, &plain, index, error);
     if (status == CLV_OK)
-        status = clvi_explain_page_add(&j->page, base, path, j->cards, experts + 1, error);
+        clvi_explain_page_add(&j->page, base, path, j->cards, experts + 1);
     if (status == CLV_OK && j->json)
-        status = print_json(j, path, base, error);
+        status = print_json(j, path, index, error);
     else if (status == CLV_OK)
         print_text(j, path);
     clvi_image_fini(&plain);
+    clvi_free(png);
     for (size_t i = 0; i < experts; i++) {
         clvi_image_fini(&j->drawn[i].overlay);
-        clvi_image_fini(&j->drawn[i].maps);
+        clvi_free(j->drawn[i].overlay_png);
+        clvi_free(j->drawn[i].maps_png);
         clvi_text_fini(&j->drawn[i].note);
         clvi_text_fini(&j->drawn[i].maps_note);
         j->drawn[i] = (drawn){0};
@@ -601,8 +558,7 @@ static clv_status prepare(job *j, clv_error *error)
     j->pixels = clvi_malloc((size_t)height * (size_t)width * (size_t)channels);
     j->logits = clvi_malloc(classes * sizeof *j->logits);
     j->chances = clvi_malloc(classes * sizeof *j->chances);
-    j->ranking = clvi_malloc(classes * sizeof *j->ranking);
-    if (!j->pixels || !j->logits || !j->chances || !j->ranking)
+    if (!j->pixels || !j->logits || !j->chances)
         CLV_FAIL(error, CLV_E_MEMORY, "out of memory: a picture of %d×%d", width, height);
     CLV_TRY(
         cli_session_open_device(&j->session, config, cli_option_value(j->args, "device"), error));
@@ -627,7 +583,7 @@ static void print_page(const job *j, const char *path)
 static clv_status write_page(job *j, clv_error *error)
 {
     clvi_text html = {0};
-    char *path = clvi_path_join(j->folder, page_name);
+    char *path = NULL;
     clvi_page_section(&j->page, "How it was made");
     clvi_page_command(&j->page, clvi_text_get(&j->again));
     clvi_page_note(&j->page,
@@ -635,9 +591,9 @@ static clv_status write_page(job *j, clv_error *error)
                        ? "Probabilities of the whole are calibrated, by the temperature of the "
                          "run; those of single experts of a mixture are as they come."
                        : "Probabilities are as they come, not calibrated.");
-    clv_status status =
-        path == NULL ? clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory: the name of a page")
-                     : clvi_page_finish(&j->page, &html, error);
+    clv_status status = cli_explain_files_page(&j->files, &path, error);
+    if (status == CLV_OK)
+        status = clvi_page_finish(&j->page, &html, error);
     if (status == CLV_OK)
         status = clvi_file_write(path, html.data, html.length, error);
     if (status == CLV_OK)
@@ -653,16 +609,19 @@ static clv_status explain(job *j, clv_error *error)
     CLV_TRY(cli_open_model_in(j->args, 0, runs, &j->run, &j->model, error));
     CLV_TRY(read_options(j, error));
     CLV_TRY(cli_pictures_list(j->args, 1, &j->pictures, error));
-    CLV_TRY(name_files(j, error));
+    CLV_TRY(cli_explain_files_name(clvi_model_config(j->model), j->folder, &j->pictures, &j->files,
+                                   error));
+    CLV_TRY(cli_explain_files_check(&j->files, &j->pictures, j->maps, error));
     CLV_TRY(clvi_make_dirs(j->folder, 0755, error));
     CLV_TRY(prepare(j, error));
     cli_command_line(j->args, &j->again);
-    const char *slash = strrchr(j->run, '/');
-    const char *name = slash != NULL && slash[1] != '\0' ? slash + 1 : j->run;
+    const char *name = clvi_path_name(j->run);
     clvi_page_begin(&j->page, name, clvi_text_get(&j->again));
     clvi_explain_page_begin(&j->page, name);
     for (size_t i = 0; i < j->pictures.count; i++)
         CLV_TRY(explain_picture(j, i, error));
+    if (j->good > 0)
+        clvi_device_save_programs(j->session.device); /* backward kernels were made for it */
     if (j->good > 0)
         CLV_TRY(write_page(j, error));
     if (j->bad > 0)
@@ -682,14 +641,12 @@ static clv_status run(const cli_args *args, clv_error *error)
     cli_pictures_fini(&j.pictures);
     clvi_page_fini(&j.page);
     clvi_text_fini(&j.again);
-    clvi_arena_destroy(j.names);
-    clvi_free(j.bases);
+    cli_explain_files_fini(&j.files);
     clvi_free(j.drawn);
     clvi_free(j.cards);
     clvi_free(j.pixels);
     clvi_free(j.logits);
     clvi_free(j.chances);
-    clvi_free(j.ranking);
     clvi_free(j.run);
     return status;
 }
@@ -704,7 +661,9 @@ const cli_command cmd_explain = {
         "FOLDER/explain.html shows for each picture the mixture's answer and, of each expert,\n"
         "its own answer, what its gate gives it, and where its last feature map speaks for the\n"
         "class (Grad-CAM); the pictures lie beside it as PNG files, IMAGE-EXPERT.png, and all in\n"
-        "a row, IMAGE.png. Files of the same name are replaced.\n"
+        "a row, IMAGE.png; the second of one name is IMAGE-2 or EXPERT-2. Files that are there "
+        "are\n"
+        "replaced, but none of the pictures given.\n"
         "\n"
         "A picture that cannot be read is said on the standard error and passed over; the others\n"
         "are explained, and the exit status is 1.",
