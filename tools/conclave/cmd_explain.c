@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 /* TOP: classes of an answer. LEAST_SIDE: of a picture as it is shown, in pixels. */
-enum { TOP = 5, LEAST_SIDE = 224, STRIP_GAP = 4, MOST_BYTES = 64 << 20, COARSE = 2 };
+enum { TOP = 5, LEAST_SIDE = 224, STRIP_GAP = 4, COARSE = 2 };
 /* Of a sheet of feature maps: channels of a size, pixels of a tile. */
 enum { SHEET_COLUMNS = 8, SHEET_TILE = 56, MOST_COLUMNS = 64, MOST_TILE = 512 };
 
@@ -189,7 +189,7 @@ static clv_status read_picture(job *j, const char *path, clvi_image *out, clv_er
     char *bytes = NULL;
     size_t length = 0;
     clvi_image whole = {0};
-    CLV_TRY(clvi_file_read(path, MOST_BYTES, &bytes, &length, error));
+    CLV_TRY(clvi_file_read(path, CLVI_IMAGE_FILE_LIMIT, &bytes, &length, error));
     clv_status status = clvi_image_load(bytes, length, path, &j->form, j->pixels, error);
     if (status == CLV_OK && j->scale > 1)
         status = clvi_image_decode(bytes, length, path, j->form.channels, &whole, error);

@@ -32,21 +32,10 @@ enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* ---- Targets ---- */
 
-static bool same_place(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
 /* The folder that a file is in, or is to be in, with '/' at its end. */
 static void append_folder(clvi_text *to, const char *path)
 {
-    const size_t length = (size_t)(last_part(path) - path);
+    const size_t length = (size_t)(clvi_path_name(path) - path);
     clvi_text_append_n(to, length > 0 ? path : "./", length > 0 ? length : 2);
 }
 
@@ -54,16 +43,16 @@ static void append_folder(clvi_text *to, const char *path)
 static clv_status find_run(const char *path, bool *out, clv_error *error)
 {
     clvi_text folder = {0};
-    struct stat own, above;
-    bool found = false;
+    clvi_file_id own, below = {0};
+    bool found = false, root = false;
     append_folder(&folder, path);
-    while (!found && !folder.failed && stat(folder.data, &own) == 0) {
+    while (!found && !root && !folder.failed && clvi_file_identify(folder.data, &own)) {
         found = clvi_has_file(folder.data, CLVI_RUN_CONFIG) &&
                 (clvi_has_file(folder.data, CLVI_RUN_LAST) ||
                  clvi_has_file(folder.data, CLVI_RUN_BEST));
+        root = own.device == below.device && own.inode == below.inode;
+        below = own;
         clvi_text_append(&folder, "../");
-        if (!found && !folder.failed && stat(folder.data, &above) == 0 && same_place(&own, &above))
-            break; /* the root */
     }
     const bool failed = folder.failed;
     clvi_text_fini(&folder);
@@ -76,19 +65,13 @@ static clv_status find_run(const char *path, bool *out, clv_error *error)
 /* Whether two names, of files that are there or not, are of one file. */
 static clv_status find_same(const char *a, const char *b, bool *out, clv_error *error)
 {
-    struct stat first, second;
     clvi_text folders[2] = {{0}, {0}};
-    if (stat(a, &first) == 0 || stat(b, &second) == 0) {
-        *out = stat(a, &first) == 0 && stat(b, &second) == 0 && same_place(&first, &second);
-        return CLV_OK;
-    }
     append_folder(&folders[0], a);
     append_folder(&folders[1], b);
     const bool failed = folders[0].failed || folders[1].failed;
-    const bool same =
-        strcmp(a, b) == 0 ||
-        (!failed && strcmp(last_part(a), last_part(b)) == 0 && stat(folders[0].data, &first) == 0 &&
-         stat(folders[1].data, &second) == 0 && same_place(&first, &second));
+    const bool same = strcmp(a, b) == 0 || clvi_same_file(a, b) ||
+                      (!failed && strcmp(clvi_path_name(a), clvi_path_name(b)) == 0 &&
+                       clvi_same_file(folders[0].data, folders[1].data));
     clvi_text_fini(&folders[0]);
     clvi_text_fini(&folders[1]);
     if (failed)
@@ -100,8 +83,8 @@ static clv_status find_same(const char *a, const char *b, bool *out, clv_error *
 /* Nothing that is there is replaced unasked, and with --force only a file, never one of a run. */
 static clv_status check_target(const export_job *job, const char *path, clv_error *error)
 {
-    struct stat there, own;
-    bool in_run;
+    struct stat there;
+    bool in_run = false;
     if (path[0] == '\0')
         CLV_FAIL(error, CLV_E_USAGE, "to which file? its name is empty");
     if (lstat(path, &there) != 0)
@@ -114,7 +97,7 @@ static clv_status check_target(const export_job *job, const char *path, clv_erro
                  path);
     if (!S_ISREG(there.st_mode))
         CLV_FAIL(error, CLV_E_USAGE, "%s is no regular file; take another name", path);
-    if (stat(clvi_model_path(job->model), &own) == 0 && same_place(&own, &there))
+    if (clvi_same_file(clvi_model_path(job->model), path))
         CLV_FAIL(error, CLV_E_USAGE, "%s is what is exported; take another name", path);
     CLV_TRY(find_run(path, &in_run, error));
     if (in_run)
