@@ -34,8 +34,9 @@ static void store_block(__global float *y, const int *outs, floatV *tile,
         add[j] =
             flags & CONV_BIAS ? clv_load(bias + j * CLV_V, columns - j * CLV_V, 0) : (floatV)(0);
     if ((flags & 3) == CLV_ACT_SILU) {
-        for (int i = 0; i < rows * CLV_NV; i++)
-            tile[i] = clv_act(tile[i] + add[i % CLV_NV], CLV_ACT_SILU);
+        for (int j = 0; j < CLV_NV && j * CLV_V < columns; j++)
+            for (int i = 0; i < rows; i++)
+                tile[i * CLV_NV + j] = clv_act(tile[i * CLV_NV + j] + add[j], CLV_ACT_SILU);
         CLV_UNROLL
         for (int j = 0; j < CLV_NV; j++)
             add[j] = (floatV)(0);
@@ -67,6 +68,23 @@ static intR times_passed(intR t, int extent)
         return t >= (intR)(extent) ? (intR)(1) : (intR)(0);
     /* Small numbers: a float division half-way between the integers is exact enough. */
     return convert_intR((convert_floatR(t) + 0.5f) * (1.0f / extent));
+}
+
+/* Adds a block's pixels to the group's sums about `shift`, the mean of its first block. */
+static void add_stats(const floatV *tile, int rows, bool first, floatV *shift, floatV *sum,
+                      floatV *square)
+{
+    for (int i = 0; first && i < rows; i++)
+        CLV_UNROLL
+    for (int j = 0; j < CLV_NV; j++)
+        shift[j] += tile[i * CLV_NV + j] / (floatV)(rows);
+    for (int i = 0; i < rows; i++)
+        CLV_UNROLL
+    for (int j = 0; j < CLV_NV; j++) {
+        const floatV d = tile[i * CLV_NV + j] - shift[j];
+        sum[j] += d;
+        square[j] = fma(d, d, square[j]);
+    }
 }
 
 /* The statistics of a group's `pixels` pixels from their sums about `shift`. */
@@ -184,19 +202,77 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
                             CLV_WIDE_STEP(acc, CLV_MR, CLV_NV, packed, CONV_SCALAR);
                 }
             CLV_WIDE_SPILL(tile, acc, CLV_MR);
-            if (flags & CONV_STATS) {
-                for (int i = 0; p == begin && i < rows; i++)
-                    CLV_UNROLL
-                for (int j = 0; j < CLV_NV; j++)
-                    shift[j] += tile[i * CLV_NV + j] / (floatV)(rows);
-                for (int i = 0; i < rows; i++)
-                    CLV_UNROLL
-                for (int j = 0; j < CLV_NV; j++) {
-                    const floatV d = tile[i * CLV_NV + j] - shift[j];
-                    sum[j] += d;
-                    square[j] = fma(d, d, square[j]);
-                }
-            }
+            if (flags & CONV_STATS)
+                add_stats(tile, rows, p == begin, shift, sum, square);
+            store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
+        }
+        if (flags & CONV_STATS)
+            store_stats(stats + q * CLV_NB, get_num_groups(0) * y_pixel, columns, end - begin,
+                        shift, sum, square);
+    }
+}
+
+/* Rows of the small block that the last pixels of a group get, where they are so few. */
+#define CONV_FEW ((CLV_MR + 2) / 3)
+
+/* A block of `nr` rows by `nv` vectors of conv2d_fwd_plain to `tile`. While a group's first block
+ * goes over the packed weights, it asks for those to come; the others ask for the next pixels. */
+#define PLAIN_BLOCK(nr, nv)                                                                        \
+    do {                                                                                           \
+        floatV acc[CLV_MR][CLV_NV];                                                                \
+        __global const float *line[CLV_MR], *packed = weights;                                     \
+        CLV_WIDE_ZERO(acc, nr);                                                                    \
+        CLV_UNROLL                                                                                 \
+        for (int i = 0; i < (nr); i++)                                                             \
+            line[i] = x + (size_t)min(p + i, end - 1) * pixel;                                     \
+        for (int l = 0; l < run; l++, packed += CLV_NB, ahead += CLV_NB) {                         \
+            CLV_UNROLL                                                                             \
+            for (int j = 0; j < CLV_NB; j += 16)                                                   \
+                CLV_PREFETCH(ahead + j);                                                           \
+            CLV_WIDE_STEP(acc, nr, nv, packed, CONV_SCALAR);                                       \
+        }                                                                                          \
+        CLV_WIDE_SPILL(tile, acc, nr);                                                             \
+    } while (0)
+
+/* The same of a filter of 1 × 1 without strides and margins, all pictures being one row of pixels:
+ *     y[p, :] = act(Σ x[p, l] · w[l] + bias), p < pixels, l < run.
+ * x: `pixel` elements from one pixel to the next. w, stats and the rest as in conv2d_fwd_wide.
+ * NDRange: as there. Overwrites. */
+CLV_SINGLE __kernel void conv2d_fwd_plain(__global float *restrict y, ulong y_at,
+                                          __global float *restrict stats, ulong stats_at,
+                                          __global const float *restrict x, ulong x_at,
+                                          __global const float *restrict f, ulong f_at,
+                                          __global const float *restrict bias, ulong bias_at,
+                                          int pixels, int pixel, int run, int co, int y_pixel,
+                                          int flags, int blocks, int share)
+{
+    const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
+    const int q0 = (int)get_group_id(1) * blocks, all = (co + CLV_NB - 1) / CLV_NB;
+    x += x_at;
+    bias += bias_at;
+    stats += stats_at + (size_t)get_group_id(0) * y_pixel;
+    for (int q = q0; q < min(all, q0 + blocks); q++) {
+        const int columns = min(co - q * CLV_NB, CLV_NB);
+        __global const float *weights = f + f_at + (size_t)run * CLV_NB * q;
+        floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
+        CLV_UNROLL
+        for (int j = 0; j < CLV_NV; j++)
+            shift[j] = sum[j] = square[j] = (floatV)(0);
+        for (int p = begin; p < end; p += CLV_MR) {
+            const int rows = min(CLV_MR, end - p);
+            floatV tile[CLV_MR * CLV_NV];
+            int outs[CONV_LANES];
+            __global const float *ahead =
+                p == begin ? weights + 40 * CLV_NB : x + (size_t)(p + CLV_MR) * pixel;
+            vstoreR((CONV_LANE + p) * y_pixel, 0, outs);
+            if (rows <= CONV_FEW)
+                PLAIN_BLOCK(CONV_FEW, CLV_NV);
+            else if (columns <= CLV_NARROW * CLV_V)
+                PLAIN_BLOCK(CLV_MR, CLV_NARROW);
+            else
+                PLAIN_BLOCK(CLV_MR, CLV_NV);
+            if (flags & CONV_STATS)
+                add_stats(tile, rows, p == begin, shift, sum, square);
             store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
         }
         if (flags & CONV_STATS)

@@ -2,6 +2,7 @@
  * NDRange of every kernel but gemm_reduce
  * and gemm_sum, which every form uses: groups of one work-item, 0 bytes of local memory. The order
  * of summation depends on the shapes only. */
+#include "activation.clh"
 #include "group.clh"
 #include "wide_product.clh"
 
@@ -161,6 +162,74 @@ CLV_SINGLE __kernel void gemm_few(__global float *restrict c, ulong c_at,
                     *to = v;
                 }
         }
+}
+
+/* Rows [0, m), m <= nr, of the columns [j, j + nv·CLV_V) of gemm_few_plain, COLUMN(v) being vector
+ * v of a row of b. */
+#define FEW_BLOCK(nr, nv, COLUMN)                                                                  \
+    do {                                                                                           \
+        floatV acc[nr][nv];                                                                        \
+        __global const float *line[nr], *right = b + j;                                            \
+        CLV_UNROLL                                                                                 \
+        for (int i = 0; i < (nr); i++) { /* what is beyond the last repeats it */                  \
+            line[i] = a + (size_t)min(i, m - 1) * lda;                                             \
+            CLV_UNROLL                                                                             \
+            for (int v = 0; v < (nv); v++)                                                         \
+                acc[i][v] = (floatV)(0);                                                           \
+        }                                                                                          \
+        for (int l = 0; l < k; l++, right += ldb) {                                                \
+            CLV_UNROLL                                                                             \
+            for (int v = 0; v < (nv); v++)                                                         \
+                CLV_PREFETCH(right + 16 * (size_t)ldb + v * CLV_V);                                \
+            CLV_WIDE_STEP_(acc, nr, nv, COLUMN, GEMM_SCALAR);                                      \
+        }                                                                                          \
+        CLV_UNROLL                                                                                 \
+        for (int i = 0; i < (nr); i++)                                                             \
+            CLV_UNROLL                                                                             \
+        for (int v = 0; v < (nv); v++)                                                             \
+            tile[i * (nv) + v] = acc[i][v];                                                        \
+        for (int i = 0; i < m; i++)                                                                \
+            for (int v = 0; v < (nv); v++) {                                                       \
+                __global float *to = c + (size_t)i * ldc + j + v * CLV_V;                          \
+                const int left = n - j - v * CLV_V;                                                \
+                floatV sum = tile[i * (nv) + v];                                                   \
+                if (flags & GEMM_BIAS)                                                             \
+                    sum += clv_load(bias + j + v * CLV_V, left, 0);                                \
+                if (flags & GEMM_ACCUMULATE)                                                       \
+                    sum += clv_load(to, left, 0);                                                  \
+                clv_store(clv_act(sum, flags >> GEMM_ACT), to, left);                              \
+            }                                                                                      \
+        j += (nv)*CLV_V;                                                                           \
+    } while (0)
+#define FEW_WHOLE(v) vloadV(v, right)
+#define FEW_TAIL(v)  clv_load(right, n - j, 0)
+
+/* c[m, n] = act(Σ_l a[i·lda + l] · b[l·ldb + j] (+ bias) (+ c)), c's rows ldc apart, for m <= 8: b
+ * is read once, as it lies. flags from bit GEMM_ACT on: the activation's code. NDRange: group g
+ * takes the columns [g·share, (g + 1)·share), share a multiple of CLV_V. */
+CLV_SINGLE __kernel void
+gemm_few_plain(__global float *restrict c, ulong c_at, __global const float *restrict a, ulong a_at,
+               __global const float *restrict b, ulong b_at, __global const float *restrict bias,
+               ulong bias_at, int m, int n, int k, int ldc, int lda, int ldb, int flags, int share)
+{
+    const int end = CLV_END(n, share);
+    floatV tile[16];
+    c += c_at;
+    a += a_at;
+    b += b_at;
+    bias += bias_at;
+    int j = CLV_BEGIN(share);
+    if (m > 4) {
+        while (j + 2 * CLV_V <= end)
+            FEW_BLOCK(8, 2, FEW_WHOLE);
+        while (j < end)
+            FEW_BLOCK(8, 1, FEW_TAIL);
+    } else {
+        while (j + 4 * CLV_V <= end)
+            FEW_BLOCK(4, 4, FEW_WHOLE);
+        while (j < end)
+            FEW_BLOCK(4, 1, FEW_TAIL);
+    }
 }
 
 /* c[m, n] = part[0] + part[1] + … + part[parts - 1] (+ bias) (+ c), summed in this order; part[s]

@@ -246,6 +246,12 @@ static int64_t wide_blocks(const clvi_wide *wide, const clvi_conv *c, int64_t pi
     return most < all ? most : all;
 }
 
+/* Whether x and y are one row of pixels each (straighten), and the filter 1 × 1. */
+static bool is_row(const clvi_conv *c, const picture *p)
+{
+    return clvi_conv_is_plain(c) && c->n == 1 && c->h == 1 && p->run == c->ci;
+}
+
 static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
                               const picture *p, const wide_call *call, clv_error *error)
 {
@@ -253,28 +259,36 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
     const int64_t pixel_groups = clvi_div_up(pixels, share);
     const int64_t blocks = wide_blocks(wide, c, pixel_groups);
     clvi_launch l;
-    clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", wide->options);
+    const bool row = is_row(c, p);
+    clvi_launch_begin(&l, device, "conv2d", row ? "conv2d_fwd_plain" : "conv2d_fwd_wide",
+                      wide->options);
     clvi_arg_view(&l, call->y);
     clvi_arg_view(&l, call->stats);
     clvi_arg_view(&l, call->x);
     clvi_arg_view(&l, call->packed);
     clvi_arg_view(&l, call->bias);
     clvi_arg_int(&l, (int32_t)pixels);
-    clvi_arg_int(&l, p->h);
-    clvi_arg_int(&l, p->w);
+    if (!row) {
+        clvi_arg_int(&l, p->h);
+        clvi_arg_int(&l, p->w);
+    }
     clvi_arg_int(&l, p->pixel);
     clvi_arg_int(&l, p->run);
-    clvi_arg_int(&l, (int32_t)c->kh);
-    clvi_arg_int(&l, p->kw);
-    clvi_arg_int(&l, (int32_t)c->sh);
-    clvi_arg_int(&l, (int32_t)c->sw);
-    clvi_arg_int(&l, p->pt);
-    clvi_arg_int(&l, p->pl);
-    clvi_arg_int(&l, (int32_t)c->oh);
-    clvi_arg_int(&l, (int32_t)c->ow);
+    if (!row) {
+        clvi_arg_int(&l, (int32_t)c->kh);
+        clvi_arg_int(&l, p->kw);
+        clvi_arg_int(&l, (int32_t)c->sh);
+        clvi_arg_int(&l, (int32_t)c->sw);
+        clvi_arg_int(&l, p->pt);
+        clvi_arg_int(&l, p->pl);
+        clvi_arg_int(&l, (int32_t)c->oh);
+        clvi_arg_int(&l, (int32_t)c->ow);
+    }
     clvi_arg_int(&l, (int32_t)c->co);
-    clvi_arg_int(&l, (int32_t)call->y_image);
-    clvi_arg_int(&l, (int32_t)call->y_row);
+    if (!row) {
+        clvi_arg_int(&l, (int32_t)call->y_image);
+        clvi_arg_int(&l, (int32_t)call->y_row);
+    }
     clvi_arg_int(&l, (int32_t)call->y_pixel);
     clvi_arg_int(&l, call->flags);
     clvi_arg_int(&l, (int32_t)blocks);

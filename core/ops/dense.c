@@ -103,8 +103,10 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     y.a = run->in[0], y.b = run->in[1], y.bias = run->in[2];
     y.c = apart ? run->saved[0] : run->out[0];
     y.workspace = run->workspace;
+    if (!apart && clvi_gemm_activates(run->device, &y))
+        y.activation = (int32_t)a->activation;
     CLV_TRY(clvi_gemm_run(run->device, &y, error));
-    if (a->activation == CLVI_ACT_NONE)
+    if (a->activation == y.activation)
         return CLV_OK;
     return clvi_activate(run->device, run->out[0], y.c, y.m * y.n, a->activation, error);
 }

@@ -15,13 +15,14 @@ enum {
     DEPTH = 512,        /* of the sum per pass */
     LEAST_SPAN = 256,   /* a part of a sum that is cut in parts is at least so long */
     MOST_PARTS = 32,
-    FEW_ROWS = 16,        /* of a, for which rows of b are not packed */
+    FEW_ROWS = 16,        /* of a, for which rows of a transposed b are not packed */
+    FEWEST_ROWS = 8,      /* the same where b is not transposed (gemm_few_plain) */
     PACK_ELEMENTS = 8192, /* per group that packs */
     TRANSPOSE_SHARE = 64  /* rows and columns per group that transposes */
 };
 
 /* Flags of kernels/gemm.cl. */
-enum { GEMM_BIAS = 1, GEMM_ACCUMULATE = 2 };
+enum { GEMM_BIAS = 1, GEMM_ACCUMULATE = 2, GEMM_ACT = 2 };
 
 clvi_wide clvi_wide_of(const clvi_device *device)
 {
@@ -79,7 +80,7 @@ clv_status clvi_pack(clvi_device *device, const clvi_packing *p, clv_error *erro
 
 /* How a product is cut. A function of the shapes and of the device's block sizes only. */
 typedef struct cut {
-    bool few;             /* few rows of a, and b is read along its rows (gemm_few) */
+    bool few;             /* few rows of a, and b is read as it lies (gemm_few, …_plain) */
     bool pack;            /* b is packed into the workspace first */
     int64_t packed;       /* elements of it */
     int64_t transposed;   /* elements of a, where it is transposed first */
@@ -87,6 +88,14 @@ typedef struct cut {
     int64_t row_groups, block_groups;
     int64_t parts, span; /* k is cut into `parts` spans, summed afterwards */
 } cut;
+
+/* Rows of a, up to which b is read as it lies. */
+static int64_t few_rows(const clvi_gemm *g)
+{
+    if (g->transpose_a)
+        return 0;
+    return g->transpose_b ? FEW_ROWS : FEWEST_ROWS;
+}
 
 static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
 {
@@ -96,7 +105,7 @@ static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
      */
     if (!g->transpose_b && g->n % wide->columns == 0 && g->m <= 4 * (int64_t)wide->rows)
         c.pack = false;
-    c.few = g->transpose_b && !g->transpose_a && g->m <= FEW_ROWS;
+    c.few = g->m <= few_rows(g);
     if (c.few) {
         c.pack = false;
         return c;
@@ -206,11 +215,13 @@ static clv_status run_few(clvi_device *device, const clvi_wide *wide, const clvi
                           clv_error *error)
 {
     /* At least what a group that packs takes, and no more groups than there may be. */
+    const int64_t step = g->transpose_b ? 4 : 4 * wide->vector;
     int64_t share = clvi_div_up(4 * PACK_ELEMENTS, g->k);
     const int64_t least = clvi_div_up(g->n, MOST_GROUPS);
-    share = clvi_div_up(share > least ? share : least, 4) * 4;
+    share = clvi_div_up(share > least ? share : least, step) * step;
     clvi_launch l;
-    clvi_launch_begin(&l, device, "gemm", "gemm_few", wide->options);
+    clvi_launch_begin(&l, device, "gemm", g->transpose_b ? "gemm_few" : "gemm_few_plain",
+                      wide->options);
     clvi_arg_view(&l, g->c);
     clvi_arg_view(&l, g->a);
     clvi_arg_view(&l, g->b);
@@ -220,8 +231,9 @@ static clv_status run_few(clvi_device *device, const clvi_wide *wide, const clvi
     clvi_arg_int(&l, (int32_t)g->k);
     clvi_arg_int(&l, (int32_t)(g->ldc > 0 ? g->ldc : g->n));
     clvi_arg_int(&l, (int32_t)(g->lda > 0 ? g->lda : g->k));
-    clvi_arg_int(&l, (int32_t)(g->ldb > 0 ? g->ldb : g->k));
-    clvi_arg_int(&l, (g->bias.buf ? GEMM_BIAS : 0) | (g->accumulate ? GEMM_ACCUMULATE : 0));
+    clvi_arg_int(&l, (int32_t)(g->ldb > 0 ? g->ldb : g->transpose_b ? g->k : g->n));
+    clvi_arg_int(&l, (g->bias.buf ? GEMM_BIAS : 0) | (g->accumulate ? GEMM_ACCUMULATE : 0) |
+                         g->activation << GEMM_ACT);
     clvi_arg_int(&l, (int32_t)share);
     return clvi_launch_run(&l, (size_t)clvi_div_up(g->n, share), 1, 1, error);
 }
@@ -306,7 +318,7 @@ static clvi_gemm_bound native_bound(const clvi_device *device, const clvi_gemm *
     }
     /* What few rows do without, more of them may want; and the fewer rows, the more parts. */
     const cut most = cut_product(&wide, &g);
-    g.m = most.few ? 1 : g.transpose_b && !g.transpose_a ? FEW_ROWS + 1 : 1;
+    g.m = most.few ? 1 : few_rows(&g) + 1;
     const cut c = cut_product(&wide, &g);
     return (clvi_gemm_bound){(c.parts > 1 ? c.parts * g.n : 0) + (g.transpose_a ? g.k : 0),
                              most.packed};
@@ -329,6 +341,13 @@ clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_
     if (native.constant > most.constant)
         most.constant = native.constant;
     return most;
+}
+
+bool clvi_gemm_activates(const clvi_device *device, const clvi_gemm *gemm)
+{
+    if (clvi_gemm_is_clblast(device, gemm) || clvi_device_is_gpu_like(device))
+        return false;
+    return !gemm->transpose_b && gemm->m <= few_rows(gemm);
 }
 
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm, clv_error *error)

@@ -14,6 +14,7 @@ typedef struct clvi_gemm {
     clvi_view a, b, c;
     int64_t lda, ldb, ldc; /* in elements; 0: dense */
     clvi_view bias;        /* buf NULL: none */
+    int32_t activation;    /* of kernels/activation.clh; 0, but where clvi_gemm_activates */
     clvi_view workspace;   /* clvi_gemm_workspace elements */
 } clvi_gemm;
 
@@ -55,6 +56,9 @@ clvi_gemm_bound clvi_gemm_workspace_bound(const clvi_device *device, const clvi_
 /* Elements to which the workspace of a product must be aligned: devices ask for 512 bytes at most.
  */
 enum { CLVI_GEMM_ALIGN = 128 };
+/* Whether the product of these shapes takes an activation, too, in its only launch: those of few
+ * rows do in the wide form. */
+bool clvi_gemm_activates(const clvi_device *device, const clvi_gemm *gemm);
 /* Enqueues. Errors: CLV_E_CL with CLBlast's or OpenCL's code. */
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm,
                          clv_error *error) CLV_MUST_CHECK;

@@ -44,6 +44,7 @@ static const op_case cases[] = {
     CONV("1 by 1, stride 2", 2, 7, 6, 33, 17, 1, 2, 0, "none", 0),
     CONV("1 by 1, relu", 1, 4, 4, 32, 32, 1, 1, 0, "relu", OP_KINKS),
     CONV("1 by 1, silu", 3, 3, 5, 65, 63, 1, 1, 0, "silu", 0),
+    CONV("1 by 1, four pixels left", 1, 4, 7, 19, 50, 1, 1, 0, "silu", 0),
     CONV("3 by 3", 2, 8, 8, 3, 32, 3, 1, 1, "none", 0),
     CONV("3 by 3, relu", 3, 7, 5, 17, 33, 3, 1, 1, "relu", OP_KINKS),
     CONV("3 by 3, silu", 1, 9, 10, 16, 31, 3, 1, 1, "silu", 0),

@@ -37,6 +37,7 @@ static const op_case cases[] = {
     CONV("1 value per channel", 1, 1, 1, 3, 5, 1, 1, 0, "none", 0),
     CONV("1 by 1", 3, 4, 5, 31, 33, 1, 1, 0, "none", 0),
     CONV("1 by 1, silu", 5, 3, 3, 16, 32, 1, 1, 0, "silu", 0),
+    CONV("1 by 1, four pixels left", 2, 2, 7, 24, 40, 1, 1, 0, "silu", 0),
     CONV("3 by 3", 3, 5, 7, 3, 17, 3, 1, 1, "none", 0),
     CONV("3 by 3, relu", 3, 6, 5, 3, 33, 3, 1, 1, "relu", OP_KINKS),
     CONV("3 by 3, silu", 2, 7, 6, 13, 31, 3, 1, 1, "silu", 0),
