@@ -33,7 +33,7 @@ complete_to() {
     fi
 }
 
-echo 1..21
+echo 1..28
 complete_to 'train|' tra
 complete_to 'plugins|predict|profile|' help p
 complete_to '--checkpoint|' eval last --chec
@@ -53,6 +53,13 @@ complete_to 'cpu|' eval second --device cp
 complete_to 'cpu|' eval second --device = cp
 complete_to '*0:*|' verify second --device cpu --against ''
 complete_to 'vgg16|' plugins vg
+complete_to 'vgg16|' bench --model vg
+complete_to 'auto|clblast|native|' bench --gemm ''
+complete_to 'infer|' bench --mode = i
+complete_to 'infer|' profile cnn-custom-only --mode i
+complete_to 'best|' verify last --checkpoint be
+complete_to 'second|' explain -o elsewhere second
+complete_to 'third|' explain -o why --runs elsewhere thi
 complete_to 'expert|gate|' new-plugin ''
 complete_to '|' nosuchcommand ''
 exit $status

@@ -35,6 +35,13 @@ static clv_status run_echo(const cli_args *args, clv_error *error)
     return CLV_OK;
 }
 
+static clv_status run_unseen(const cli_args *args, clv_error *error)
+{
+    (void)error;
+    printf("quiet %d", cli_quiet(args));
+    return CLV_OK;
+}
+
 static clv_status run_fail(const cli_args *args, clv_error *error)
 {
     (void)args;
@@ -70,7 +77,11 @@ static const cli_command cmd_silent = {.name = "silent",
                                        .usage = "",
                                        .example = "conclave silent",
                                        .run = run_silent};
-static const cli_command *const commands[] = {&cmd_echo, &cmd_fail, &cmd_silent};
+static const cli_command cmd_unseen = {
+    .name = "unseen", .summary = "Say it unseen", .usage = "", .example = "", .run = run_unseen};
+static const cli_command *const listed[] = {&cmd_echo, &cmd_fail, &cmd_silent, NULL};
+static const cli_command *const hidden[] = {&cmd_unseen, NULL};
+static const cli_table table = {listed, hidden};
 
 /* ---- Running them
  * ----------------------------------------------------------------------------------- */
@@ -113,7 +124,7 @@ static int conclave(const char *words)
     snprintf(out_path, sizeof(out_path), "/tmp/conclave-frame-%d.out", (int)getpid());
     snprintf(err_path, sizeof(err_path), "/tmp/conclave-frame-%d.err", (int)getpid());
     const int out_before = divert(stdout, out_path), err_before = divert(stderr, err_path);
-    const int status = cli_main(commands, 3, argc, argv);
+    const int status = cli_main(&table, argc, argv);
     restore(stdout, out_before, out_path, out, sizeof(out));
     restore(stderr, err_before, err_path, err, sizeof(err));
     return status;
@@ -181,6 +192,17 @@ static void test_failures(void **state)
     expect("help ehco", 2, "", "conclave: there is no command \"ehco\"; did you mean echo?\n");
 }
 
+/* Found by its name, neither listed nor proposed. */
+static void test_hidden(void **state)
+{
+    (void)state;
+    expect("unseen --quiet", 0, "quiet 1", "");
+    expect("unsean", 2, "",
+           "conclave: there is no command \"unsean\"; conclave --help lists them\n");
+    assert_int_equal(conclave("--help"), 0);
+    assert_null(strstr(out, "unseen"));
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -220,7 +242,7 @@ static void test_full_disk(void **state)
         skip();
     assert_true(dup2(full, STDOUT_FILENO) >= 0);
     const int err_before = divert(stderr, "/tmp/conclave-frame.err");
-    const int status = cli_main(commands, 3, 2, argv);
+    const int status = cli_main(&table, 2, argv);
     restore(stderr, err_before, "/tmp/conclave-frame.err", err, sizeof(err));
     assert_true(dup2(before, STDOUT_FILENO) >= 0);
     clearerr(stdout);
@@ -233,9 +255,9 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),   cmocka_unit_test(test_wrong_options),
-        cmocka_unit_test(test_failures),  cmocka_unit_test(test_help),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_options),  cmocka_unit_test(test_wrong_options),
+        cmocka_unit_test(test_failures), cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_help),     cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }

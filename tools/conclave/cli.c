@@ -31,16 +31,15 @@ const char *const cli_first_steps[][2] = {
 const char cli_pictures[] =
     "PICTURES is a folder or an archive that holds one folder of images per class.";
 
-static void print_commands(FILE *to, const cli_command *const *commands, size_t count)
+static void print_commands(FILE *to, const cli_command *const *list)
 {
     int width = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!commands[i]->hidden && (int)strlen(commands[i]->name) > width)
-            width = (int)strlen(commands[i]->name);
+    for (size_t i = 0; list[i] != NULL; i++)
+        if ((int)strlen(list[i]->name) > width)
+            width = (int)strlen(list[i]->name);
     fprintf(to, "%s\n\nusage: conclave COMMAND [ARGUMENTS]\n\n", cli_about);
-    for (size_t i = 0; i < count; i++)
-        if (!commands[i]->hidden)
-            fprintf(to, "  %-*s  %s\n", width, commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; list[i] != NULL; i++)
+        fprintf(to, "  %-*s  %s\n", width, list[i]->name, list[i]->summary);
     fputs("\nTo begin:\n", to);
     for (size_t i = 0; cli_first_steps[i][0] != NULL; i++)
         fprintf(to, "  %-46s  %s\n", cli_first_steps[i][0], cli_first_steps[i][1]);
@@ -92,25 +91,23 @@ static void print_help(const cli_command *command)
 /* ---- Running
  * --------------------------------------------------------------------------------------- */
 
-static const cli_command *find_command(const cli_command *const *commands, size_t count,
-                                       const char *name)
+const cli_command *cli_find(const cli_command *const *list, const char *name)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    for (size_t i = 0; list[i] != NULL; i++)
+        if (strcmp(list[i]->name, name) == 0)
+            return list[i];
     return NULL;
 }
 
-static clv_status unknown_command(const cli_command *const *commands, size_t count,
-                                  const char *name, clv_error *error)
+static clv_status unknown_command(const cli_command *const *list, const char *name,
+                                  clv_error *error)
 {
     enum { MAX_NAMES = 64 };
     const char *names[MAX_NAMES];
     char shown[64];
     size_t known = 0;
-    for (size_t i = 0; i < count && known < MAX_NAMES; i++)
-        if (!commands[i]->hidden)
-            names[known++] = commands[i]->name;
+    for (size_t i = 0; list[i] != NULL && known < MAX_NAMES; i++)
+        names[known++] = list[i]->name;
     if (name[0] == '-') {
         names[0] = "--help";
         names[1] = "--version";
@@ -168,8 +165,7 @@ static clv_status run_command(const cli_command *command, int argc, char **argv,
     return status;
 }
 
-static clv_status run(const cli_command *const *commands, size_t count, int argc, char **argv,
-                      clv_error *error)
+static clv_status run(const cli_table *table, int argc, char **argv, clv_error *error)
 {
     const char *word = argc > 1 ? argv[1] : "--help";
     if (strcmp(word, "--version") == 0) {
@@ -178,13 +174,15 @@ static clv_status run(const cli_command *const *commands, size_t count, int argc
     }
     const bool help = strcmp(word, "help") == 0;
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || (help && argc < 3)) {
-        print_commands(stdout, commands, count);
+        print_commands(stdout, table->listed);
         return CLV_OK;
     }
     const char *name = help ? argv[2] : word;
-    const cli_command *command = find_command(commands, count, name);
+    const cli_command *command = cli_find(table->listed, name);
     if (command == NULL)
-        return unknown_command(commands, count, name, error);
+        command = cli_find(table->hidden, name);
+    if (command == NULL)
+        return unknown_command(table->listed, name, error);
     if (help) {
         print_help(command);
         return CLV_OK;
@@ -192,10 +190,10 @@ static clv_status run(const cli_command *const *commands, size_t count, int argc
     return run_command(command, argc - 2, argv + 2, error);
 }
 
-int cli_main(const cli_command *const *commands, size_t count, int argc, char **argv)
+int cli_main(const cli_table *table, int argc, char **argv)
 {
     clv_error error = CLV_ERROR_INIT;
-    clv_status status = run(commands, count, argc, argv, &error);
+    clv_status status = run(table, argc, argv, &error);
     if (status == CLV_OK)
         status = finish_output(&error);
     else

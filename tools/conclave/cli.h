@@ -4,13 +4,23 @@
 
 #include "command.h"
 
-/* Runs "conclave COMMAND ARGUMENTS" with one of `commands` (in the order of the list that is
- * printed) and returns the exit status: 0 done, 1 failed, 2 wrong use. Prints help, version and
- * errors itself; sends the library's log to stderr while the command runs. */
-int cli_main(const cli_command *const *commands, size_t count, int argc, char **argv);
+/* Commands, in the order in which they are printed; each list ends with NULL. */
+typedef struct cli_table {
+    const cli_command *const *listed;
+    const cli_command *const
+        *hidden; /* found by their names only: parts of others in processes of
+                  * their own (base/child.h), and what builds and shells call */
+} cli_table;
 
-/* All commands, hidden ones too, in the order of the list: main.c's. */
-const cli_command *const *cli_commands(size_t *count);
+/* Runs "conclave COMMAND ARGUMENTS" with one of a table's commands and returns the exit status: 0
+ * done, 1 failed, 2 wrong use. Prints help, version and errors itself; sends the library's log to
+ * stderr while the command runs. */
+int cli_main(const cli_table *table, int argc, char **argv);
+
+/* The commands that are listed: main.c's. The last is NULL. */
+const cli_command *const *cli_commands(void);
+/* The one of that name in a list; NULL: none. */
+const cli_command *cli_find(const cli_command *const *list, const char *name);
 
 /* What the list of commands begins and ends with: a sentence; lines "COMMAND" and what it does. */
 extern const char cli_about[], cli_pictures[];

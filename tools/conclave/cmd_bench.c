@@ -194,15 +194,15 @@ static const cli_option options_of_bench[] = {
     {"peak", NULL, "measure the device: multiply-add peak and copy bandwidth", 0, false},
     {"op", "OP:SIZES", "time an op, such as gemm:1024,1024,1024 or conv2d:4,28,28,512,512,3", 0,
      false},
-    {"model", "NAME", "time an expert plugin with inputs in memory", 0, false},
+    {"model", "PLUGIN", "time an expert plugin with inputs in memory", 0, false},
     {"images", "PATH", "time decoding and resizing of the first --batch training images", 0, false},
     {"bundle", "FILE", "time a bundle's (or a run's) answers, from a picture's bytes", 0, false},
     {"image-size", "PIXELS", "side of the images (32)", 0, false},
     {"batch", "N", "images per step (128), or per call of a bundle (1)", 0, false},
     {"classes", "N", "classes (46)", 0, false},
-    {"mode", "MODE", "train: with loss, backward and AdamW; or infer (train)", 0, false},
+    {"mode", "train|infer", "train: with loss, backward and AdamW; or infer (train)", 0, false},
     {"repeat", "N", "steps or calls that count, after two that do not (15, 200)", 0, false},
-    {"gemm", "PROVIDER", "auto, native or clblast (auto)", 0, false},
+    {"gemm", "auto|native|clblast", "who multiplies matrices (auto)", 0, false},
     {"json", NULL, "one JSON object per line", 0, false},
     {"paced", NULL,
      "with --model or --images: a step for each line of standard input, its ms as JSON", 0, false},
@@ -213,7 +213,7 @@ static const cli_option options_of_bench[] = {
 const cli_command cmd_bench = {
     .name = "bench",
     .summary = "Measure the speed of the device, an op, a network or of reading images",
-    .usage = "(--peak | --op OP:SIZES | --model NAME [plugin option=value]... | --images PATH | "
+    .usage = "(--peak | --op OP:SIZES | --model PLUGIN [plugin option=value]... | --images PATH | "
              "--bundle FILE [IMAGE]...) "
              "[options]",
     .example = "conclave bench --peak\n"

@@ -11,7 +11,8 @@
 
 static const cli_option options[] = {
     {"data", "PATH", "another folder or archive with the same classes", 0, false},
-    {"split", "NAME", "test, val, train, or a folder's name; test if not given", 0, false},
+    {"split", "test|val|train|NAME", "images to look at, or a folder's name; test if not given", 0,
+     false},
     {"per-class", NULL, "every class as well; with --json its confusions too", 0, false},
     {"json", NULL, "one JSON object; shares are fractions", 0, false},
     CLI_MODEL_OPTIONS,

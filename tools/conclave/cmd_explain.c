@@ -26,7 +26,7 @@ static const cli_option options[] = {
     {"columns", "N", "feature maps of each size; 8 if not given", 0, false},
     {"tile", "PIXELS", "side of a feature map as it is drawn; 56 if not given", 0, false},
     {"json", NULL, "one JSON object per picture and line", 0, false},
-    {"checkpoint", "WHICH", "best (epoch on validation) or last; best if not given", 0, false},
+    {"checkpoint", "best|last", "best (epoch on validation) or last; best if not given", 0, false},
     {"runs", "FOLDER", "folder of the runs, where RUN is a name; runs if not given", 0, false},
     CLI_DEVICE_OPTION,
     CLI_PLUGIN_OPTION,

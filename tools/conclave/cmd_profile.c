@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 static const cli_option options[] = {
-    {"mode", "MODE", "train: with loss, backward and AdamW; or infer (train)", 0, false},
+    {"mode", "train|infer", "train: with loss, backward and AdamW; or infer (train)", 0, false},
     {"classes", "N", "classes to tell apart (46)", 0, false},
     {"channels", "N", "of the pictures: 1 or 3 (3)", 0, false},
     {"repeat", "N", "steps that count, after three that do not (5)", 0, false},

@@ -14,7 +14,7 @@ enum { DEFAULT_CLASSES = 46, DEFAULT_CHANNELS = 3 };
 static const cli_option options[] = {
     {"stages", NULL, "a row for each size of feature maps instead of each layer", 0, false},
     {"classes", "N", "classes to tell apart where there are no images; 46 if not given", 0, false},
-    {"checkpoint", "WHICH", "of a run: best or last; best if not given", 0, false},
+    {"checkpoint", "best|last", "of a run: best or last; best if not given", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,
 };

@@ -398,7 +398,6 @@ const cli_command cmd_train_child = {
     .example = "conclave train-child --resume runs/first",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
-    .hidden = true,
     .run = run_child,
 };
 

@@ -24,7 +24,7 @@ static const cli_option options[] = {
     {"tolerance", "T", "largest relative difference allowed; 0.001 if not given", 0, false},
     {"layers", NULL, "a row for each parameter instead of each expert and gate", 0, false},
     {"classes", "N", "classes where there are no images; 46 if not given", 0, false},
-    {"checkpoint", "WHICH", "of a run: best or last; best if not given", 0, false},
+    {"checkpoint", "best|last", "of a run: best or last; best if not given", 0, false},
     {"json", NULL, "one JSON object instead of text", 0, false},
     CLI_CONFIG_OPTIONS,
     CLI_PLUGIN_OPTION,

@@ -6,11 +6,12 @@
 
 /* An option of a subcommand: "--top N". */
 typedef struct cli_option {
-    const char *name;  /* "top", without dashes */
-    const char *value; /* what the value is called in the help ("N"); NULL: a flag */
-    const char *text;  /* one line of help */
-    char letter;       /* short form, such as 'o' for -o; 0: none */
-    bool repeated;     /* may be given several times */
+    const char *name; /* "top", without dashes */
+    const char
+        *value; /* in the help: what it is called, "N", or may be, "best|last"; NULL: a flag */
+    const char *text; /* one line of help */
+    char letter;      /* short form, such as 'o' for -o; 0: none */
+    bool repeated;    /* may be given several times */
 } cli_option;
 
 /* What was typed, sorted. Strings belong to argv. */
@@ -23,8 +24,6 @@ typedef struct cli_command {
     const char *details;        /* paragraphs, an empty line between; NULL: none */
     const cli_option *options;
     size_t option_count;
-    bool hidden; /* a part of another subcommand in a process of its own (base/child.h): not listed
-                  */
     /* Returns a status; on failure the frame prints "conclave: <message>" to stderr and exits with
      * clv_status_exit_code. Results go to stdout. */
     clv_status (*run)(const cli_args *args, clv_error *error);

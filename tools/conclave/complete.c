@@ -35,10 +35,16 @@ static const char *word_at(const job *j, size_t index)
     return cli_at(j->args, index);
 }
 
+static void offer_n(const job *j, const char *candidate, size_t length)
+{
+    const size_t begun = strlen(j->begun);
+    if (begun <= length && memcmp(candidate, j->begun, begun) == 0)
+        printf("%s%.*s\n", j->before, (int)length, candidate);
+}
+
 static void offer(const job *j, const char *candidate)
 {
-    if (strncmp(candidate, j->begun, strlen(j->begun)) == 0)
-        printf("%s%s\n", j->before, candidate);
+    offer_n(j, candidate, strlen(candidate));
 }
 
 /* ---- What there is ---- */
@@ -98,15 +104,9 @@ static clv_status offer_plugins(const job *j, clv_error *error)
 /* The words of "a | b | c". */
 static void offer_choices(const job *j, const char *choices)
 {
-    char word[64];
-    while (*choices != '\0') {
-        choices += strspn(choices, " |");
+    while (*(choices += strspn(choices, " |")) != '\0') {
         const size_t length = strcspn(choices, " |");
-        if (length > 0 && length < sizeof(word)) {
-            memcpy(word, choices, length);
-            word[length] = '\0';
-            offer(j, word);
-        }
+        offer_n(j, choices, length);
         choices += length;
     }
 }
@@ -147,9 +147,14 @@ static bool begins(const char *kind, size_t length, const char *wanted)
     return strlen(wanted) <= length && memcmp(kind, wanted, strlen(wanted)) == 0;
 }
 
-/* Offers what `kind`, a word of a usage or the value of an option, stands for. */
+/* Offers what `kind` stands for, a word of a usage or of the value of an option: in small letters
+ * itself. */
 static clv_status offer_kind(const job *j, const char *kind, size_t length, clv_error *error)
 {
+    if (length > 0 && islower((unsigned char)kind[0])) {
+        offer_n(j, kind, length);
+        return CLV_OK;
+    }
     if (is_word(kind, length, "CONFIG")) {
         j->places->files = true;
         return offer_entries(j, false, error);
@@ -174,22 +179,21 @@ static clv_status offer_kind(const job *j, const char *kind, size_t length, clv_
     return CLV_OK;
 }
 
-/* Values of options whose name says more than what their value is called. */
+/* The same of each word of "CONFIG|SUITE|RUN". */
+static clv_status offer_kinds(const job *j, const char *kinds, size_t length, clv_error *error)
+{
+    for (size_t from = 0; from < length;) {
+        const char *bar = memchr(kinds + from, '|', length - from);
+        const size_t to = bar != NULL ? (size_t)(bar - kinds) : length;
+        CLV_TRY(offer_kind(j, kinds + from, to - from, error));
+        from = to + 1;
+    }
+    return CLV_OK;
+}
+
 static clv_status offer_value(const job *j, const cli_option *option, clv_error *error)
 {
-    static const char *const known[][2] = {
-        {"split", "train val test"},
-        {"checkpoint", "best last"},
-        {"mode", "train infer"},
-        {"gemm", "auto native clblast"},
-    };
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (strcmp(option->name, known[i][0]) == 0) {
-            offer_choices(j, known[i][1]);
-            return CLV_OK;
-        }
-    const char *kind = strcmp(option->name, "model") == 0 ? "PLUGIN" : option->value;
-    return offer_kind(j, kind, strlen(kind), error);
+    return offer_kinds(j, option->value, strlen(option->value), error);
 }
 
 static void offer_options(const job *j)
@@ -255,27 +259,6 @@ static bool next_slot(const char **usage, slot *out)
     return false;
 }
 
-static clv_status offer_slot(const job *j, const slot *what, clv_error *error)
-{
-    if (islower((unsigned char)what->text[0])) {
-        char choices[64];
-        snprintf(choices, sizeof(choices), "%.*s", (int)what->length, what->text);
-        offer_choices(j, choices);
-        return CLV_OK;
-    }
-    for (size_t from = 0; from < what->length;) {
-        size_t length = 0;
-        while (from + length < what->length && what->text[from + length] != '|')
-            length++;
-        const bool plugin =
-            is_word(what->text + from, length, "NAME") && strcmp(j->command->name, "plugins") == 0;
-        CLV_TRY(plugin ? offer_kind(j, "PLUGIN", 6, error)
-                       : offer_kind(j, what->text + from, length, error));
-        from += length + 1;
-    }
-    return CLV_OK;
-}
-
 /* Whether the last alternative of an argument is an option, whose own argument comes next. */
 static bool is_instead(const slot *what)
 {
@@ -305,7 +288,7 @@ static clv_status offer_arguments(const job *j, clv_error *error)
     slot what;
     for (size_t first = 0; next_slot(&usage, &what);) {
         if (what.repeated ? index >= first : index == first)
-            CLV_TRY(offer_slot(j, &what, error));
+            CLV_TRY(offer_kinds(j, what.text, what.length, error));
         first += !is_instead(&what); /* "CONFIG|--resume [RUN]": either */
     }
     return CLV_OK;
@@ -313,30 +296,38 @@ static clv_status offer_arguments(const job *j, clv_error *error)
 
 /* ---- The command ---- */
 
-static clv_status offer_commands(const job *j)
+static void offer_commands(const job *j)
 {
-    size_t count;
-    const cli_command *const *commands = cli_commands(&count);
-    for (size_t i = 0; i < count; i++)
-        if (!commands[i]->hidden)
-            offer(j, commands[i]->name);
+    const cli_command *const *commands = cli_commands();
+    for (size_t i = 0; commands[i] != NULL; i++)
+        offer(j, commands[i]->name);
     offer(j, "help");
     if (j->begun[0] == '-') {
         offer(j, "--help");
         offer(j, "--version");
     }
-    return CLV_OK;
+}
+
+/* The name of the option that says where the runs are; explain's --output is for its page. */
+static const char *runs_option(const cli_command *command)
+{
+    const cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(command, i)) != NULL; i++)
+        if (strcmp(option->name, "runs") == 0)
+            return option->name;
+    return "output";
 }
 
 static clv_status offer_of_command(job *j, clv_error *error)
 {
     const char *equals = strchr(j->begun, '=');
     char head[64];
-    for (size_t i = 1; i + 1 < j->count; i++)
-        if ((strcmp(word_at(j, i), "-o") == 0 || strcmp(word_at(j, i), "--output") == 0) &&
-            i + 2 < j->count)
+    const char *runs = runs_option(j->command);
+    const cli_option *option;
+    for (size_t i = 1; i + 2 < j->count; i++)
+        if ((option = valued_option(j, i)) != NULL && strcmp(option->name, runs) == 0)
             j->output = word_at(j, i + 1);
-    const cli_option *option = j->count > 2 ? valued_option(j, j->count - 2) : NULL;
+    option = j->count > 2 ? valued_option(j, j->count - 2) : NULL;
     if (option != NULL)
         return offer_value(j, option, error);
     if (strncmp(j->begun, "--", 2) == 0 && equals != NULL) {
@@ -360,19 +351,17 @@ static clv_status offer_of_command(job *j, clv_error *error)
 
 static clv_status run(const cli_args *args, clv_error *error)
 {
-    size_t count;
-    const cli_command *const *commands = cli_commands(&count);
     places asked = {false, false};
     job j = {
         .args = args, .count = cli_count(args), .before = "", .output = "runs", .places = &asked};
     if (j.count == 0)
         CLV_FAIL(error, CLV_E_USAGE, "which words? give them behind --, the last one to complete");
     j.begun = word_at(&j, j.count - 1);
-    if (j.count == 1 || (j.count == 2 && strcmp(word_at(&j, 0), "help") == 0))
-        return offer_commands(&j);
-    for (size_t i = 0; i < count; i++)
-        if (!commands[i]->hidden && strcmp(commands[i]->name, word_at(&j, 0)) == 0)
-            j.command = commands[i];
+    if (j.count == 1 || (j.count == 2 && strcmp(word_at(&j, 0), "help") == 0)) {
+        offer_commands(&j);
+        return CLV_OK;
+    }
+    j.command = cli_find(cli_commands(), word_at(&j, 0));
     if (j.command != NULL)
         CLV_TRY(offer_of_command(&j, error));
     if (asked.files || asked.folders)
@@ -385,6 +374,5 @@ const cli_command cmd_complete = {
     .summary = "List what a command line may go on with",
     .usage = "-- WORD...",
     .example = "conclave complete -- train cnn",
-    .hidden = true,
     .run = run,
 };

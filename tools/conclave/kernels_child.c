@@ -39,6 +39,5 @@ const cli_command cmd_kernels_child = {
     .summary = "Compiles kernels for another process",
     .usage = "DEVICE [fast]",
     .example = "conclave devices",
-    .hidden = true,
     .run = run,
 };

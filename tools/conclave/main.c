@@ -1,10 +1,11 @@
-/* The conclave command: the list of its subcommands. Each has a file of its own, cmd_NAME.c. */
+/* The conclave command: the list of its subcommands. Each has a file of its own, cmd_NAME.c. The
+ * build makes a man page of each that is listed. */
 #include "cli.h"
 
 #include <locale.h>
 
 /* clang-format off */
-static const cli_command *const commands[] = {
+static const cli_command *const listed[] = {
     &cmd_devices,
     &cmd_plugins,
     &cmd_config,
@@ -25,25 +26,27 @@ static const cli_command *const commands[] = {
     &cmd_new_plugin,
     &cmd_embed,
     &cmd_check_plugin,
+    NULL,
+};
+static const cli_command *const hidden[] = {
     &cmd_check_plugin_child,
     &cmd_devices_child,
     &cmd_kernels_child,
     &cmd_train_child,
     &cmd_manual,
     &cmd_complete,
+    NULL,
 };
 /* clang-format on */
 
-const cli_command *const *cli_commands(size_t *count)
+const cli_command *const *cli_commands(void)
 {
-    *count = sizeof(commands) / sizeof(commands[0]);
-    return commands;
+    return listed;
 }
 
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, ""); /* what the terminal can show; numbers stay as in C */
-    size_t count;
-    const cli_command *const *const list = cli_commands(&count);
-    return cli_main(list, count, argc, argv);
+    const cli_table table = {listed, hidden};
+    return cli_main(&table, argc, argv);
 }

@@ -78,7 +78,7 @@ static void italic(const char *text)
 }
 
 /* A synopsis: options bold, words of capitals, which stand for something, italic. */
-static void put_usage(const char *usage)
+static void put_synopsis(const char *usage)
 {
     for (size_t i = 0; usage[i] != '\0';) {
         const bool start = i == 0 || strchr(" [(|=", usage[i - 1]) != NULL;
@@ -97,6 +97,11 @@ static void put_usage(const char *usage)
         fputs("\\fR", stdout);
         i += length;
     }
+}
+
+static void put_usage(const char *usage)
+{
+    put_synopsis(usage);
     putchar('\n');
 }
 
@@ -172,7 +177,7 @@ static void put_options(const cli_command *command)
         fputs("\\fR", stdout);
         if (option->value != NULL) {
             putchar(' ');
-            italic(option->value);
+            put_synopsis(option->value);
         }
         putchar('\n');
         fputs("\\&", stdout);
@@ -236,7 +241,7 @@ static void put_files(void)
     }
 }
 
-static void whole_page(const cli_command *const *commands, size_t count)
+static void whole_page(const cli_command *const *commands)
 {
     head("conclave", 1, "train, compare and run image classifiers and mixtures of them");
     fputs(".SH SYNOPSIS\n\\fBconclave\\fR ", stdout);
@@ -254,9 +259,7 @@ static void whole_page(const cli_command *const *commands, size_t count)
     fputs(".SH COMMANDS\nEach has a page of its own, such as\n", stdout);
     see_also("conclave-train", 1);
     fputs(".\n", stdout);
-    for (size_t i = 0; i < count; i++) {
-        if (commands[i]->hidden)
-            continue;
+    for (size_t i = 0; commands[i] != NULL; i++) {
         fputs(".TP\n", stdout);
         bold(commands[i]->name);
         putchar('\n');
@@ -266,11 +269,9 @@ static void whole_page(const cli_command *const *commands, size_t count)
     put_files();
     put_exit_status();
     fputs(".SH SEE ALSO\n", stdout);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; commands[i] != NULL; i++) {
         char name[64];
         snprintf(name, sizeof(name), "conclave-%s", commands[i]->name);
-        if (commands[i]->hidden)
-            continue;
         see_also(name, 1);
         fputs(",\n", stdout);
     }
@@ -326,7 +327,7 @@ static clv_status keys_page(clv_error *error)
     return CLV_OK;
 }
 
-/* Of the program that core/weights/h5.c starts. */
+/* Of the program that core/weights/h5.c starts, where it is built. */
 static void helper_page(void)
 {
     head("conclave-h5", 1, "read a file of weights in HDF5 for conclave");
@@ -344,39 +345,38 @@ static void helper_page(void)
 
 /* ---- The command ---- */
 
-static void list_pages(const cli_command *const *commands, size_t count)
+static void list_pages(const cli_command *const *commands)
 {
     puts(main_page);
     puts(config_page);
-    puts(reader_page);
-    for (size_t i = 0; i < count; i++)
-        if (!commands[i]->hidden)
-            printf("conclave-%s.1\n", commands[i]->name);
+    if (CLV_H5_READER)
+        puts(reader_page);
+    for (size_t i = 0; commands[i] != NULL; i++)
+        printf("conclave-%s.1\n", commands[i]->name);
 }
 
 static clv_status run(const cli_args *args, clv_error *error)
 {
-    size_t count;
-    const cli_command *const *commands = cli_commands(&count);
+    const cli_command *const *commands = cli_commands();
     const char *page = cli_at(args, 0);
     char name[64];
     if (page == NULL) {
-        list_pages(commands, count);
+        list_pages(commands);
         return CLV_OK;
     }
     if (strcmp(page, main_page) == 0) {
-        whole_page(commands, count);
+        whole_page(commands);
         return CLV_OK;
     }
-    if (strcmp(page, reader_page) == 0) {
+    if (CLV_H5_READER && strcmp(page, reader_page) == 0) {
         helper_page();
         return CLV_OK;
     }
     if (strcmp(page, config_page) == 0)
         return keys_page(error);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; commands[i] != NULL; i++) {
         snprintf(name, sizeof(name), "conclave-%s.1", commands[i]->name);
-        if (commands[i]->hidden || strcmp(page, name) != 0)
+        if (strcmp(page, name) != 0)
             continue;
         command_page(commands[i]);
         return CLV_OK;
@@ -389,6 +389,5 @@ const cli_command cmd_manual = {
     .summary = "Write a man page, or the list of them",
     .usage = "[PAGE]",
     .example = "conclave manual conclave-train.1 | man -l -",
-    .hidden = true,
     .run = run,
 };

@@ -455,6 +455,5 @@ const cli_command cmd_devices_child = {
     .summary = "The part of devices that may die",
     .usage = "DEVICE",
     .example = "conclave devices",
-    .hidden = true,
     .run = run,
 };

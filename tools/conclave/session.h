@@ -29,7 +29,7 @@
     {"device", "DEVICE", "where to compute, instead of the run's own choice", 0, false}
 /* For commands that use a trained run. */
 #define CLI_MODEL_OPTIONS                                                                          \
-    {"checkpoint", "WHICH", "best (epoch on validation) or last; best if not given", 0, false},    \
+    {"checkpoint", "best|last", "best (epoch on validation) or last; best if not given", 0, false},    \
     {"output", "FOLDER", "folder of the runs, where RUN is a name; runs if not given", 'o', false}
 /* clang-format on */
 

@@ -227,6 +227,5 @@ const cli_command cmd_check_plugin_child = {
     .example = "conclave check-plugin ./expert_mine.so",
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
-    .hidden = true,
     .run = run,
 };
