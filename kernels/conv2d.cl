@@ -22,11 +22,13 @@
 
 #define CONV_BIAS  4 /* flags: bits 0 … 1 are the activation's code */
 #define CONV_STATS 8
+#define CONV_ADD   16
 
-/* Writes a block's `rows` pixels of `columns` channels: act(tile + bias), pixel i at y + outs[i].
- */
+/* Writes a block's `rows` pixels of `columns` channels: act(tile + bias) (+ addend), pixel i at y +
+ * outs[i] and addend + outs[i]. */
 static void store_block(__global float *y, const int *outs, floatV *tile,
-                        __global const float *bias, int rows, int columns, int flags)
+                        __global const float *bias, __global const float *addend, int rows,
+                        int columns, int flags)
 {
     floatV add[CLV_NV];
     CLV_UNROLL
@@ -43,7 +45,7 @@ static void store_block(__global float *y, const int *outs, floatV *tile,
     }
     /* relu, or nothing: a NaN stays one. */
     const floatV least = (floatV)((flags & 3) == CLV_ACT_RELU ? 0.0f : -INFINITY);
-    if (columns == CLV_NB) {
+    if (columns == CLV_NB && !(flags & CONV_ADD)) {
         for (int i = 0; i < rows; i++)
             CLV_UNROLL
         for (int j = 0; j < CLV_NV; j++) {
@@ -55,9 +57,13 @@ static void store_block(__global float *y, const int *outs, floatV *tile,
     for (int i = 0; i < rows; i++)
         CLV_UNROLL
     for (int j = 0; j < CLV_NV; j++) {
-        const floatV v = tile[i * CLV_NV + j] + add[j];
-        if (j * CLV_V < columns)
-            clv_store(v < least ? least : v, y + outs[i] + j * CLV_V, columns - j * CLV_V);
+        const int left = columns - j * CLV_V;
+        floatV v = tile[i * CLV_NV + j] + add[j];
+        v = v < least ? least : v;
+        if (left > 0 && flags & CONV_ADD)
+            v += clv_load(addend + outs[i] + j * CLV_V, left, 0);
+        if (left > 0)
+            clv_store(v, y + outs[i] + j * CLV_V, left);
     }
 }
 
@@ -204,7 +210,8 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
             CLV_WIDE_SPILL(tile, acc, CLV_MR);
             if (flags & CONV_STATS)
                 add_stats(tile, rows, p == begin, shift, sum, square);
-            store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
+            store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, 0, rows, columns,
+                        flags & ~CONV_ADD);
         }
         if (flags & CONV_STATS)
             store_stats(stats + q * CLV_NB, get_num_groups(0) * y_pixel, columns, end - begin,
@@ -215,70 +222,114 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
 /* Rows of the small block that the last pixels of a group get, where they are so few. */
 #define CONV_FEW ((CLV_MR + 2) / 3)
 
-/* A block of `nr` rows by `nv` vectors of conv2d_fwd_plain to `tile`. While a group's first block
- * goes over the packed weights, it asks for those to come; the others ask for the next pixels. */
-#define PLAIN_BLOCK(nr, nv)                                                                        \
+/* A block of `nr` rows by `nv` vectors of rows_of_pixels to `tile`, the weights being COLUMN(j).
+ * While a group's first block goes over the packed weights, it asks for those to come; the others
+ * ask for the next pixels. */
+#define PLAIN_BLOCK(nr, nv, COLUMN)                                                                \
     do {                                                                                           \
         floatV acc[CLV_MR][CLV_NV];                                                                \
-        __global const float *line[CLV_MR], *packed = weights;                                     \
+        __global const float *line[CLV_MR], *packed_row = weights;                                 \
         CLV_WIDE_ZERO(acc, nr);                                                                    \
         CLV_UNROLL                                                                                 \
         for (int i = 0; i < (nr); i++)                                                             \
-            line[i] = x + (size_t)min(p + i, end - 1) * pixel;                                     \
-        for (int l = 0; l < run; l++, packed += CLV_NB, ahead += CLV_NB) {                         \
+            line[i] = x + (size_t)min(p + i, stop - 1) * pixel;                                    \
+        for (int l = 0; l < run; l++, packed_row += CLV_NB, ahead += CLV_NB) {                     \
             CLV_UNROLL                                                                             \
             for (int j = 0; j < CLV_NB; j += 16)                                                   \
                 CLV_PREFETCH(ahead + j);                                                           \
-            CLV_WIDE_STEP(acc, nr, nv, packed, CONV_SCALAR);                                       \
+            CLV_WIDE_STEP_(acc, nr, nv, COLUMN, CONV_SCALAR);                                      \
         }                                                                                          \
         CLV_WIDE_SPILL(tile, acc, nr);                                                             \
     } while (0)
+#define PLAIN_BLOCKS(COLUMN)                                                                       \
+    do {                                                                                           \
+        if (rows <= CONV_FEW)                                                                      \
+            PLAIN_BLOCK(CONV_FEW, CLV_NV, COLUMN);                                                 \
+        else if (columns <= CLV_NARROW * CLV_V)                                                    \
+            PLAIN_BLOCK(CLV_MR, CLV_NARROW, COLUMN);                                               \
+        else                                                                                       \
+            PLAIN_BLOCK(CLV_MR, CLV_NV, COLUMN);                                                   \
+    } while (0)
+#define SCALED_COLUMN(j) (CLV_WIDE_COLUMN(j) * (floatV)(factor[l]))
 
-/* The same of a filter of 1 × 1 without strides and margins, all pictures being one row of pixels:
- *     y[p, :] = act(Σ x[p, l] · w[l] + bias), p < pixels, l < run.
- * x: `pixel` elements from one pixel to the next. w, stats and the rest as in conv2d_fwd_wide.
- * NDRange: as there. Overwrites. */
-CLV_SINGLE __kernel void conv2d_fwd_plain(__global float *restrict y, ulong y_at,
-                                          __global float *restrict stats, ulong stats_at,
-                                          __global const float *restrict x, ulong x_at,
-                                          __global const float *restrict f, ulong f_at,
-                                          __global const float *restrict bias, ulong bias_at,
-                                          int pixels, int pixel, int run, int co, int y_pixel,
-                                          int flags, int blocks, int share)
+/* Arguments of the two kernels below. */
+typedef struct row_of_pixels {
+    int pixel, run, co, y_pixel, flags, blocks;
+    int image; /* pixels that share their factors */
+} row_of_pixels;
+
+/* The pixels [begin, end) of the two kernels below: views as there, already moved on. scale NULL:
+ * no factors (known while compiling). */
+static void rows_of_pixels(__global float *y, __global float *stats, __global const float *x,
+                           __global const float *f, __global const float *bias,
+                           __global const float *scale, __global const float *addend, int begin,
+                           int end, row_of_pixels a)
 {
-    const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
-    const int q0 = (int)get_group_id(1) * blocks, all = (co + CLV_NB - 1) / CLV_NB;
-    x += x_at;
-    bias += bias_at;
-    stats += stats_at + (size_t)get_group_id(0) * y_pixel;
-    for (int q = q0; q < min(all, q0 + blocks); q++) {
-        const int columns = min(co - q * CLV_NB, CLV_NB);
-        __global const float *weights = f + f_at + (size_t)run * CLV_NB * q;
+    const int q0 = (int)get_group_id(1) * a.blocks, all = (a.co + CLV_NB - 1) / CLV_NB;
+    const int pixel = a.pixel, run = a.run;
+    for (int q = q0; q < min(all, q0 + a.blocks); q++) {
+        const int columns = min(a.co - q * CLV_NB, CLV_NB);
+        __global const float *weights = f + (size_t)run * CLV_NB * q;
         floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
         CLV_UNROLL
         for (int j = 0; j < CLV_NV; j++)
             shift[j] = sum[j] = square[j] = (floatV)(0);
-        for (int p = begin; p < end; p += CLV_MR) {
-            const int rows = min(CLV_MR, end - p);
+        for (int p = begin, rows = 0; p < end; p += rows) {
+            /* Blocks do not reach into the next picture, whose factors are others. */
+            const int stop = scale ? min(end, (p / a.image + 1) * a.image) : end;
             floatV tile[CLV_MR * CLV_NV];
             int outs[CONV_LANES];
             __global const float *ahead =
                 p == begin ? weights + 40 * CLV_NB : x + (size_t)(p + CLV_MR) * pixel;
-            vstoreR((CONV_LANE + p) * y_pixel, 0, outs);
-            if (rows <= CONV_FEW)
-                PLAIN_BLOCK(CONV_FEW, CLV_NV);
-            else if (columns <= CLV_NARROW * CLV_V)
-                PLAIN_BLOCK(CLV_MR, CLV_NARROW);
-            else
-                PLAIN_BLOCK(CLV_MR, CLV_NV);
-            if (flags & CONV_STATS)
+            rows = min(CLV_MR, stop - p);
+            vstoreR((CONV_LANE + p) * a.y_pixel, 0, outs);
+            if (scale) {
+                __global const float *factor = scale + (size_t)(p / a.image) * run;
+                PLAIN_BLOCKS(SCALED_COLUMN);
+            } else {
+                PLAIN_BLOCKS(CLV_WIDE_COLUMN);
+            }
+            if (a.flags & CONV_STATS)
                 add_stats(tile, rows, p == begin, shift, sum, square);
-            store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, rows, columns, flags);
+            store_block(y + q * CLV_NB, outs, tile, bias + q * CLV_NB, addend + q * CLV_NB, rows,
+                        columns, a.flags);
         }
-        if (flags & CONV_STATS)
-            store_stats(stats + q * CLV_NB, get_num_groups(0) * y_pixel, columns, end - begin,
+        if (a.flags & CONV_STATS)
+            store_stats(stats + q * CLV_NB, get_num_groups(0) * a.y_pixel, columns, end - begin,
                         shift, sum, square);
     }
+}
+
+/* The same of a filter of 1 × 1 without strides and margins, all pictures being one row of pixels:
+ *     y[p, :] = act(Σ x[p, l] · w[l] + bias) (+ addend[p, :]), p < pixels, l < run.
+ * x: `pixel` elements from one pixel to the next. addend as y (CONV_ADD). w, stats and the rest as
+ * in conv2d_fwd_wide. NDRange: as there. Overwrites. */
+CLV_SINGLE __kernel void
+conv2d_fwd_plain(__global float *restrict y, ulong y_at, __global float *restrict stats,
+                 ulong stats_at, __global const float *restrict x, ulong x_at,
+                 __global const float *restrict f, ulong f_at, __global const float *restrict bias,
+                 ulong bias_at, __global const float *restrict addend, ulong addend_at, int pixels,
+                 int pixel, int run, int co, int y_pixel, int flags, int blocks, int share)
+{
+    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, pixels};
+    rows_of_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at,
+                   f + f_at, bias + bias_at, 0, addend + addend_at, CLV_BEGIN(share),
+                   CLV_END(pixels, share), a);
+}
+
+/* The same of x[p, l] · scale[p / image, l]; scale [pictures, run]. No stats. */
+CLV_SINGLE __kernel void conv2d_fwd_scaled(__global float *restrict y, ulong y_at,
+                                           __global const float *restrict x, ulong x_at,
+                                           __global const float *restrict f, ulong f_at,
+                                           __global const float *restrict bias, ulong bias_at,
+                                           __global const float *restrict scale, ulong scale_at,
+                                           __global const float *restrict addend, ulong addend_at,
+                                           int pixels, int pixel, int run, int co, int y_pixel,
+                                           int flags, int blocks, int image, int share)
+{
+    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image};
+    rows_of_pixels(y + y_at, 0, x + x_at, f + f_at, bias + bias_at, scale + scale_at,
+                   addend + addend_at, CLV_BEGIN(share), CLV_END(pixels, share), a);
 }
 
 /* Output pixels of a pass of conv2d_bwd_param_wide: their CLV_NB columns of dz, 128 B each at 32

@@ -81,7 +81,7 @@ static clvi_view value_behind(const clvi_plan *plan, clv_tensor tensor)
 /* The call record of a step with everything that forward and backward share. */
 static clvi_run run_of(const clvi_plan *plan, const clvi_step *step, bool back)
 {
-    const clvi_node *node = &plan->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     clvi_run run = {.device = plan->device,
                     .graph = plan->graph,
                     .node = node,
@@ -105,7 +105,7 @@ static clvi_run run_of(const clvi_plan *plan, const clvi_step *step, bool back)
 static clv_status in_context(const clvi_plan *plan, const clvi_step *step, const char *pass,
                              clv_status status, clv_error *error)
 {
-    const clvi_node *node = &plan->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     if (status != CLV_OK)
         clvi_prepend(error, "%s: %s of %s (%s)", plan->graph->label, pass, node->name,
                      node->op->name);
@@ -129,7 +129,7 @@ static void enter(const clvi_plan *plan, const clvi_step *step, const char *pass
 {
     if (!clvi_profile_is_on(plan->device))
         return;
-    const clvi_node *node = &plan->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     const bool forward = pass[0] == 'f', backward = pass[0] == 'b';
     clvi_profile_scope scope = {plan->graph->label, node->name, node->op->name, pass, 0, 0};
     int products = forward;
@@ -164,7 +164,7 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
         CLV_TRY(clvi_watch_begin(plan, error));
     for (size_t s = 0; s < plan->step_count; s++) {
         const clvi_step *step = &plan->steps[s];
-        const clvi_op *op = plan->graph->nodes[step->node].op;
+        const clvi_op *op = step->what->op;
         if (op->is_alias)
             continue;
         clvi_run run = run_of(plan, step, false);
@@ -193,7 +193,7 @@ static clv_status add_into(const clvi_plan *plan, clv_tensor tensor, clvi_view t
 
 static clv_status backward_step(const clvi_plan *plan, const clvi_step *step, clv_error *error)
 {
-    const clvi_node *node = &plan->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     clvi_run run = run_of(plan, step, true);
     run.workspace = clvi_layout_view(&plan->layout, step->backward_workspace, plan->n);
     for (int o = 0; o < node->output_count; o++)
@@ -225,8 +225,7 @@ static clv_status make_again(const clvi_plan *plan, size_t before, clv_error *er
             continue;
         const clvi_run run = run_of(plan, step, true);
         enter(plan, step, "again");
-        CLV_TRY(in_context(plan, step, "making again",
-                           plan->graph->nodes[step->node].op->again(&run, error), error));
+        CLV_TRY(in_context(plan, step, "making again", step->what->op->again(&run, error), error));
     }
     return CLV_OK;
 }

@@ -63,7 +63,7 @@ clv_status clvi_watch_backward(const clvi_plan *plan, size_t step, const clvi_ru
 static bool look(const clvi_plan *plan, const uint32_t *counts, size_t step, bool backward,
                  clvi_finding *out)
 {
-    const clvi_node *node = &plan->graph->nodes[plan->steps[step].node];
+    const clvi_node *node = plan->steps[step].what;
     const uint32_t *own = counts + step * SLOTS + (backward ? CLVI_MAX_OUTPUTS : 0);
     const int slots = backward ? node->input_count : node->output_count;
     for (int i = 0; i < slots; i++) {

@@ -2,6 +2,7 @@
  * Steps in time: forward of step i at i; outside work (loss) at F, the number of steps; backward of
  * step i at F + 1 + (F - 1 - i). */
 #include "base/process.h"
+#include "graph/join.h"
 #include "graph/plan_internal.h"
 
 #include <stdio.h>
@@ -60,6 +61,7 @@ static clv_status choose_nodes(analysis *a, clv_error *error)
         const bool apart = a->plan->mode == CLV_MODE_TRAIN && a->desc->node_modes;
         a->plan->steps[count++] = (clvi_step){
             .node = (uint32_t)k,
+            .what = node,
             .mode = apart ? (clv_mode)a->desc->node_modes[k] : a->plan->mode,
         };
     }
@@ -70,7 +72,6 @@ static clv_status choose_nodes(analysis *a, clv_error *error)
     }
     clvi_free(needed);
     a->plan->step_count = count;
-    a->steps = (int32_t)count;
     return CLV_OK;
 }
 
@@ -89,7 +90,7 @@ static void find_trainable(analysis *a)
     if (a->plan->from != CLV_NO_TENSOR)
         a->needs_grad[a->plan->from] = a->desc->from_with_grad;
     for (int32_t s = 0; s < a->steps; s++) {
-        const clvi_node *node = &g->nodes[a->plan->steps[s].node];
+        const clvi_node *node = a->plan->steps[s].what;
         bool any = false;
         for (int i = 0; i < node->input_count && (node->op->backward || node->op->is_alias); i++)
             any |= node->inputs[i] != CLV_NO_TENSOR && a->needs_grad[root_of(a, node->inputs[i])];
@@ -107,7 +108,7 @@ static void find_gradients(analysis *a)
             a->has_grad[root_of(a, a->desc->outputs[i])] = true;
     for (int32_t s = a->steps; s-- > 0;) {
         clvi_step *step = &a->plan->steps[s];
-        const clvi_node *node = &g->nodes[step->node];
+        const clvi_node *node = step->what;
         bool arrives = false;
         for (int o = 0; o < node->output_count; o++)
             arrives |= a->has_grad[root_of(a, node->outputs[o])];
@@ -130,7 +131,7 @@ static clv_status check_modes(const analysis *a, clv_error *error)
 {
     for (int32_t s = 0; s < a->steps; s++) {
         const clvi_step *step = &a->plan->steps[s];
-        const clvi_node *node = &a->graph->nodes[step->node];
+        const clvi_node *node = step->what;
         if (a->needs[s].refused)
             CLV_FAIL(error, CLV_E_PLUGIN, "%s: %s", a->graph->label, a->needs[s].refused);
         if ((step->wants_grad && step->mode == CLV_MODE_INFER) ||
@@ -159,7 +160,7 @@ static void use(analysis *a, clv_tensor tensor, int32_t time)
 static bool may_drop(const analysis *a, int32_t s)
 {
     const clvi_step *step = &a->plan->steps[s];
-    const clvi_node *node = &a->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     if (!a->plan->recomputes || !node->op->again || !step->wants_grad ||
         a->wanted[node->outputs[0]])
         return false;
@@ -179,7 +180,7 @@ static bool may_drop(const analysis *a, int32_t s)
 static void plan_again(analysis *a, int32_t s)
 {
     clvi_step *step = &a->plan->steps[s];
-    const clvi_node *node = &a->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     const int32_t first = a->again_first[node->outputs[0]];
     if (!a->dropped[node->outputs[0]] || first == INT32_MAX)
         return;
@@ -199,10 +200,10 @@ static void find_last_uses(analysis *a)
     for (size_t i = 0; i < a->desc->output_count; i++)
         a->wanted[root_of(a, a->desc->outputs[i])] = true;
     for (int32_t s = 0; s < a->steps; s++)
-        a->dropped[a->graph->nodes[a->plan->steps[s].node].outputs[0]] = may_drop(a, s);
+        a->dropped[a->plan->steps[s].what->outputs[0]] = may_drop(a, s);
     for (int32_t s = a->steps; s-- > 0;) {
         const clvi_step *step = &a->plan->steps[s];
-        const clvi_node *node = &a->graph->nodes[step->node];
+        const clvi_node *node = step->what;
         const int32_t back = backward_time(a, s);
         for (int i = 0; i < node->input_count; i++) {
             use(a, node->inputs[i], s);
@@ -235,7 +236,7 @@ static clv_status add_values(analysis *a, int32_t s, clv_error *error)
 {
     clvi_plan *plan = a->plan;
     clvi_step *step = &plan->steps[s];
-    const clvi_node *node = &a->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     const clvi_needs *needs = &a->needs[s];
     if (node->op->is_alias)
         return CLV_OK;
@@ -296,7 +297,7 @@ static clv_status add_gradients(analysis *a, int32_t s, bool *written, clv_error
 {
     clvi_plan *plan = a->plan;
     clvi_step *step = &plan->steps[s];
-    const clvi_node *node = &a->graph->nodes[step->node];
+    const clvi_node *node = step->what;
     const int32_t now = backward_time(a, s);
     for (int i = 0; i < CLVI_MAX_INPUTS; i++)
         step->addend[i] = -1;
@@ -380,6 +381,9 @@ static clv_status analyse(analysis *a, clv_error *error)
         !a->again_first || !a->again_last)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", a->graph->label);
     CLV_TRY(choose_nodes(a, error));
+    if (a->plan->mode == CLV_MODE_INFER)
+        CLV_TRY(clvi_plan_join(a->plan, a->desc, error));
+    a->steps = (int32_t)a->plan->step_count;
     find_trainable(a);
     find_gradients(a);
     CLV_TRY(check_modes(a, error));
@@ -475,6 +479,7 @@ void clvi_plan_destroy(clvi_plan *plan)
     else if (plan->slabs && clvi_slabs_claimed_by(plan->slabs, plan))
         clvi_slabs_claim(plan->slabs, NULL);
     clvi_free(plan->steps);
+    clvi_free(plan->joined);
     clvi_free(plan->value_item);
     clvi_free(plan->grad_item);
     clvi_free(plan->again_item);

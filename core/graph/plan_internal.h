@@ -6,9 +6,10 @@
 
 /* One node as this plan runs it. Item indices are -1 where there is nothing. */
 typedef struct clvi_step {
-    uint32_t node;       /* index in the graph */
-    clv_mode mode;       /* how it runs */
-    uint32_t wants_grad; /* bit i: backward writes the gradient of input i; 0: no backward */
+    uint32_t node;         /* index in the graph */
+    const clvi_node *what; /* that node, or what it has become (join.h) */
+    clv_mode mode;         /* how it runs */
+    uint32_t wants_grad;   /* bit i: backward writes the gradient of input i; 0: no backward */
     int32_t saved[CLVI_MAX_SAVED];
     int32_t forward_workspace, backward_workspace, prepared;
     /* A second gradient for one tensor is written here first and then added. */
@@ -28,6 +29,7 @@ struct clvi_plan {
     clvi_layout layout;
     clvi_step *steps;
     size_t step_count;
+    clvi_node *joined;   /* nodes that others have joined; NULL: none */
     int32_t *value_item; /* per tensor (roots): where its value lies */
     int32_t *grad_item;  /* per tensor (roots): where its gradient lies */
     int32_t *again_item; /* per tensor (roots): where its value is made again; -1: it is kept */

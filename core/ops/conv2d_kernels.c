@@ -11,7 +11,8 @@ enum {
     PARAM_GROUPS = 64,     /* work-groups of a weight gradient, where the pictures give them */
     PARAM_SPLIT = 1 << 17, /* weights above which work-groups share their rows, too */
     PARAM_LEAST = 256,     /* output pixels of each at least */
-    FLAG_STATS = 8         /* kernels/conv2d.cl */
+    FLAG_STATS = 8,        /* kernels/conv2d.cl */
+    FLAG_ADD = 16
 };
 
 #define MAX_EXTENT 1e6
@@ -218,10 +219,16 @@ static clvi_conv straighten(const clvi_conv *c)
 
 /* A launch of conv2d_fwd_wide beyond its geometry. */
 typedef struct wide_call {
-    clvi_view x, packed, y, bias, stats;
+    clvi_view x, packed, y, bias, stats, scale, addend;
     int64_t y_image, y_row, y_pixel;
+    int64_t image; /* pixels of x that share their factors in `scale` */
     int32_t flags;
 } wide_call;
+
+/* How its output is cut: pixels and column blocks of a work-group, and work-groups. */
+typedef struct wide_cut {
+    int64_t share, blocks, pixel_groups, column_groups;
+} wide_cut;
 
 /* Output pixels of a work-group: a multiple of the block's rows. */
 static int64_t wide_share(const clvi_wide *wide, const clvi_conv *c)
@@ -246,55 +253,88 @@ static int64_t wide_blocks(const clvi_wide *wide, const clvi_conv *c, int64_t pi
     return most < all ? most : all;
 }
 
+static wide_cut cut_of(const clvi_wide *wide, const clvi_conv *c)
+{
+    wide_cut cut = {.share = wide_share(wide, c)};
+    cut.pixel_groups = clvi_div_up(clvi_conv_pixels(c), cut.share);
+    cut.blocks = wide_blocks(wide, c, cut.pixel_groups);
+    cut.column_groups = clvi_div_up(clvi_div_up(c->co, wide->columns), cut.blocks);
+    return cut;
+}
+
 /* Whether x and y are one row of pixels each (straighten), and the filter 1 × 1. */
 static bool is_row(const clvi_conv *c, const picture *p)
 {
     return clvi_conv_is_plain(c) && c->n == 1 && c->h == 1 && p->run == c->ci;
 }
 
+/* Of those. */
+static clv_status launch_row(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
+                             const picture *p, const wide_call *call, clv_error *error)
+{
+    const wide_cut cut = cut_of(wide, c);
+    const bool scaled = call->scale.buf != NULL;
+    CLV_ASSERT(!scaled || !call->stats.buf);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "conv2d", scaled ? "conv2d_fwd_scaled" : "conv2d_fwd_plain",
+                      wide->options);
+    clvi_arg_view(&l, call->y);
+    if (!scaled)
+        clvi_arg_view(&l, call->stats);
+    clvi_arg_view(&l, call->x);
+    clvi_arg_view(&l, call->packed);
+    clvi_arg_view(&l, call->bias);
+    if (scaled)
+        clvi_arg_view(&l, call->scale);
+    clvi_arg_view(&l, call->addend);
+    clvi_arg_int(&l, (int32_t)clvi_conv_pixels(c));
+    clvi_arg_int(&l, p->pixel);
+    clvi_arg_int(&l, p->run);
+    clvi_arg_int(&l, (int32_t)c->co);
+    clvi_arg_int(&l, (int32_t)call->y_pixel);
+    clvi_arg_int(&l, call->flags | (call->addend.buf ? FLAG_ADD : 0));
+    clvi_arg_int(&l, (int32_t)cut.blocks);
+    if (scaled)
+        clvi_arg_int(&l, (int32_t)call->image);
+    clvi_arg_int(&l, (int32_t)cut.share);
+    return clvi_launch_run(&l, (size_t)cut.pixel_groups, (size_t)cut.column_groups, 1, error);
+}
+
 static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
                               const picture *p, const wide_call *call, clv_error *error)
 {
-    const int64_t share = wide_share(wide, c), pixels = clvi_conv_pixels(c);
-    const int64_t pixel_groups = clvi_div_up(pixels, share);
-    const int64_t blocks = wide_blocks(wide, c, pixel_groups);
+    if (is_row(c, p))
+        return launch_row(device, wide, c, p, call, error);
+    CLV_ASSERT(!call->scale.buf && !call->addend.buf);
+    const wide_cut cut = cut_of(wide, c);
     clvi_launch l;
-    const bool row = is_row(c, p);
-    clvi_launch_begin(&l, device, "conv2d", row ? "conv2d_fwd_plain" : "conv2d_fwd_wide",
-                      wide->options);
+    clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", wide->options);
     clvi_arg_view(&l, call->y);
     clvi_arg_view(&l, call->stats);
     clvi_arg_view(&l, call->x);
     clvi_arg_view(&l, call->packed);
     clvi_arg_view(&l, call->bias);
-    clvi_arg_int(&l, (int32_t)pixels);
-    if (!row) {
-        clvi_arg_int(&l, p->h);
-        clvi_arg_int(&l, p->w);
-    }
+    clvi_arg_int(&l, (int32_t)clvi_conv_pixels(c));
+    clvi_arg_int(&l, p->h);
+    clvi_arg_int(&l, p->w);
     clvi_arg_int(&l, p->pixel);
     clvi_arg_int(&l, p->run);
-    if (!row) {
-        clvi_arg_int(&l, (int32_t)c->kh);
-        clvi_arg_int(&l, p->kw);
-        clvi_arg_int(&l, (int32_t)c->sh);
-        clvi_arg_int(&l, (int32_t)c->sw);
-        clvi_arg_int(&l, p->pt);
-        clvi_arg_int(&l, p->pl);
-        clvi_arg_int(&l, (int32_t)c->oh);
-        clvi_arg_int(&l, (int32_t)c->ow);
-    }
+    clvi_arg_int(&l, (int32_t)c->kh);
+    clvi_arg_int(&l, p->kw);
+    clvi_arg_int(&l, (int32_t)c->sh);
+    clvi_arg_int(&l, (int32_t)c->sw);
+    clvi_arg_int(&l, p->pt);
+    clvi_arg_int(&l, p->pl);
+    clvi_arg_int(&l, (int32_t)c->oh);
+    clvi_arg_int(&l, (int32_t)c->ow);
     clvi_arg_int(&l, (int32_t)c->co);
-    if (!row) {
-        clvi_arg_int(&l, (int32_t)call->y_image);
-        clvi_arg_int(&l, (int32_t)call->y_row);
-    }
+    clvi_arg_int(&l, (int32_t)call->y_image);
+    clvi_arg_int(&l, (int32_t)call->y_row);
     clvi_arg_int(&l, (int32_t)call->y_pixel);
     clvi_arg_int(&l, call->flags);
-    clvi_arg_int(&l, (int32_t)blocks);
-    clvi_arg_int(&l, (int32_t)share);
-    const int64_t column_groups = clvi_div_up(clvi_div_up(c->co, wide->columns), blocks);
-    return clvi_launch_run(&l, (size_t)pixel_groups, (size_t)column_groups, 1, error);
+    clvi_arg_int(&l, (int32_t)cut.blocks);
+    clvi_arg_int(&l, (int32_t)cut.share);
+    return clvi_launch_run(&l, (size_t)cut.pixel_groups, (size_t)cut.column_groups, 1, error);
 }
 
 /* Elements of one group's packed weights. */
@@ -369,6 +409,14 @@ static clvi_view view_if(clvi_view view, int64_t elements)
     return view.buf ? clvi_view_at(view, elements) : view;
 }
 
+bool clvi_conv_takes_along(const clvi_device *device, const clvi_conv *conv)
+{
+    if (is_tiled(device) || !clvi_conv_is_plain(conv) || conv->groups > 1)
+        return false;
+    const clvi_wide wide = clvi_wide_of(device);
+    return !is_flat(&wide, conv);
+}
+
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
                              clv_error *error)
 {
@@ -388,6 +436,9 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
                              .y = clvi_view_at(call->y, g * group.co),
                              .bias = view_if(call->bias, g * group.co),
                              .stats = view_if(call->stats, g * group.co),
+                             .scale = call->scale,
+                             .addend = call->addend,
+                             .image = conv->oh * conv->ow,
                              .y_image = c.oh * c.ow * c.co,
                              .y_row = c.ow * c.co,
                              .y_pixel = c.co,

@@ -55,8 +55,12 @@ typedef struct clvi_conv_call {
     clvi_view weights; /* as they are; buf NULL: only what was scaled counts, `packed` */
     clvi_view bias;    /* buf NULL: none */
     clvi_view stats;   /* [2, groups, co]; buf NULL: not wanted */
+    clvi_view scale;   /* [n, ci], factors of x; buf NULL: none; where clvi_conv_takes_along */
+    clvi_view addend;  /* as y, added to act(…); buf NULL: none; where clvi_conv_takes_along */
     int64_t activation;
 } clvi_conv_call;
+/* Whether forward takes scale and addend: 1 × 1 without strides, in the wide form. */
+bool clvi_conv_takes_along(const clvi_device *device, const clvi_conv *conv);
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
                              clv_error *error) CLV_MUST_CHECK;
 

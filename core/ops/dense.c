@@ -99,16 +99,18 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const attributes *a = run->node->attrs;
     const bool apart = clvi_act_saves_sum(a->activation, run->wants_grad);
+    const int64_t activation =
+        run->node->joined & CLVI_JOIN_SIGMOID ? CLVI_ACT_SIGMOID : a->activation;
     clvi_gemm y = product_y(run->graph, run->node, run->n);
     y.a = run->in[0], y.b = run->in[1], y.bias = run->in[2];
     y.c = apart ? run->saved[0] : run->out[0];
     y.workspace = run->workspace;
     if (!apart && clvi_gemm_activates(run->device, &y))
-        y.activation = (int32_t)a->activation;
+        y.activation = (int32_t)activation;
     CLV_TRY(clvi_gemm_run(run->device, &y, error));
-    if (a->activation == y.activation)
+    if (activation == y.activation)
         return CLV_OK;
-    return clvi_activate(run->device, run->out[0], y.c, y.m * y.n, a->activation, error);
+    return clvi_activate(run->device, run->out[0], y.c, y.m * y.n, activation, error);
 }
 
 static clv_status backward(const clvi_run *run, clv_error *error)
@@ -136,6 +138,13 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     return CLV_OK;
 }
 
+static uint32_t joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node)
+{
+    (void)device, (void)graph;
+    const attributes *a = node->attrs;
+    return a->activation == CLVI_ACT_NONE ? CLVI_JOIN_SIGMOID : 0;
+}
+
 const clvi_op clvi_op_dense = {
     .name = "dense",
     .min_inputs = 2,
@@ -148,5 +157,6 @@ const clvi_op clvi_op_dense = {
     .needs = needs,
     .forward = forward,
     .backward = backward,
+    .joins = joins,
     .macs = clvi_weight_macs,
 };

@@ -73,6 +73,14 @@ typedef struct clvi_run_random {
  * numbers draws none. Only built-in ops with `norm_inputs` or `draws` see it. */
 #define CLVI_MODE_FROZEN ((clv_mode)(CLV_MODE_INFER + 1))
 
+/* What forward of a node can do along in inference; other nodes are dropped for it (graph/join.h).
+ * What it reads for that are inputs behind the op's max_inputs. */
+enum {
+    CLVI_JOIN_SCALE = 1,  /* input max_inputs [N, C]: factors of input 0's channels (multiply) */
+    CLVI_JOIN_ADD = 2,    /* input max_inputs + 1, as the output: added to it at the end (add) */
+    CLVI_JOIN_SIGMOID = 4 /* the output's sigmoid in its place */
+};
+
 /* One call of a node. Views are valid for this call; buf NULL means absent or not wanted. */
 typedef struct clvi_run {
     clvi_device *device;
@@ -119,6 +127,8 @@ typedef struct clvi_op {
      * `again_inputs`, before backward has run; costs about a pass over memory. NULL: it cannot. */
     clv_status (*again)(const clvi_run *run, clv_error *error);
     uint32_t again_inputs;
+    /* The CLVI_JOIN_… that forward of this node can do on the device. NULL: none. */
+    uint32_t (*joins)(const clvi_device *device, const clv_graph *graph, const clvi_node *node);
     /* Multiply-adds of forward for one sample. NULL: none worth counting. */
     int64_t (*macs)(const clv_graph *graph, const clvi_node *node);
 } clvi_op;
@@ -159,7 +169,8 @@ clv_status clvi_add_into(clvi_device *device, clvi_view total, clvi_view part, i
 typedef enum clvi_activation {
     CLVI_ACT_NONE = 0,
     CLVI_ACT_RELU = 1,
-    CLVI_ACT_SILU = 2
+    CLVI_ACT_SILU = 2,
+    CLVI_ACT_SIGMOID = 3 /* no choice of an attribute: only what a plan joins (CLVI_JOIN_SIGMOID) */
 } clvi_activation;
 #define CLVI_ACT_CHOICES "none|relu|silu"
 

@@ -1,0 +1,148 @@
+#include "graph/join.h"
+
+/* By root tensor: what the plan's steps do with it. */
+typedef struct usage {
+    int32_t readers; /* how often it is read; outside counts */
+    int32_t reader;  /* the last step that does */
+    int32_t maker;   /* -1: none of the steps */
+} usage;
+
+typedef struct joining {
+    clvi_plan *plan;
+    usage *of;
+    bool *gone; /* steps that have become part of others */
+} joining;
+
+static clvi_node *node_at(const joining *j, int32_t step)
+{
+    return &j->plan->joined[step];
+}
+
+static usage *usage_of(const joining *j, clv_tensor tensor)
+{
+    return &j->of[clvi_graph_root(j->plan->graph, tensor)];
+}
+
+static void count(const joining *j, const clvi_plan_desc *desc)
+{
+    for (size_t t = 0; t < j->plan->graph->tensor_count; t++)
+        j->of[t].maker = -1;
+    for (int32_t s = 0; s < (int32_t)j->plan->step_count; s++) {
+        const clvi_node *node = node_at(j, s);
+        for (int i = 0; i < node->input_count; i++) {
+            if (node->inputs[i] == CLV_NO_TENSOR)
+                continue;
+            usage_of(j, node->inputs[i])->readers++;
+            usage_of(j, node->inputs[i])->reader = s;
+        }
+        for (int o = 0; o < node->output_count && !node->op->is_alias; o++)
+            usage_of(j, node->outputs[o])->maker = s;
+    }
+    for (size_t i = 0; i < desc->output_count; i++)
+        usage_of(j, desc->outputs[i])->readers++;
+    if (j->plan->from != CLV_NO_TENSOR)
+        usage_of(j, j->plan->from)->readers++;
+}
+
+/* Whether node `host` offers it and has not joined it yet. */
+static bool offers(const joining *j, const clvi_node *host, uint32_t join)
+{
+    return host->op->joins && !(host->joined & join) &&
+           (host->op->joins(j->plan->device, j->plan->graph, host) & join) != 0;
+}
+
+static void append(clvi_node *host, uint32_t join, int slot, clv_tensor tensor)
+{
+    for (; host->input_count <= slot; host->input_count++)
+        host->inputs[host->input_count] = CLV_NO_TENSOR;
+    host->inputs[slot] = tensor;
+    host->joined |= join;
+}
+
+/* x times a factor per channel becomes part of the only step that reads it. */
+static void join_scale(joining *j, int32_t s)
+{
+    const clvi_node *node = node_at(j, s);
+    const clvi_tensor *tensors = j->plan->graph->tensors;
+    const usage *y = usage_of(j, node->outputs[0]);
+    if (y->readers != 1 || y->reader <= s ||
+        clvi_shape_elements(&tensors[node->inputs[0]].shape) ==
+            clvi_shape_elements(&tensors[node->inputs[1]].shape))
+        return;
+    clvi_node *host = node_at(j, y->reader);
+    if (host->inputs[0] != node->outputs[0] || !offers(j, host, CLVI_JOIN_SCALE))
+        return;
+    host->inputs[0] = node->inputs[0];
+    append(host, CLVI_JOIN_SCALE, host->op->max_inputs, node->inputs[1]);
+    usage_of(j, node->inputs[0])->reader = usage_of(j, node->inputs[1])->reader = y->reader;
+    j->gone[s] = true;
+}
+
+/* Step s becomes part of the one that makes its input i and that nobody else reads. join 0: needs
+ * nothing of it. */
+static bool join_maker(joining *j, int32_t s, int i, uint32_t join, clv_tensor addend)
+{
+    const clvi_node *node = node_at(j, s);
+    const usage *x = usage_of(j, node->inputs[i]);
+    if (x->readers != 1 || x->maker < 0)
+        return false;
+    clvi_node *host = node_at(j, x->maker);
+    if (host->outputs[0] != node->inputs[i] || host->output_count != 1 ||
+        (join && !offers(j, host, join)))
+        return false;
+    if (addend != CLV_NO_TENSOR) {
+        if (usage_of(j, addend)->maker >= x->maker)
+            return false;
+        append(host, join, host->op->max_inputs + 1, addend);
+    }
+    host->joined |= join;
+    host->outputs[0] = node->outputs[0];
+    usage_of(j, node->outputs[0])->maker = x->maker;
+    j->gone[s] = true;
+    return true;
+}
+
+static void join_step(joining *j, int32_t s)
+{
+    const clvi_node *node = node_at(j, s);
+    if (node->op == clvi_op_find("dropout") || node->op == clvi_op_find("drop_path"))
+        (void)join_maker(j, s, 0, 0, CLV_NO_TENSOR); /* nothing to do in inference */
+    else if (node->op == clvi_op_find("multiply"))
+        join_scale(j, s);
+    else if (node->op == clvi_op_find("sigmoid"))
+        (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
+    else if (node->op == clvi_op_find("add") &&
+             !join_maker(j, s, 0, CLVI_JOIN_ADD, node->inputs[1]))
+        (void)join_maker(j, s, 1, CLVI_JOIN_ADD, node->inputs[0]);
+}
+
+clv_status clvi_plan_join(clvi_plan *plan, const clvi_plan_desc *desc, clv_error *error)
+{
+    const size_t count_of_steps = plan->step_count;
+    joining j = {.plan = plan};
+    plan->joined = clvi_calloc(count_of_steps + 1, sizeof *plan->joined);
+    j.of = clvi_calloc(plan->graph->tensor_count + 1, sizeof *j.of);
+    j.gone = clvi_calloc(count_of_steps + 1, sizeof *j.gone);
+    const bool made = plan->joined && j.of && j.gone;
+    if (made) {
+        for (size_t s = 0; s < count_of_steps; s++)
+            plan->joined[s] = *plan->steps[s].what;
+        count(&j, desc);
+        for (int32_t s = 0; s < (int32_t)count_of_steps; s++)
+            join_step(&j, s);
+        plan->step_count = 0;
+        for (size_t s = 0; s < count_of_steps; s++) {
+            if (j.gone[s])
+                continue;
+            clvi_step *step = &plan->steps[plan->step_count++];
+            *step = plan->steps[s];
+            if (plan->joined[s].joined || plan->joined[s].outputs[0] != step->what->outputs[0])
+                step->what = &plan->joined[s];
+        }
+    }
+    clvi_free(j.of);
+    clvi_free(j.gone);
+    if (!made)
+        CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", plan->graph->label);
+    return CLV_OK;
+}

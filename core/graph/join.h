@@ -1,0 +1,15 @@
+/* Nodes that run as part of others in inference: a factor per channel goes into the convolution
+ * that is its only reader (squeeze-excite); a sum, a sigmoid, and dropout, which does nothing then,
+ * into the node whose output only they read. One launch and one pass over memory less for each;
+ * results differ by rounding only. */
+#ifndef CLVI_JOIN_H
+#define CLVI_JOIN_H
+
+#include "graph/plan_internal.h"
+
+/* Changes the plan's steps, which have been chosen but nothing else, by what op->joins offers. A
+ * tensor that is wanted, or bound from outside, keeps its node. Error: CLV_E_MEMORY. */
+clv_status clvi_plan_join(clvi_plan *plan, const clvi_plan_desc *desc,
+                          clv_error *error) CLV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,218 @@
+/* core/graph/join.c: what inference computes with nodes made part of others is what it computes
+ * node by node, which it does where every tensor between is wanted. Exit 77: no device. */
+#include "graph/graph.h"
+#include "graph/plan_internal.h"
+#include "plugin/plugin_host.h"
+#include "test_device.h"
+
+#include <conclave/ops.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { HEIGHT = 5, WIDTH = 7, CHANNELS = 20, MOST = 9, TENSORS = 12 };
+enum { PIXELS = HEIGHT * WIDTH, ONE = PIXELS * CHANNELS };
+
+static clvi_device *device;
+
+/* What a body makes on the way; the last is the output. */
+typedef struct made {
+    clv_tensor tensors[TENSORS];
+    size_t count;
+} made;
+
+typedef void (*describe)(clv_builder *b, clv_tensor x, made *m);
+
+static clv_tensor keep(made *m, clv_tensor t)
+{
+    m->tensors[m->count++] = t;
+    return t;
+}
+
+static clv_tensor convolve(clv_builder *b, const char *scope, clv_tensor x, int64_t filters,
+                           const char *activation)
+{
+    const clv_conv2d_desc d = {.filters = filters, .kernel = 1, .activation = activation};
+    clv_scope(b, scope);
+    x = clv_conv2d_bn(b, "0", "1", x, &d);
+    clv_scope_end(b);
+    return x;
+}
+
+/* y times a factor per channel that is made from y. */
+static clv_tensor squeeze_excite(clv_builder *b, made *m, clv_tensor y)
+{
+    clv_tensor f = keep(m, clv_global_avg_pool(b, "pool", y));
+    f = keep(m, clv_dense(b, "fc1", f, 6, "silu"));
+    f = keep(m, clv_dense(b, "fc2", f, clv_shape_of(b, y).dims[3], NULL));
+    f = keep(m, clv_sigmoid(b, "gate", f));
+    return keep(m, clv_multiply(b, "scale", y, f));
+}
+
+/* A block as EfficientNet has them. Joined: scale, gate, drop and add. */
+static void bottleneck(clv_builder *b, clv_tensor x, made *m)
+{
+    clv_tensor y = keep(m, convolve(b, "expand", x, 70, "silu"));
+    y = squeeze_excite(b, m, y);
+    y = keep(m, convolve(b, "project", y, CHANNELS, "none"));
+    y = keep(m, clv_drop_path(b, "drop", y, 0.5));
+    keep(m, clv_add(b, "add", y, x));
+}
+
+/* The sum's other side first, and an activation before it. Joined: add. */
+static void sum_of_relu(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor y = keep(m, convolve(b, "conv", x, CHANNELS, "relu"));
+    keep(m, clv_add(b, "add", x, y));
+}
+
+/* Nothing can be joined: the product and the convolution's result are read twice, the last sum's
+ * other side is made after the convolution. */
+static void nothing(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor y = squeeze_excite(b, m, x);
+    const clv_tensor left = keep(m, convolve(b, "left", y, CHANNELS, "none"));
+    const clv_tensor late = keep(m, clv_silu(b, "late", y));
+    const clv_tensor sum = keep(m, clv_add(b, "sum", left, late));
+    keep(m, clv_add(b, "twice", sum, left));
+}
+
+typedef struct net {
+    clv_graph *graph;
+    clvi_store *store;
+    clvi_buf *x;
+    made made;
+} net;
+
+static void net_open(net *t, describe body)
+{
+    const clv_shape shape = CLVI_SHAPE(CLV_F32, CLV_BATCH, HEIGHT, WIDTH, CHANNELS);
+    clv_tensor input;
+    uint32_t base;
+    *t = (net){0};
+    OK(clvi_graph_create("test", &t->graph, error));
+    OK(clvi_graph_input_tensor(t->graph, "x", &shape, &input, error));
+    clv_error described = CLV_ERROR_INIT;
+    clv_builder b = clv_builder_begin(clvi_host_table(), t->graph, &described);
+    body(&b, input, &t->made);
+    if (clv_builder_end(&b) != CLV_OK)
+        fail_msg("%s", described.message);
+    OK(clvi_store_create(device, &t->store, error));
+    OK(clvi_store_add(t->store, t->graph, "", NULL, NULL, &base, error));
+    OK(clvi_store_commit(t->store, false, error));
+    OK(clvi_store_initialise(t->store, 1, error));
+    OK(clvi_buf_create(device, MOST * ONE * 4, "x", &t->x, error));
+    float *x = malloc(MOST * ONE * 4);
+    for (int i = 0; i < MOST * ONE; i++)
+        x[i] = sinf((float)i * 0.7f) * 2;
+    OK(clvi_upload(device, t->x, 0, x, MOST * ONE * 4, error));
+    free(x);
+}
+
+static void net_close(net *t)
+{
+    clvi_buf_destroy(t->x);
+    clvi_store_destroy(t->store);
+    clvi_graph_destroy(t->graph);
+}
+
+/* The output [n, ONE] of inference that wants the last `wanted` tensors, and how many steps it has;
+ * the caller frees. */
+static float *infer(const net *t, size_t wanted, int64_t n, size_t *steps)
+{
+    clvi_plan_desc desc = {.graph = t->graph,
+                           .store = t->store,
+                           .mode = CLV_MODE_INFER,
+                           .max_batch = MOST,
+                           .outputs = t->made.tensors + t->made.count - wanted,
+                           .output_count = wanted};
+    clvi_plan *plan;
+    float *y = malloc((size_t)n * ONE * 4);
+    OK(clvi_plan_create(&desc, &plan, error));
+    clvi_plan_bind(plan, 0, (clvi_view){t->x, 0}, (clvi_view){NULL, 0});
+    OK(clvi_plan_poison(plan, error));
+    OK(clvi_plan_forward(plan, n, NULL, error));
+    const clvi_view out = clvi_plan_output(plan, wanted - 1, n);
+    OK(clvi_download(device, out.buf, out.offset * 4, y, (size_t)n * ONE * 4, error));
+    OK(clvi_plan_check_guards(plan, error));
+    *steps = plan->step_count;
+    clvi_plan_destroy(plan);
+    return y;
+}
+
+static void check(describe body, size_t joined)
+{
+    static const int64_t batches[] = {1, 3, MOST};
+    net t;
+    net_open(&t, body);
+    for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+        const int64_t n = batches[k];
+        size_t apart, together;
+        float *each = infer(&t, t.made.count, n, &apart), *y = infer(&t, 1, n, &together);
+        assert_int_equal(apart - together, joined);
+        for (int64_t i = 0; i < n * ONE; i++)
+            assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
+        free(each);
+        free(y);
+    }
+    net_close(&t);
+}
+
+/* The convolutions take along what they can in the form that the device has. */
+static bool is_wide(void)
+{
+    return !clvi_device_is_gpu_like(device);
+}
+
+static void test_bottleneck(void **state)
+{
+    (void)state;
+    check(bottleneck, is_wide() ? 4 : 2);
+}
+
+static void test_sum(void **state)
+{
+    (void)state;
+    check(sum_of_relu, is_wide() ? 1 : 0);
+}
+
+static void test_nothing(void **state)
+{
+    (void)state;
+    check(nothing, 1); /* but the gate's sigmoid */
+}
+
+/* A part that is wanted is there, and what does not need it is joined all the same. */
+static void test_wanted(void **state)
+{
+    (void)state;
+    net t;
+    net_open(&t, bottleneck);
+    size_t steps, all;
+    float *each = infer(&t, t.made.count, 3, &all), *y = infer(&t, 2, 3, &steps);
+    assert_int_equal(all - steps, is_wide() ? 3 : 2); /* gate, scale and drop */
+    for (int i = 0; i < 3 * ONE; i++)
+        assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
+    free(each);
+    free(y);
+    net_close(&t);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bottleneck),
+        cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_wanted),
+    };
+    int status = 0;
+    device = test_device_open(&status);
+    if (!device)
+        return status;
+    const int failed = cmocka_run_group_tests_name("join", tests, NULL, NULL);
+    return test_device_close() != 0 || failed != 0;
+}
