@@ -72,6 +72,12 @@ clv_status clvi_fail_code(clv_error *error, clv_status status, int code, const c
     return status;
 }
 
+clv_status clvi_error_copy(clv_error *error, const clv_error *from)
+{
+    return clvi_fail_code(error, (clv_status)from->status, from->native_code, from->file,
+                          from->line, "%s", from->message);
+}
+
 clv_status clvi_fail_errno(clv_error *error, int code, const char *file, int line,
                            const char *format, ...)
 {

@@ -18,6 +18,9 @@ clv_status clvi_failv(clv_error *error, clv_status status, const char *file, int
 clv_status clvi_fail_code(clv_error *error, clv_status status, int code, const char *file, int line,
                           const char *format, ...) CLV_PRINTF(6, 7);
 
+/* Records the failure `from` in `error`. Returns its status. */
+clv_status clvi_error_copy(clv_error *error, const clv_error *from);
+
 /* As clvi_fail for errno `code`: ": " and strerror(code) are appended, native_code = code. */
 clv_status clvi_fail_errno(clv_error *error, int code, const char *file, int line,
                            const char *format, ...) CLV_PRINTF(5, 6);

@@ -164,9 +164,7 @@ clv_status clvi_mixture_create(const clvi_mixture_desc *desc, clvi_mixture **out
     const int64_t good = status == CLV_E_MEMORY ? largest_batch(desc) : 0;
     if (good > 0)
         CLV_FAIL(error, status, "%s; train.batch = %lld would fit", cause.message, (long long)good);
-    if (error && error->status == CLV_OK)
-        *error = cause;
-    return status;
+    return clvi_error_copy(error, &cause);
 }
 
 clv_status clvi_mixture_draft(const clvi_mixture_desc *desc, clvi_mixture **out, clv_error *error)

@@ -179,8 +179,6 @@ clv_status clvi_queue_wait_event(clvi_device *device, cl_event event, const char
 bool clvi_queue_settle(clvi_device *device, cl_event event) CLV_MUST_CHECK;
 /* clvi_wait that is not counted. */
 clv_status clvi_queue_wait(clvi_device *device, const char *what, clv_error *error) CLV_MUST_CHECK;
-/* Records `from` in `error`. Returns its status. */
-clv_status clvi_error_copy(clv_error *error, const clv_error *from);
 
 /* ---- Others ---- */
 

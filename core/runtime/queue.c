@@ -6,12 +6,6 @@
 
 #include <stdio.h>
 
-clv_status clvi_error_copy(clv_error *error, const clv_error *from)
-{
-    return clvi_fail_code(error, (clv_status)from->status, from->native_code, from->file,
-                          from->line, "%s", from->message);
-}
-
 clv_status clvi_device_check(const clvi_device *device, clv_error *error)
 {
     return device->poison.status == CLV_OK ? CLV_OK : clvi_error_copy(error, &device->poison);

@@ -107,6 +107,11 @@ static void test_error_code_is_guarded(void **state)
     assert_int_equal(shorter.status, CLV_OK);
     assert_int_equal(shorter.native_code, 0);
     assert_int_equal(clvi_fail_code(&first, CLV_E_CL, -5, CLV_HERE, "first"), CLV_E_CL);
+    assert_int_equal(clvi_error_copy(&shorter, &first), CLV_E_CL);
+    assert_int_equal(shorter.status, CLV_OK);
+    clv_error copy = CLV_ERROR_INIT;
+    assert_int_equal(clvi_error_copy(&copy, &first), CLV_E_CL);
+    assert_memory_equal(&copy, &first, sizeof(copy));
     assert_int_equal(clvi_fail_code(&first, CLV_E_BUILD, -6, CLV_HERE, "x"), CLV_E_BUILD);
     assert_int_equal(clvi_fail_open(&first, ENOENT, CLV_HERE, "/no", "cannot open"), CLV_E_IO);
     assert_int_equal(first.status, CLV_E_CL);
