@@ -565,6 +565,7 @@ static void test_allocation_faults(void **state)
 typedef struct terms {
     char *ranges[1024];
     size_t count, at;
+    bool differs;
 } terms;
 
 static void keep_range(void *user, const clvi_config_term *term)
@@ -577,7 +578,7 @@ static void keep_range(void *user, const clvi_config_term *term)
 static void compare_range(void *user, const clvi_config_term *term)
 {
     terms *t = user;
-    assert_string_equal(term->range != NULL ? term->range : "", t->ranges[t->at++]);
+    t->differs |= strcmp(term->range != NULL ? term->range : "", t->ranges[t->at++]) != 0;
 }
 
 /* Where memory runs out, no term comes with a part of its range. */
@@ -598,6 +599,7 @@ static void test_terms_without_memory(void **state)
         status = clvi_config_terms(compare_range, &t, NULL);
         clvi_set_allocator(NULL);
         assert_true(status == CLV_OK || status == CLV_E_MEMORY);
+        assert_false(t.differs);
     }
     assert_true(failures > 2);
     assert_int_equal(t.at, t.count);
