@@ -33,7 +33,7 @@ complete_to() {
     fi
 }
 
-echo 1..28
+echo 1..30
 complete_to 'train|' tra
 complete_to 'plugins|predict|profile|' help p
 complete_to '--checkpoint|' eval last --chec
@@ -61,5 +61,7 @@ complete_to 'best|' verify last --checkpoint be
 complete_to 'second|' explain -o elsewhere second
 complete_to 'third|' explain -o why --runs elsewhere thi
 complete_to 'expert|gate|' new-plugin ''
+complete_to 'some pictures|' new-plugin expert mine -o so
+complete_to 'a.png|' check-plugin ./x.so --golden a.
 complete_to '|' nosuchcommand ''
 exit $status

@@ -181,7 +181,7 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 static const cli_option options[] = {
     {"device", "DEVICE", "where to run the plugin's networks", 0, false},
-    {"golden", "F.safetensors", "only compare with the inputs, weights and outputs in a file", 0,
+    {"golden", "FILE.safetensors", "only compare with the inputs, weights and outputs in a file", 0,
      false},
     {"tolerance", "T", "of --golden: largest difference, of the largest output; 0.001 if not given",
      0, false},

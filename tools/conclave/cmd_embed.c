@@ -45,8 +45,8 @@ static clv_status run(const cli_args *args, clv_error *error)
 
 static const cli_option options[] = {
     {"output", "FILE.h", "the header; FILE.cl.h if not given", 'o', false},
-    {"include", "DIR", "where included files are that are not beside their file; Conclave's own", 0,
-     false},
+    {"include", "FOLDER", "where included files are that are not beside their file; Conclave's own",
+     0, false},
     {"depfile", "FILE.d", "also write a rule for make and ninja that names every file read", 0,
      false},
 };

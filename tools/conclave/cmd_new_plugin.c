@@ -149,7 +149,7 @@ static clv_status run(const cli_args *args, clv_error *error)
 }
 
 static const cli_option options[] = {
-    {"output", "DIR", "the new folder; KIND_NAME if not given", 'o', false},
+    {"output", "FOLDER", "the new folder; KIND_NAME if not given", 'o', false},
 };
 
 const cli_command cmd_new_plugin = {
