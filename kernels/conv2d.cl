@@ -119,6 +119,112 @@ static void fetch_ahead(__global const float *x, int h, int w, int pixel, int bo
                     CLV_PREFETCH(x + ((bottom - a) * w + right - b) * pixel + l);
 }
 
+/* Extents of conv2d_fwd_wide and conv2d_fwd_pooled, which say what they are. */
+typedef struct extents {
+    int h, w, pixel, run, kh, kw, sh, sw, pt, pl, oh, ow, co, y_image, y_row, y_pixel, flags,
+        blocks;
+} extents;
+
+/* The largest of four rows of `tile` each, `rows` of them; a NaN is larger than everything. And
+ * where they go. */
+static void pool_rows(floatV *tile, int *outs, int rows)
+{
+    for (int i = 0; i < rows; i += 4) {
+        CLV_UNROLL
+        for (int j = 0; j < CLV_NV; j++) {
+            floatV best = tile[i * CLV_NV + j];
+            CLV_UNROLL
+            for (int k = 1; k < 4; k++)
+                best = clv_larger(best, tile[(i + k) * CLV_NV + j]);
+            tile[i / 4 * CLV_NV + j] = best;
+        }
+        outs[i / 4] = outs[i];
+    }
+}
+
+/* The pixels [begin, end) of the two kernels below, whose views are moved on already. pooled (known
+ * while compiling): of each output in turn the four pixels whose largest it is. */
+static void wide_pixels(__global float *y, __global float *stats, __global const float *x,
+                        __global const float *f, __global const float *bias, int begin, int end,
+                        extents e, bool pooled)
+{
+    const int q0 = (int)get_group_id(1) * e.blocks, all = (e.co + CLV_NB - 1) / CLV_NB;
+    const int h = e.h, w = e.w, pixel = e.pixel, run = e.run, oh = e.oh, ow = e.ow;
+    const int of = pooled ? 4 : 1, side = pooled ? 2 : 1; /* pixels of an output */
+    const size_t panel = (size_t)e.kh * e.kw * run * CLV_NB;
+    __global const float *zeros = f + panel * all;
+    for (int q = q0; q < min(all, q0 + e.blocks); q++) {
+        const int columns = min(e.co - q * CLV_NB, CLV_NB);
+        floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
+        CLV_UNROLL
+        for (int j = 0; j < CLV_NV; j++)
+            shift[j] = sum[j] = square[j] = (floatV)(0);
+        /* The next output: column, row, and where its picture begins in x and y. */
+        int ox = begin / of % ow, oy = begin / of / ow % oh;
+        int in = begin / of / ow / oh * (h * w * pixel), out = begin / of / ow / oh * e.y_image;
+        for (int p = begin; p < end; p += CLV_MR) {
+            const int rows = min(CLV_MR, end - p);
+            int outs[CONV_LANES];
+            floatV tile[CLV_MR * CLV_NV];
+            const intR xs = CONV_LANE / of + ox, downs = times_passed(xs, ow), ys = downs + oy;
+            const intR images = times_passed(ys, oh);
+            const intR column = xs - downs * ow, line_of = ys - images * oh;
+            const intR right = pooled ? CONV_LANE & 1 : (intR)(0);
+            const intR below = pooled ? CONV_LANE >> 1 & 1 : (intR)(0);
+            /* Where each pixel's first tap lies; rows that are too many lie outside for all taps.
+             */
+            const intR left = (column * side + right) * e.sw - e.pl;
+            const intR row = (line_of * side + below) * e.sh - e.pt;
+            const intR at = in + images * (h * w * pixel) + (row * w + left) * pixel;
+            const intR top = CONV_LANE < (intR)(rows) ? row : (intR)(-0x40000000);
+            vstoreR(out + images * e.y_image + line_of * e.y_row + column * e.y_pixel, 0, outs);
+            for (ox += CLV_MR / of; ox >= ow; ox -= ow)
+                if (++oy == oh) {
+                    oy = 0;
+                    in += h * w * pixel;
+                    out += e.y_image;
+                }
+            if (q == q0 && pixel >= 16 && p + CLV_MR < end)
+                for (int i = 0, ahead = ox; i < CLV_MR / of && ahead < ow; i++, ahead++)
+                    fetch_ahead(x + in, h, w, pixel,
+                                (oy * side + side - 1) * e.sh - e.pt + e.kh - 1,
+                                (ahead * side + side - 1) * e.sw - e.pl + e.kw - 1,
+                                min(side * e.sh, e.kh), min(side * e.sw, e.kw));
+            floatV acc[CLV_MR][CLV_NV];
+            CLV_WIDE_ZERO(acc, CLV_MR);
+            __global const float *packed = f + panel * q;
+            for (int a = 0; a < e.kh; a++)
+                for (int b = 0; b < e.kw; b++) {
+                    __global const float *line[CLV_MR];
+                    int offset[CONV_LANES];
+                    const intR inside =
+                        (as_uintR(top + a) < (uintR)(h)) & (as_uintR(left + b) < (uintR)(w));
+                    vstoreR(inside ? at + (a * w + b) * pixel : (intR)(-1), 0, offset);
+                    CLV_UNROLL
+                    for (int i = 0; i < CLV_MR; i++)
+                        line[i] = offset[i] < 0 ? zeros : x + offset[i];
+#define CONV_SCALAR(i) line[i][l]
+                    if (columns <= CLV_NARROW * CLV_V)
+                        for (int l = 0; l < run; l++, packed += CLV_NB)
+                            CLV_WIDE_STEP(acc, CLV_MR, CLV_NARROW, packed, CONV_SCALAR);
+                    else
+                        for (int l = 0; l < run; l++, packed += CLV_NB)
+                            CLV_WIDE_STEP(acc, CLV_MR, CLV_NV, packed, CONV_SCALAR);
+                }
+            CLV_WIDE_SPILL(tile, acc, CLV_MR);
+            if (e.flags & CONV_STATS)
+                add_stats(tile, rows, p == begin, shift, sum, square);
+            if (pooled)
+                pool_rows(tile, outs, rows);
+            store_block(y + q * CLV_NB, outs, tile, bias + q * CLV_NB, 0, rows / of, columns,
+                        e.flags & ~CONV_ADD);
+        }
+        if (e.flags & CONV_STATS)
+            store_stats(stats + q * CLV_NB, get_num_groups(0) * e.y_pixel, columns, end - begin,
+                        shift, sum, square);
+    }
+}
+
 /* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :] · w[a, b] + bias), x zero outside the
  * picture; i < oh, j < ow, a < kh, b < kw.
  *
@@ -146,77 +252,28 @@ conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict
                 int sw, int pt, int pl, int oh, int ow, int co, int y_image, int y_row, int y_pixel,
                 int flags, int blocks, int share)
 {
-    const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
-    const int q0 = (int)get_group_id(1) * blocks, all = (co + CLV_NB - 1) / CLV_NB;
-    const size_t panel = (size_t)kh * kw * run * CLV_NB;
-    __global const float *zeros = f + f_at + panel * all;
-    x += x_at;
-    bias += bias_at;
-    stats += stats_at + (size_t)get_group_id(0) * y_pixel;
-    for (int q = q0; q < min(all, q0 + blocks); q++) {
-        const int columns = min(co - q * CLV_NB, CLV_NB);
-        floatV shift[CLV_NV], sum[CLV_NV], square[CLV_NV];
-        CLV_UNROLL
-        for (int j = 0; j < CLV_NV; j++)
-            shift[j] = sum[j] = square[j] = (floatV)(0);
-        /* The next pixel: column, row, and where its picture begins in x and y. */
-        int ox = begin % ow, oy = begin / ow % oh;
-        int in = begin / ow / oh * (h * w * pixel), out = begin / ow / oh * y_image;
-        for (int p = begin; p < end; p += CLV_MR) {
-            const int rows = min(CLV_MR, end - p);
-            int outs[CONV_LANES];
-            floatV tile[CLV_MR * CLV_NV];
-            const intR xs = CONV_LANE + ox, downs = times_passed(xs, ow), ys = downs + oy;
-            const intR images = times_passed(ys, oh);
-            /* Where each pixel's first tap lies; rows that are too many lie outside for all taps.
-             */
-            const intR left = (xs - downs * ow) * sw - pl, row = (ys - images * oh) * sh - pt;
-            const intR at = in + images * (h * w * pixel) + (row * w + left) * pixel;
-            const intR top = CONV_LANE < (intR)(rows) ? row : (intR)(-0x40000000);
-            vstoreR(out + images * y_image + (ys - images * oh) * y_row +
-                        (xs - downs * ow) * y_pixel,
-                    0, outs);
-            for (ox += CLV_MR; ox >= ow; ox -= ow)
-                if (++oy == oh) {
-                    oy = 0;
-                    in += h * w * pixel;
-                    out += y_image;
-                }
-            if (q == q0 && pixel >= 16 && p + CLV_MR < end)
-                for (int i = 0, ahead = ox; i < CLV_MR && ahead < ow; i++, ahead++)
-                    fetch_ahead(x + in, h, w, pixel, oy * sh - pt + kh - 1,
-                                ahead * sw - pl + kw - 1, min(sh, kh), min(sw, kw));
-            floatV acc[CLV_MR][CLV_NV];
-            CLV_WIDE_ZERO(acc, CLV_MR);
-            __global const float *packed = f + f_at + panel * q;
-            for (int a = 0; a < kh; a++)
-                for (int b = 0; b < kw; b++) {
-                    __global const float *line[CLV_MR];
-                    int offset[CONV_LANES];
-                    const intR inside =
-                        (as_uintR(top + a) < (uintR)(h)) & (as_uintR(left + b) < (uintR)(w));
-                    vstoreR(inside ? at + (a * w + b) * pixel : (intR)(-1), 0, offset);
-                    CLV_UNROLL
-                    for (int i = 0; i < CLV_MR; i++)
-                        line[i] = offset[i] < 0 ? zeros : x + offset[i];
-#define CONV_SCALAR(i) line[i][l]
-                    if (columns <= CLV_NARROW * CLV_V)
-                        for (int l = 0; l < run; l++, packed += CLV_NB)
-                            CLV_WIDE_STEP(acc, CLV_MR, CLV_NARROW, packed, CONV_SCALAR);
-                    else
-                        for (int l = 0; l < run; l++, packed += CLV_NB)
-                            CLV_WIDE_STEP(acc, CLV_MR, CLV_NV, packed, CONV_SCALAR);
-                }
-            CLV_WIDE_SPILL(tile, acc, CLV_MR);
-            if (flags & CONV_STATS)
-                add_stats(tile, rows, p == begin, shift, sum, square);
-            store_block(y + y_at + q * CLV_NB, outs, tile, bias + q * CLV_NB, 0, rows, columns,
-                        flags & ~CONV_ADD);
-        }
-        if (flags & CONV_STATS)
-            store_stats(stats + q * CLV_NB, get_num_groups(0) * y_pixel, columns, end - begin,
-                        shift, sum, square);
-    }
+    const extents e = {h,  w,  pixel, run, kh,      kw,    sh,      sw,    pt,
+                       pl, oh, ow,    co,  y_image, y_row, y_pixel, flags, blocks};
+    wide_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at, f + f_at,
+                bias + bias_at, CLV_BEGIN(share), CLV_END(pixels, share), e, false);
+}
+
+/* The largest of 2 × 2 outputs of that each (max_pool2d), act being none or relu: y is a quarter as
+ * large, and so are oh and ow, those of y, while `pixels` counts n·oh·ow·4. CLV_MR must be a
+ * multiple of 4. No stats. */
+CLV_SINGLE __kernel void conv2d_fwd_pooled(__global float *restrict y, ulong y_at,
+                                           __global const float *restrict x, ulong x_at,
+                                           __global const float *restrict f, ulong f_at,
+                                           __global const float *restrict bias, ulong bias_at,
+                                           int pixels, int h, int w, int pixel, int run, int kh,
+                                           int kw, int sh, int sw, int pt, int pl, int oh, int ow,
+                                           int co, int y_image, int y_row, int y_pixel, int flags,
+                                           int blocks, int share)
+{
+    const extents e = {h,  w,  pixel, run, kh,      kw,    sh,      sw,    pt,
+                       pl, oh, ow,    co,  y_image, y_row, y_pixel, flags, blocks};
+    wide_pixels(y + y_at, 0, x + x_at, f + f_at, bias + bias_at, CLV_BEGIN(share),
+                CLV_END(pixels, share), e, true);
 }
 
 /* Rows of the small block that the last pixels of a group get, where they are so few. */

@@ -208,8 +208,24 @@ CLV_SINGLE __kernel void winograd_products(__global float *restrict m, ulong m_a
                   min(co - q * CLV_NB, CLV_NB), l == 0 ? 0 : GEMM_ACCUMULATE);
 }
 
+/* The largest of each 2 × 2 of 4 × 4 pixels to the first two of the first two rows; a NaN is larger
+ * than everything. */
+static void pool_tile(floatV *o)
+{
+    CLV_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int from = i / 2 * 8 + i % 2 * 2;
+        floatV best = o[from];
+        CLV_UNROLL
+        for (int k = 1; k < 4; k++)
+            best = clv_larger(best, o[from + k / 2 * 4 + k % 2]);
+        o[i / 2 * 4 + i % 2] = best;
+    }
+}
+
 /* y = act(Aᵀ m A + bias), the pixels of each tile that lie in the picture: y [n, oh, ow, c]; tiles
- * as in winograd_input; flags: bits 0 … 1 the activation's code, 4 with bias. NDRange: group g: the
+ * as in winograd_input; flags: bits 0 … 1 the activation's code, 4 with bias, 8: of each 2 × 2
+ * pixels the largest instead, y [n, oh/2, ow/2, c], oh and ow even, no silu. NDRange: group g: the
  * tiles t in [g·share, …). Overwrites. */
 CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
                                          __global const float *restrict m, ulong m_at,
@@ -222,7 +238,11 @@ CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
     bias += bias_at;
     for (int t = CLV_BEGIN(share); t < CLV_END(tiles, share); t++) {
         const place at = place_of(first + t, ty_all, tx_all);
-        __global float *to = y + y_at + (((size_t)at.image * oh + at.top) * ow + at.left) * c;
+        const int side = flags & 8 ? 2 : 1, row = ow / side, high = (oh - at.top) / side;
+        const int wide = (ow - at.left) / side;
+        __global float *to =
+            y + y_at +
+            (((size_t)at.image * (oh / side) + at.top / side) * row + at.left / side) * c;
         for (int j = 0; j < c; j += CLV_V) {
             floatV s[WINO_POINTS], part[24], o[16];
             for (int p = 0; p < WINO_POINTS; p++)
@@ -234,10 +254,12 @@ CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
             for (int a = 0; a < 4; a++)
                 WINO_AT(o + 4 * a, 1, part + 6 * a, 1);
             const floatV add = flags & 4 ? clv_load(bias + j, c - j, 0) : (floatV)(0);
-            for (int a = 0; a < min(4, oh - at.top); a++)
-                for (int b = 0; b < min(4, ow - at.left); b++)
+            if (side == 2)
+                pool_tile(o);
+            for (int a = 0; a < min(4 / side, high); a++)
+                for (int b = 0; b < min(4 / side, wide); b++)
                     clv_store(clv_act(o[4 * a + b] + add, flags & 3),
-                              to + (size_t)(a * ow + b) * c + j, c - j);
+                              to + (size_t)(a * row + b) * c + j, c - j);
         }
     }
 }

@@ -1,4 +1,5 @@
 #include "graph/join.h"
+#include "ops/pool2d.h"
 
 /* By root tensor: what the plan's steps do with it. */
 typedef struct usage {
@@ -111,6 +112,8 @@ static void join_step(joining *j, int32_t s)
         join_scale(j, s);
     else if (node->op == clvi_op_find("sigmoid"))
         (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
+    else if (node->op == clvi_op_find("max_pool2d") && clvi_pool2d_halves(node))
+        (void)join_maker(j, s, 0, CLVI_JOIN_MAX_POOL, CLV_NO_TENSOR);
     else if (node->op == clvi_op_find("add") &&
              !join_maker(j, s, 0, CLVI_JOIN_ADD, node->inputs[1]))
         (void)join_maker(j, s, 1, CLVI_JOIN_ADD, node->inputs[0]);

@@ -58,13 +58,14 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     const clvi_conv_attrs *a = run->node->attrs;
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     const bool apart = clvi_act_saves_sum(a->activation, run->wants_grad);
-    const clvi_conv_call call = {.x = run->in[0],
-                                 .packed = run->prepared,
-                                 .weights = run->in[1],
-                                 .y = apart ? run->saved[0] : run->out[0],
-                                 .workspace = run->workspace,
-                                 .bias = run->in[2],
-                                 .activation = apart ? CLVI_ACT_NONE : a->activation};
+    clvi_conv_call call = {.x = run->in[0],
+                           .packed = run->prepared,
+                           .weights = run->in[1],
+                           .y = apart ? run->saved[0] : run->out[0],
+                           .workspace = run->workspace,
+                           .bias = run->in[2],
+                           .activation = apart ? CLVI_ACT_NONE : a->activation};
+    clvi_conv_take_joined(run, &call);
     CLV_TRY(clvi_conv_forward(run->device, &c, &call, error));
     if (!apart)
         return CLV_OK;
@@ -107,5 +108,6 @@ const clvi_op clvi_op_conv2d = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .joins = clvi_conv_joins,
     .macs = clvi_weight_macs,
 };

@@ -8,8 +8,6 @@
  */
 #include "ops/conv_norm.h"
 
-enum { INPUTS = 6, JOINED_SCALE = INPUTS, JOINED_ADDEND };
-
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
     CLV_TRY(clvi_conv_shape(r, "conv2d_bn", error));
@@ -81,10 +79,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
         call.y = run->out[0];
         call.bias = clvi_view_at(norm.saved, 3 * c.co);
         call.activation = a->activation;
-        if (run->node->joined & CLVI_JOIN_SCALE)
-            call.scale = run->in[JOINED_SCALE];
-        if (run->node->joined & CLVI_JOIN_ADD)
-            call.addend = run->in[JOINED_ADDEND];
+        clvi_conv_take_joined(run, &call);
         return clvi_conv_forward(run->device, &c, &call, error);
     }
     const clvi_conv_stats s = clvi_conv_stats_of(run->device, &c);
@@ -121,16 +116,10 @@ static clv_status backward(const clvi_run *run, clv_error *error)
                                               : CLV_OK;
 }
 
-static uint32_t joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node)
-{
-    const clvi_conv c = clvi_conv_of(graph, node, 1);
-    return clvi_conv_takes_along(device, &c) ? CLVI_JOIN_SCALE | CLVI_JOIN_ADD : 0;
-}
-
 const clvi_op clvi_op_conv2d_bn = {
     .name = "conv2d_bn",
-    .min_inputs = INPUTS,
-    .max_inputs = INPUTS,
+    .min_inputs = 6,
+    .max_inputs = 6,
     .output_count = 1,
     .norm_inputs = 1u << 2 | 1u << 3,
     .attrs = clvi_conv_attr_specs,
@@ -143,6 +132,6 @@ const clvi_op clvi_op_conv2d_bn = {
     .backward = backward,
     .again = again,
     .again_inputs = 1u << 2 | 1u << 3,
-    .joins = joins,
+    .joins = clvi_conv_joins,
     .macs = clvi_weight_macs,
 };

@@ -82,6 +82,7 @@ clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n)
     const int64_t *x = clvi_in_shape(graph, node, 0)->dims;
     const int64_t *w = clvi_in_shape(graph, node, 1)->dims;
     const int64_t *y = clvi_out_shape(graph, node, 0)->dims;
+    const int64_t side = node->joined & CLVI_JOIN_MAX_POOL ? 2 : 1;
     return (clvi_conv){.n = n,
                        .h = x[1],
                        .w = x[2],
@@ -93,8 +94,8 @@ clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n)
                        .sw = a->stride_w,
                        .pt = a->pad_top,
                        .pl = a->pad_left,
-                       .oh = y[1],
-                       .ow = y[2],
+                       .oh = y[1] * side,
+                       .ow = y[2] * side,
                        .groups = a->groups};
 }
 
@@ -223,6 +224,7 @@ typedef struct wide_call {
     int64_t y_image, y_row, y_pixel;
     int64_t image; /* pixels of x that share their factors in `scale` */
     int32_t flags;
+    bool pooled; /* y_…: of the pooled pixels */
 } wide_call;
 
 /* How its output is cut: pixels and column blocks of a work-group, and work-groups. */
@@ -305,12 +307,15 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
 {
     if (is_row(c, p))
         return launch_row(device, wide, c, p, call, error);
-    CLV_ASSERT(!call->scale.buf && !call->addend.buf);
+    CLV_ASSERT(!call->scale.buf && !call->addend.buf && (!call->pooled || !call->stats.buf));
     const wide_cut cut = cut_of(wide, c);
+    const int32_t side = call->pooled ? 2 : 1;
     clvi_launch l;
-    clvi_launch_begin(&l, device, "conv2d", "conv2d_fwd_wide", wide->options);
+    clvi_launch_begin(&l, device, "conv2d", call->pooled ? "conv2d_fwd_pooled" : "conv2d_fwd_wide",
+                      wide->options);
     clvi_arg_view(&l, call->y);
-    clvi_arg_view(&l, call->stats);
+    if (!call->pooled)
+        clvi_arg_view(&l, call->stats);
     clvi_arg_view(&l, call->x);
     clvi_arg_view(&l, call->packed);
     clvi_arg_view(&l, call->bias);
@@ -325,8 +330,8 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
     clvi_arg_int(&l, (int32_t)c->sw);
     clvi_arg_int(&l, p->pt);
     clvi_arg_int(&l, p->pl);
-    clvi_arg_int(&l, (int32_t)c->oh);
-    clvi_arg_int(&l, (int32_t)c->ow);
+    clvi_arg_int(&l, (int32_t)c->oh / side);
+    clvi_arg_int(&l, (int32_t)c->ow / side);
     clvi_arg_int(&l, (int32_t)c->co);
     clvi_arg_int(&l, (int32_t)call->y_image);
     clvi_arg_int(&l, (int32_t)call->y_row);
@@ -409,12 +414,29 @@ static clvi_view view_if(clvi_view view, int64_t elements)
     return view.buf ? clvi_view_at(view, elements) : view;
 }
 
-bool clvi_conv_takes_along(const clvi_device *device, const clvi_conv *conv)
+uint32_t clvi_conv_joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node)
 {
-    if (is_tiled(device) || !clvi_conv_is_plain(conv) || conv->groups > 1)
-        return false;
+    const clvi_conv_attrs *a = node->attrs;
+    const clvi_conv c = clvi_conv_of(graph, node, 1);
+    if (is_tiled(device) || c.groups > 1)
+        return 0;
     const clvi_wide wide = clvi_wide_of(device);
-    return !is_flat(&wide, conv);
+    if (clvi_conv_is_plain(&c) && !is_flat(&wide, &c))
+        return CLVI_JOIN_SCALE | CLVI_JOIN_ADD;
+    const bool monotonous = a->activation == CLVI_ACT_NONE || a->activation == CLVI_ACT_RELU;
+    const bool fours = wide.rows % 4 == 0 || clvi_winograd_serves(device, &c);
+    return monotonous && fours && c.oh % 2 == 0 && c.ow % 2 == 0 ? CLVI_JOIN_MAX_POOL : 0;
+}
+
+void clvi_conv_take_joined(const clvi_run *run, clvi_conv_call *call)
+{
+    const uint32_t joined = run->node->joined;
+    const int behind = run->node->op->max_inputs;
+    if (joined & CLVI_JOIN_SCALE)
+        call->scale = run->in[behind];
+    if (joined & CLVI_JOIN_ADD)
+        call->addend = run->in[behind + 1];
+    call->pooled = (joined & CLVI_JOIN_MAX_POOL) != 0;
 }
 
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
@@ -430,6 +452,7 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
         CLV_TRY(pad(device, &wide, conv, call->x, call->workspace, error));
     const clvi_conv c = flat ? *conv : straighten(conv), group = one_group(&c);
     const picture p = picture_of(&wide, &c);
+    const int64_t side = call->pooled ? 2 : 1;
     for (int64_t g = 0; g < c.groups; g++) {
         const wide_call w = {.x = clvi_view_at(flat ? call->workspace : call->x, g * group.ci),
                              .packed = clvi_view_at(call->packed, g * packed_group(&wide, &group)),
@@ -439,9 +462,10 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
                              .scale = call->scale,
                              .addend = call->addend,
                              .image = conv->oh * conv->ow,
-                             .y_image = c.oh * c.ow * c.co,
-                             .y_row = c.ow * c.co,
+                             .y_image = c.oh * c.ow * c.co / (side * side),
+                             .y_row = c.ow * c.co / side,
                              .y_pixel = c.co,
+                             .pooled = call->pooled,
                              .flags = (int32_t)call->activation |
                                       (call->bias.buf ? CLVI_CONV_BIAS : 0) |
                                       (call->stats.buf ? FLAG_STATS : 0)};

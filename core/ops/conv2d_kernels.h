@@ -55,12 +55,16 @@ typedef struct clvi_conv_call {
     clvi_view weights; /* as they are; buf NULL: only what was scaled counts, `packed` */
     clvi_view bias;    /* buf NULL: none */
     clvi_view stats;   /* [2, groups, co]; buf NULL: not wanted */
-    clvi_view scale;   /* [n, ci], factors of x; buf NULL: none; where clvi_conv_takes_along */
-    clvi_view addend;  /* as y, added to act(…); buf NULL: none; where clvi_conv_takes_along */
+    clvi_view scale;   /* [n, ci], factors of x; buf NULL: none; if CLVI_JOIN_SCALE */
+    clvi_view addend;  /* as y, added to act(…); buf NULL: none; if CLVI_JOIN_ADD */
+    bool pooled;       /* y: the largest of 2 × 2 pixels each; if CLVI_JOIN_MAX_POOL */
     int64_t activation;
 } clvi_conv_call;
-/* Whether forward takes scale and addend: 1 × 1 without strides, in the wide form. */
-bool clvi_conv_takes_along(const clvi_device *device, const clvi_conv *conv);
+/* clvi_op.joins of conv2d and conv2d_bn, in the wide form: scale and addend where the filter is 1 ×
+ * 1 without strides, else the pooling, not behind silu. */
+uint32_t clvi_conv_joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node);
+/* Takes what joined the run's node into the call. */
+void clvi_conv_take_joined(const clvi_run *run, clvi_conv_call *call);
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
                              clv_error *error) CLV_MUST_CHECK;
 

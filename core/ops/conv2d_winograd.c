@@ -5,6 +5,7 @@
 enum {
     POINTS = 36,           /* products of a tile */
     TILE = 4,              /* pixels along its side */
+    FLAG_POOLED = 8,       /* kernels/winograd.cl */
     LEAST_CHANNELS = 64,   /* below: moving the 36 costs more than the products save */
     CHUNK_TILES = 96,      /* a chunk's v and m stay near the processor, reading the filter pays */
     PARAM_LEAST = 1 << 19, /* elements of v and d of a chunk of a weight gradient: 2 MiB … */
@@ -44,6 +45,7 @@ typedef struct pass {
     int64_t n, h, w, ci, pt, pl, oh, ow, co;
     clvi_view x, filter, y, bias, workspace;
     int64_t activation;
+    bool pooled; /* y: the largest of 2 × 2 pixels each */
 } pass;
 
 /* Tiles of a chunk, a multiple of the block's rows: v [36, tiles, ci] and m [36, tiles, co] lie in
@@ -127,7 +129,8 @@ static clv_status write_output(clvi_device *device, const clvi_wide *wide, const
     clvi_arg_int(&l, (int32_t)p->oh);
     clvi_arg_int(&l, (int32_t)p->ow);
     clvi_arg_int(&l, (int32_t)p->co);
-    clvi_arg_int(&l, (int32_t)p->activation | (p->bias.buf ? CLVI_CONV_BIAS : 0));
+    clvi_arg_int(&l, (int32_t)p->activation | (p->bias.buf ? CLVI_CONV_BIAS : 0) |
+                         (p->pooled ? FLAG_POOLED : 0));
     clvi_arg_int(&l, share.items);
     return clvi_launch_run(&l, share.groups, 1, 1, error);
 }
@@ -223,7 +226,8 @@ clv_status clvi_winograd_forward(clvi_device *device, const clvi_conv *c,
                     .y = call->y,
                     .bias = call->bias,
                     .workspace = call->workspace,
-                    .activation = call->activation};
+                    .activation = call->activation,
+                    .pooled = call->pooled};
     return convolve(device, &wide, &p, error);
 }
 

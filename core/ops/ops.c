@@ -37,7 +37,8 @@ int64_t clvi_weight_macs(const clv_graph *graph, const clvi_node *node)
 {
     const clv_shape *weight = clvi_in_shape(graph, node, 1);
     const int64_t outputs = weight->dims[weight->rank - 1];
-    return clvi_shape_elements(clvi_out_shape(graph, node, 0)) *
+    const int64_t of_output = node->joined & CLVI_JOIN_MAX_POOL ? 4 : 1; /* pixels */
+    return clvi_shape_elements(clvi_out_shape(graph, node, 0)) * of_output *
            (clvi_shape_elements(weight) / outputs);
 }
 

@@ -32,6 +32,12 @@ clv_status clvi_pool2d_shape(clvi_shape_request *r, const char *op, clv_error *e
     return CLV_OK;
 }
 
+bool clvi_pool2d_halves(const clvi_node *node)
+{
+    const clvi_pool2d_attrs *a = node->attrs;
+    return a->kernel == 2 && a->stride == 2 && a->pad == 0;
+}
+
 clv_status clvi_pool2d_launch(const clvi_run *run, const char *kernel, const clvi_view *views,
                               int view_count, bool rows_of_input, clv_error *error)
 {

@@ -18,6 +18,9 @@ extern const clvi_attr_spec clvi_pool2d_attr_specs[CLVI_POOL2D_ATTRS];
 clv_status clvi_pool2d_shape(clvi_shape_request *request, const char *op,
                              clv_error *error) CLV_MUST_CHECK;
 
+/* Whether windows of 2 × 2 pixels lie side by side: what CLVI_JOIN_MAX_POOL means. */
+bool clvi_pool2d_halves(const clvi_node *node);
+
 /* Launches a pooling kernel over views, then n, h, w, c, oh, ow, kernel, stride, pad, share. Shares
  * are of rows, of the input where `rows_of_input`, else of the output. */
 clv_status clvi_pool2d_launch(const clvi_run *run, const char *kernel, const clvi_view *views,

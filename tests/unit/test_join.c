@@ -80,11 +80,46 @@ static void nothing(clv_builder *b, clv_tensor x, made *m)
     keep(m, clv_add(b, "twice", sum, left));
 }
 
+/* A convolution to pictures of 6 × 8 pixels, behind which the largest of each 2 × 2 is taken. */
+static clv_tensor pooled(clv_builder *b, clv_tensor x, int64_t filters, const char *activation,
+                         made *m)
+{
+    const clv_conv2d_desc d = {.filters = filters, .kernel = 4, .pad = 2, .activation = activation};
+    const clv_tensor y = keep(m, clv_conv2d_bn(b, "0", "1", x, &d));
+    return keep(m, clv_max_pool2d(b, "pool", y, 2, 2, 0));
+}
+
+/* Joined: the pooling, where blocks have a multiple of four rows. */
+static void halved(clv_builder *b, clv_tensor x, made *m)
+{
+    pooled(b, x, 70, "relu", m);
+}
+
+/* Not so behind silu, which is not monotonous, and for windows that overlap. */
+static void not_halved(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor y = pooled(b, x, 18, "silu", m);
+    const clv_conv2d_desc d = {.filters = 9, .kernel = 2, .pad = 1, .activation = "relu"};
+    const clv_tensor z = keep(m, clv_conv2d(b, "conv", y, &d));
+    keep(m, clv_max_pool2d(b, "overlapping", z, 2, 1, 0));
+}
+
+/* Winograd's convolution, with a bias. */
+static void halved_winograd(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_conv2d_desc first = {.filters = 64, .kernel = 4, .pad = 2};
+    const clv_conv2d_desc d = {.filters = 66, .kernel = 3, .activation = "relu"};
+    const clv_tensor y = keep(m, clv_conv2d(b, "first", x, &first));
+    const clv_tensor z = keep(m, clv_conv2d(b, "conv", y, &d));
+    keep(m, clv_max_pool2d(b, "pool", z, 2, 2, 0));
+}
+
 typedef struct net {
     clv_graph *graph;
     clvi_store *store;
     clvi_buf *x;
     made made;
+    int64_t elements; /* of the output, of a sample */
 } net;
 
 static void net_open(net *t, describe body)
@@ -100,6 +135,8 @@ static void net_open(net *t, describe body)
     body(&b, input, &t->made);
     if (clv_builder_end(&b) != CLV_OK)
         fail_msg("%s", described.message);
+    const clv_tensor last = t->made.tensors[t->made.count - 1];
+    t->elements = clvi_shape_elements(&t->graph->tensors[last].shape);
     OK(clvi_store_create(device, &t->store, error));
     OK(clvi_store_add(t->store, t->graph, "", NULL, NULL, &base, error));
     OK(clvi_store_commit(t->store, false, error));
@@ -119,8 +156,8 @@ static void net_close(net *t)
     clvi_graph_destroy(t->graph);
 }
 
-/* The output [n, ONE] of inference that wants the last `wanted` tensors, and how many steps it has;
- * the caller frees. */
+/* The output [n, elements] of inference that wants the last `wanted` tensors, and how many steps it
+ * has; the caller frees. */
 static float *infer(const net *t, size_t wanted, int64_t n, size_t *steps)
 {
     clvi_plan_desc desc = {.graph = t->graph,
@@ -130,13 +167,14 @@ static float *infer(const net *t, size_t wanted, int64_t n, size_t *steps)
                            .outputs = t->made.tensors + t->made.count - wanted,
                            .output_count = wanted};
     clvi_plan *plan;
-    float *y = malloc((size_t)n * ONE * 4);
+    const size_t bytes = (size_t)(n * t->elements) * 4;
+    float *y = malloc(bytes);
     OK(clvi_plan_create(&desc, &plan, error));
     clvi_plan_bind(plan, 0, (clvi_view){t->x, 0}, (clvi_view){NULL, 0});
     OK(clvi_plan_poison(plan, error));
     OK(clvi_plan_forward(plan, n, NULL, error));
     const clvi_view out = clvi_plan_output(plan, wanted - 1, n);
-    OK(clvi_download(device, out.buf, out.offset * 4, y, (size_t)n * ONE * 4, error));
+    OK(clvi_download(device, out.buf, out.offset * 4, y, bytes, error));
     OK(clvi_plan_check_guards(plan, error));
     *steps = plan->step_count;
     clvi_plan_destroy(plan);
@@ -153,7 +191,7 @@ static void check(describe body, size_t joined)
         size_t apart, together;
         float *each = infer(&t, t.made.count, n, &apart), *y = infer(&t, 1, n, &together);
         assert_int_equal(apart - together, joined);
-        for (int64_t i = 0; i < n * ONE; i++)
+        for (int64_t i = 0; i < n * t.elements; i++)
             assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
         free(each);
         free(y);
@@ -185,6 +223,15 @@ static void test_nothing(void **state)
     check(nothing, 1); /* but the gate's sigmoid */
 }
 
+static void test_pooling(void **state)
+{
+    (void)state;
+    const bool fours = is_wide() && clvi_tuning_int(device, "gemm_mr") % 4 == 0;
+    check(halved, fours ? 1 : 0);
+    check(not_halved, 0);
+    check(halved_winograd, is_wide() ? 1 : 0);
+}
+
 /* A part that is wanted is there, and what does not need it is joined all the same. */
 static void test_wanted(void **state)
 {
@@ -194,7 +241,7 @@ static void test_wanted(void **state)
     size_t steps, all;
     float *each = infer(&t, t.made.count, 3, &all), *y = infer(&t, 2, 3, &steps);
     assert_int_equal(all - steps, is_wide() ? 3 : 2); /* gate, scale and drop */
-    for (int i = 0; i < 3 * ONE; i++)
+    for (int i = 0; i < 3 * t.elements; i++)
         assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
     free(each);
     free(y);
@@ -204,9 +251,8 @@ static void test_wanted(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bottleneck),
-        cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_nothing),    cmocka_unit_test(test_pooling),
         cmocka_unit_test(test_wanted),
     };
     int status = 0;
