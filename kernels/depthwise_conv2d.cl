@@ -140,7 +140,8 @@ static void add_block(const line *l, int at, bool phase, floatV acc[DW_BLOCK])
 {
     const bool inside = at >= 0 && at + (DW_BLOCK - 1) * l->step + l->taps <= l->w;
 #if DW_K > 0
-    if (!phase || DW_S == 1) {
+    const bool by_one = DW_S == 1;
+    if (!phase || by_one) {
         ADD_KNOWN_BLOCK(DW_K, DW_S)
     } else if (l->taps == DW_K / 2) {
         ADD_KNOWN_BLOCK(DW_K / 2, 1)
@@ -160,12 +161,28 @@ static void add_block(const line *l, int at, bool phase, floatV acc[DW_BLOCK])
 #endif
 }
 
-/* A block of `outputs` pixels, `y_step` elements apart, from pixel `at` on: y = act(start + out),
- * and start + out to `sum` where it is not NULL. phase: as for add_block. */
-static void convolve_block(const line *l, int at, bool phase, floatV start, __global float *y,
-                           __global float *sum, int y_step, int outputs, int act)
+/* Where a block's results go: `outputs` pixels, `step` elements apart, at y; what act is taken of
+ * at sum, alike, where it is not NULL; and their total is added to `total`, of which the first
+ * `known` channels are in another vector's, where it is not NULL. */
+typedef struct results {
+    __global float *y, *sum, *total;
+    int step, outputs, act, known;
+} results;
+
+/* The lanes of `from` on of v, zeros before. */
+static floatV lanes_from(floatV v, int from)
 {
-    floatV acc[DW_BLOCK];
+    float lane[CLV_V];
+    vstoreV(v, 0, lane);
+    for (int i = 0; i < from; i++)
+        lane[i] = 0;
+    return vloadV(0, lane);
+}
+
+/* A block of pixels from pixel `at` on: y = act(start + out). phase: as for add_block. */
+static void convolve_block(const line *l, int at, bool phase, floatV start, const results *to)
+{
+    floatV acc[DW_BLOCK], total = (floatV)(0);
     CLV_UNROLL
     for (int i = 0; i < DW_BLOCK; i++)
         acc[i] = start;
@@ -175,24 +192,41 @@ static void convolve_block(const line *l, int at, bool phase, floatV start, __gl
     for (int i = 0; i < DW_BLOCK; i++)
         vstoreV(acc[i], i, tile);
     DW_ROLLED
-    for (int i = 0; i < outputs; i++) {
-        const floatV v = vloadV(i, tile);
-        if (sum)
-            DW_STORE(v, sum + (size_t)i * y_step, l->left);
-        DW_STORE(clv_act(v, act), y + (size_t)i * y_step, l->left);
+    for (int i = 0; i < to->outputs; i++) {
+        const floatV v = vloadV(i, tile), y = clv_act(v, to->act);
+        if (to->sum)
+            DW_STORE(v, to->sum + (size_t)i * to->step, l->left);
+        DW_STORE(y, to->y + (size_t)i * to->step, l->left);
+        total += y;
     }
+    if (!to->total)
+        return;
+    if (to->known > 0)
+        total = lanes_from(total, to->known);
+    DW_STORE(DW_LOAD(to->total, l->left) + total, to->total, l->left);
 }
 
 /* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :]·f[a, b, :] + bias), x zero outside
  * the picture. x [n, h, w, c], f [kh, kw, c], bias [c] or NULL, y [n, oh, ow, c]; sum, as y: what
- * act is taken of, NULL where it is not wanted. Group g: a share of the n·oh rows of y. */
-CLV_GROUP __kernel void depthwise_conv2d_fwd(
-    __global float *restrict y, ulong y_at, __global float *restrict sum, ulong sum_at,
-    __global const float *restrict x, ulong x_at, __global const float *restrict f, ulong f_at,
-    __global const float *restrict bias, ulong bias_at, int n, int h, int w, int c, int kh, int kw,
-    int sh, int sw, int pt, int pl, int oh, int ow, int act, int share)
+ * act is taken of, NULL where it is not wanted; part [n', groups, c]: what each group's y add up to
+ * over the pixels, NULL where they are not wanted, and only with one work-item to a group. Group
+ * (g, s): a share of the n·oh rows of y, of n samples from sample s on: all of them and s = 0, or
+ * one each. */
+CLV_GROUP __kernel void depthwise_conv2d_fwd(__global float *restrict y, ulong y_at,
+                                             __global float *restrict sum, ulong sum_at,
+                                             __global const float *restrict x, ulong x_at,
+                                             __global const float *restrict f, ulong f_at,
+                                             __global const float *restrict bias, ulong bias_at,
+                                             __global float *restrict part, ulong part_at, int n,
+                                             int h, int w, int c, int kh, int kw, int sh, int sw,
+                                             int pt, int pl, int oh, int ow, int act, int share)
 {
+    const int rows_before = (int)get_group_id(1) * oh;
     line l;
+    results to = {.step = c, .act = act};
+    part += part_at + (get_group_id(1) * get_num_groups(0) + get_group_id(0)) * c;
+    for (int k = 0; part && k < c; k += CLV_V)
+        clv_store((floatV)(0), part + k, c - k);
     l.in_row = w * c;
     l.f_row = kw * c;
     l.f_tap = c;
@@ -201,8 +235,8 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(
     l.w = w;
     l.c = c;
     const clv_span s = clv_span_for(c);
-    for (int r = CLV_BEGIN(share), end = CLV_END(n * oh, share); r < end; r++) {
-        const int top = r % oh * sh - pt, a = max(0, -top);
+    for (int i = CLV_BEGIN(share), end = CLV_END(n * oh, share); i < end; i++) {
+        const int r = rows_before + i, top = r % oh * sh - pt, a = max(0, -top);
         l.rows = max(0, min(kh, h - top) - a);
         const size_t from = ((size_t)(r / oh) * h + (l.rows > 0 ? top + a : 0)) * w * c;
         /* Pixels outside, channels inside: memory is read and written nearly as it lies. */
@@ -210,14 +244,36 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(
             CLV_COLUMNS(k0, s, c)
             {
                 const int k = DW_CHANNEL(k0, c);
-                const size_t to = ((size_t)r * ow + first) * c + k;
+                const size_t at = ((size_t)r * ow + first) * c + k;
                 l.in = x + x_at + from + k;
                 l.f = f + f_at + (l.rows > 0 ? a * l.f_row : 0) + k;
                 l.left = c - k;
                 const floatV start = bias ? DW_LOAD(bias + bias_at + k, l.left) : (floatV)(0);
-                convolve_block(&l, first * sw - pl, false, start, y + y_at + to,
-                               sum ? sum + sum_at + to : 0, c, min(DW_BLOCK, ow - first), act);
+                to.y = y + y_at + at;
+                to.sum = sum ? sum + sum_at + at : 0;
+                to.total = part ? part + k : 0;
+                to.known = k0 - k;
+                to.outputs = min(DW_BLOCK, ow - first);
+                convolve_block(&l, first * sw - pl, false, start, &to);
             }
+    }
+}
+
+/* mean[n, :] = scale·Σ part[n, g, :] over g < parts; mean [n, c]. Group g: a share of the n·⌈c /
+ * CLV_V⌉ pieces. */
+CLV_GROUP __kernel void depthwise_conv2d_mean(__global float *restrict mean, ulong mean_at,
+                                              __global const float *restrict part, ulong part_at,
+                                              int n, int parts, int c, float scale, int share)
+{
+    const int pieces = (c + CLV_V - 1) / CLV_V;
+    for (int p = CLV_BEGIN(share) + CLV_FIRST / CLV_V; p < CLV_END(n * pieces, share);
+         p += CLV_STEP / CLV_V) {
+        const int sample = p / pieces, k = p % pieces * CLV_V;
+        __global const float *from = part + part_at + (size_t)sample * parts * c + k;
+        floatV total = (floatV)(0);
+        for (int g = 0; g < parts; g++)
+            total += clv_load(from + (size_t)g * c, c - k, 0);
+        clv_store(total * scale, mean + mean_at + (size_t)sample * c + k, c - k);
     }
 }
 
@@ -258,12 +314,13 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, u
                 CLV_COLUMNS(k0, s, c)
                 {
                     const int k = DW_CHANNEL(k0, c);
-                    const size_t to = ((size_t)r * w + j + first * sw) * c + k;
+                    const results to = {.y = gx + gx_at + ((size_t)r * w + j + first * sw) * c + k,
+                                        .step = sw * c,
+                                        .outputs = min(DW_BLOCK, pixels - first)};
                     l.in = dz + dz_at + from + k;
                     l.f = f + f_at + f_top + f_left * c + k;
                     l.left = c - k;
-                    convolve_block(&l, at + first, true, (floatV)(0), gx + gx_at + to, 0, sw * c,
-                                   min(DW_BLOCK, pixels - first), CLV_ACT_NONE);
+                    convolve_block(&l, at + first, true, (floatV)(0), &to);
                 }
         }
     }

@@ -6,6 +6,7 @@ typedef struct usage {
     int32_t readers; /* how often it is read; outside counts */
     int32_t reader;  /* the last step that does */
     int32_t maker;   /* -1: none of the steps */
+    bool wanted;     /* from outside */
 } usage;
 
 typedef struct joining {
@@ -40,7 +41,7 @@ static void count(const joining *j, const clvi_plan_desc *desc)
             usage_of(j, node->outputs[o])->maker = s;
     }
     for (size_t i = 0; i < desc->output_count; i++)
-        usage_of(j, desc->outputs[i])->readers++;
+        usage_of(j, desc->outputs[i])->readers++, usage_of(j, desc->outputs[i])->wanted = true;
     if (j->plan->from != CLV_NO_TENSOR)
         usage_of(j, j->plan->from)->readers++;
 }
@@ -103,6 +104,22 @@ static bool join_maker(joining *j, int32_t s, int i, uint32_t join, clv_tensor a
     return true;
 }
 
+/* The mean over pixels becomes a second output of what makes them. */
+static void join_mean(joining *j, int32_t s)
+{
+    const clvi_node *node = node_at(j, s);
+    const usage *x = usage_of(j, node->inputs[0]);
+    if (x->maker < 0 || usage_of(j, node->outputs[0])->wanted)
+        return;
+    clvi_node *host = node_at(j, x->maker);
+    if (host->outputs[0] != node->inputs[0] || !offers(j, host, CLVI_JOIN_MEAN))
+        return;
+    host->outputs[host->output_count++] = node->outputs[0];
+    host->joined |= CLVI_JOIN_MEAN;
+    usage_of(j, node->outputs[0])->maker = x->maker;
+    j->gone[s] = true;
+}
+
 static void join_step(joining *j, int32_t s)
 {
     const clvi_node *node = node_at(j, s);
@@ -112,6 +129,8 @@ static void join_step(joining *j, int32_t s)
         join_scale(j, s);
     else if (node->op == clvi_op_find("sigmoid"))
         (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
+    else if (node->op == clvi_op_find("global_avg_pool"))
+        join_mean(j, s);
     else if (node->op == clvi_op_find("max_pool2d") && clvi_pool2d_halves(node))
         (void)join_maker(j, s, 0, CLVI_JOIN_MAX_POOL, CLV_NO_TENSOR);
     else if (node->op == clvi_op_find("add") &&

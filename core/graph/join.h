@@ -1,7 +1,8 @@
 /* Nodes that run as part of others in inference: a factor per channel goes into the convolution
  * that is its only reader (squeeze-excite); a sum, a sigmoid, a pooling of 2 × 2, and dropout,
- * which does nothing then, into the node whose output only they read. One launch and one pass over
- * memory less for each; results differ by rounding only. */
+ * which does nothing then, into the node whose output only they read; a mean over pixels into the
+ * depthwise convolution that makes them. One launch and one pass over memory less for each; results
+ * differ by rounding only. */
 #ifndef CLVI_JOIN_H
 #define CLVI_JOIN_H
 

@@ -33,6 +33,8 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     clvi_conv_norm_needs(&c, c.ci, folded_weights(&c, mode, wants_grad), mode, wants_grad, out);
     if (mode == CLV_MODE_TRAIN)
         out->forward_workspace = norm;
+    else if (node->joined & CLVI_JOIN_MEAN)
+        out->forward_workspace = (clvi_amount){clvi_depthwise_mean_parts(&c), 0};
     if (clvi_conv_norm_folds(mode, wants_grad) || wants_grad == 0)
         return;
     const int64_t parts = wants_grad & 2 ? clvi_depthwise_parts(device, &c) : 0;
@@ -70,6 +72,8 @@ static clv_status forward(const clvi_run *run, clv_error *error)
         call.y = run->out[0];
         call.bias = clvi_view_at(norm.saved, 3 * c.ci);
         call.activation = a->activation;
+        if (run->node->joined & CLVI_JOIN_MEAN)
+            call.mean = run->out[1], call.workspace = run->workspace;
         return clvi_depthwise_forward(run->device, &c, &call, error);
     }
     call.weights = run->in[1];
@@ -115,5 +119,6 @@ const clvi_op clvi_op_depthwise_conv2d_bn = {
     .backward = backward,
     .again = again,
     .again_inputs = 1u << 2 | 1u << 3,
+    .joins = clvi_depthwise_joins,
     .macs = clvi_depthwise_macs,
 };

@@ -9,6 +9,7 @@ enum {
     TILED_GROUPS = 128, /* the same for GPUs */
     PARAM_LEAST = 8,    /* outputs of each at least, per tap: the partial sums cost little then */
     PARAM_VECTORS = 64, /* DW_CHANNELS of the kernel, in vectors */
+    MEAN_GROUPS = 16,   /* of a sample, that leave their share of a mean */
     PARAM_PIECE = 1 << 15, /* elements of x and dz that stay in the nearest caches: 128 KiB */
 };
 
@@ -71,10 +72,53 @@ static void add_geometry(clvi_launch *l, const clvi_conv *c)
         clvi_arg_int(l, (int32_t)values[i]);
 }
 
+/* Rows of a work-group: of all n pictures, or of one. */
+static clvi_share forward_share(const clvi_conv *c, bool mean)
+{
+    const int64_t cost = (1 + c->sw) * c->ow * c->ci;
+    clvi_share share = clvi_share_of(mean ? c->oh : c->n * c->oh, cost, 1);
+    if (mean && share.groups > MEAN_GROUPS) {
+        share.items = (int32_t)clvi_div_up(c->oh, MEAN_GROUPS);
+        share.groups = (size_t)clvi_div_up(c->oh, share.items);
+    }
+    return share;
+}
+
+uint32_t clvi_depthwise_joins(const clvi_device *device, const clv_graph *graph,
+                              const clvi_node *node)
+{
+    (void)graph, (void)node;
+    return clvi_tuning_int(device, "items") == 1 ? CLVI_JOIN_MEAN : 0;
+}
+
+int64_t clvi_depthwise_mean_parts(const clvi_conv *c)
+{
+    return (int64_t)forward_share(c, true).groups * c->ci;
+}
+
+static clv_status finish_mean(clvi_device *device, const clvi_conv *c,
+                              const clvi_depthwise_call *call, size_t parts, clv_error *error)
+{
+    const int vector = clvi_tuning_int(device, "vector");
+    const clvi_share share =
+        clvi_share_of(c->n * clvi_div_up(c->ci, vector), (int64_t)parts * vector, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "depthwise_conv2d", "depthwise_conv2d_mean", "");
+    clvi_arg_view(&l, call->mean);
+    clvi_arg_view(&l, call->workspace);
+    clvi_arg_int(&l, (int32_t)c->n);
+    clvi_arg_int(&l, (int32_t)parts);
+    clvi_arg_int(&l, (int32_t)c->ci);
+    clvi_arg_float(&l, 1.0f / (float)(c->oh * c->ow));
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
+}
+
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
                                   const clvi_depthwise_call *call, clv_error *error)
 {
-    const clvi_share share = clvi_share_of(c->n * c->oh, (1 + c->sw) * c->ow * c->ci, 1);
+    const bool mean = call->mean.buf != NULL;
+    const clvi_share share = forward_share(c, mean);
     char options[32];
     options_of(device, c, options);
     clvi_launch l;
@@ -84,11 +128,13 @@ clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
     clvi_arg_view(&l, call->x);
     clvi_arg_view(&l, call->weights);
     clvi_arg_view(&l, call->bias);
-    clvi_arg_int(&l, (int32_t)c->n);
+    clvi_arg_view(&l, mean ? call->workspace : call->mean);
+    clvi_arg_int(&l, mean ? 1 : (int32_t)c->n);
     add_geometry(&l, c);
     clvi_arg_int(&l, (int32_t)call->activation);
     clvi_arg_int(&l, share.items);
-    return clvi_launch_run(&l, share.groups, 1, 1, error);
+    CLV_TRY(clvi_launch_run(&l, share.groups, mean ? (size_t)c->n : 1, 1, error));
+    return mean ? finish_mean(device, c, call, share.groups, error) : CLV_OK;
 }
 
 clv_status clvi_depthwise_scale(clvi_device *device, const clvi_conv *c, clvi_view weights,

@@ -14,10 +14,16 @@ int64_t clvi_depthwise_macs(const clv_graph *graph, const clvi_node *node);
 
 typedef struct clvi_depthwise_call {
     clvi_view x, weights, y;
-    clvi_view bias; /* buf NULL: none */
-    clvi_view sum;  /* as y: what the activation is taken of; buf NULL: not wanted */
+    clvi_view bias;      /* buf NULL: none */
+    clvi_view sum;       /* as y: what the activation is taken of; buf NULL: not wanted */
+    clvi_view mean;      /* [n, channels], of y over the pixels; buf NULL: not wanted */
+    clvi_view workspace; /* clvi_depthwise_mean_parts elements for each sample, with a mean */
     int64_t activation;
 } clvi_depthwise_call;
+/* clvi_op.joins: the mean, on devices where a work-group is one work-item. */
+uint32_t clvi_depthwise_joins(const clvi_device *device, const clv_graph *graph,
+                              const clvi_node *node);
+int64_t clvi_depthwise_mean_parts(const clvi_conv *conv);
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *conv,
                                   const clvi_depthwise_call *call, clv_error *error) CLV_MUST_CHECK;
 /* to = weights, the filter of each channel times its scale. */

@@ -76,10 +76,11 @@ typedef struct clvi_run_random {
 /* What forward of a node can do along in inference; other nodes are dropped for it (graph/join.h).
  * What it reads for that are inputs behind the op's max_inputs. */
 enum {
-    CLVI_JOIN_SCALE = 1,   /* input max_inputs [N, C]: factors of input 0's channels (multiply) */
-    CLVI_JOIN_ADD = 2,     /* input max_inputs + 1, as the output: added to it at the end (add) */
-    CLVI_JOIN_SIGMOID = 4, /* the output's sigmoid in its place */
-    CLVI_JOIN_MAX_POOL = 8 /* the largest of 2 × 2 pixels of it each in its place */
+    CLVI_JOIN_SCALE = 1,    /* input max_inputs [N, C]: factors of input 0's channels (multiply) */
+    CLVI_JOIN_ADD = 2,      /* input max_inputs + 1, as the output: added to it at the end (add) */
+    CLVI_JOIN_SIGMOID = 4,  /* the output's sigmoid in its place */
+    CLVI_JOIN_MAX_POOL = 8, /* the largest of 2 × 2 pixels of it each in its place */
+    CLVI_JOIN_MEAN = 16 /* one output more, [N, C]: its mean over the pixels (global_avg_pool) */
 };
 
 /* One call of a node. Views are valid for this call; buf NULL means absent or not wanted. */

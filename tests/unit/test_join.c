@@ -52,10 +52,21 @@ static clv_tensor squeeze_excite(clv_builder *b, made *m, clv_tensor y)
     return keep(m, clv_multiply(b, "scale", y, f));
 }
 
-/* A block as EfficientNet has them. Joined: scale, gate, drop and add. */
+/* A depthwise convolution of 3 × 3. */
+static clv_tensor spread(clv_builder *b, clv_tensor x, int64_t stride)
+{
+    const clv_conv2d_desc d = {.kernel = 3, .stride = stride, .activation = "silu"};
+    clv_scope(b, "spread");
+    x = clv_depthwise_conv2d_bn(b, "0", "1", x, &d);
+    clv_scope_end(b);
+    return x;
+}
+
+/* A block as EfficientNet has them. Joined: pool, gate, scale, drop and add. */
 static void bottleneck(clv_builder *b, clv_tensor x, made *m)
 {
     clv_tensor y = keep(m, convolve(b, "expand", x, 70, "silu"));
+    y = keep(m, spread(b, y, 1));
     y = squeeze_excite(b, m, y);
     y = keep(m, convolve(b, "project", y, CHANNELS, "none"));
     y = keep(m, clv_drop_path(b, "drop", y, 0.5));
@@ -67,6 +78,14 @@ static void sum_of_relu(clv_builder *b, clv_tensor x, made *m)
 {
     const clv_tensor y = keep(m, convolve(b, "conv", x, CHANNELS, "relu"));
     keep(m, clv_add(b, "add", x, y));
+}
+
+/* A mean of fewer channels than a vector has. Joined: pool. */
+static void mean_of_few(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor y = keep(m, convolve(b, "narrow", x, 3, "none"));
+    const clv_tensor mean = clv_global_avg_pool(b, "pool", keep(m, spread(b, y, 2)));
+    keep(m, clv_silu(b, "silu", keep(m, mean)));
 }
 
 /* Nothing can be joined: the product and the convolution's result are read twice, the last sum's
@@ -208,7 +227,13 @@ static bool is_wide(void)
 static void test_bottleneck(void **state)
 {
     (void)state;
-    check(bottleneck, is_wide() ? 4 : 2);
+    check(bottleneck, is_wide() ? 5 : 2);
+}
+
+static void test_mean(void **state)
+{
+    (void)state;
+    check(mean_of_few, is_wide() ? 1 : 0);
 }
 
 static void test_sum(void **state)
@@ -240,7 +265,7 @@ static void test_wanted(void **state)
     net_open(&t, bottleneck);
     size_t steps, all;
     float *each = infer(&t, t.made.count, 3, &all), *y = infer(&t, 2, 3, &steps);
-    assert_int_equal(all - steps, is_wide() ? 3 : 2); /* gate, scale and drop */
+    assert_int_equal(all - steps, is_wide() ? 4 : 2); /* pool, gate, scale and drop */
     for (int i = 0; i < 3 * t.elements; i++)
         assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
     free(each);
@@ -251,9 +276,9 @@ static void test_wanted(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_nothing),    cmocka_unit_test(test_pooling),
-        cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_mean),
+        cmocka_unit_test(test_sum),        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_pooling),    cmocka_unit_test(test_wanted),
     };
     int status = 0;
     device = test_device_open(&status);
