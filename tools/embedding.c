@@ -215,6 +215,9 @@ bool embedding_write(embedding *j)
             texts[i] = (clvi_flat){.resize = realloc, .release = free, .folder = j->folder};
         for (int i = 0; i < j->count && good; i++)
             good = load(j, j->files[i], &texts[i]);
+        if (good && j->depfile &&
+            (strcmp(j->depfile, j->out) == 0 || strcmp(j->depfile, temporary) == 0))
+            good = complain(j, "%s is written already: give the depfile another name", j->depfile);
         good = good && check_output(j, j->out, texts) && check_output(j, temporary, texts) &&
                (!j->depfile || check_output(j, j->depfile, texts)) &&
                write_files(j, temporary, names, texts);

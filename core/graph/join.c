@@ -120,12 +120,18 @@ static void join_mean(joining *j, int32_t s)
     j->gone[s] = true;
 }
 
-static void join_step(joining *j, int32_t s)
+/* What does nothing in inference goes first: it may stand between two that join. */
+static void join_idle(joining *j, int32_t s)
 {
     const clvi_node *node = node_at(j, s);
     if (node->op == clvi_op_find("dropout") || node->op == clvi_op_find("drop_path"))
-        (void)join_maker(j, s, 0, 0, CLV_NO_TENSOR); /* nothing to do in inference */
-    else if (node->op == clvi_op_find("multiply"))
+        (void)join_maker(j, s, 0, 0, CLV_NO_TENSOR);
+}
+
+static void join_step(joining *j, int32_t s)
+{
+    const clvi_node *node = node_at(j, s);
+    if (node->op == clvi_op_find("multiply"))
         join_scale(j, s);
     else if (node->op == clvi_op_find("sigmoid"))
         (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
@@ -151,7 +157,10 @@ clv_status clvi_plan_join(clvi_plan *plan, const clvi_plan_desc *desc, clv_error
             plan->joined[s] = *plan->steps[s].what;
         count(&j, desc);
         for (int32_t s = 0; s < (int32_t)count_of_steps; s++)
-            join_step(&j, s);
+            join_idle(&j, s);
+        for (int32_t s = 0; s < (int32_t)count_of_steps; s++)
+            if (!j.gone[s])
+                join_step(&j, s);
         plan->step_count = 0;
         for (size_t s = 0; s < count_of_steps; s++) {
             if (j.gone[s])

@@ -5,6 +5,7 @@
 #include "mixture/class_weights.h"
 #include "mixture/council.h"
 #include "mixture/council_signals.h"
+#include "runtime/gemm.h"
 
 struct clvi_mixture {
     clvi_mixture_desc desc;
@@ -414,7 +415,7 @@ static clv_status run_every_way(clvi_mixture *m, clvi_mixture_batch b, float *fe
     return clvi_council_warm(m->council, &run, error);
 }
 
-/* Kernels may differ between a large and a small batch: both are run. */
+/* Kernels may differ between a large and a small batch, and some between: each is run. */
 static clv_status run_black(clvi_mixture *m, clv_error *error)
 {
     const size_t batch = (size_t)m->desc.max_batch;
@@ -426,9 +427,12 @@ static clv_status run_black(clvi_mixture *m, clv_error *error)
     clv_status status = CLV_OK;
     if (!black || !labels || !features)
         status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "no memory for %zu images", batch);
-    for (int small = 0; small < 2 && status == CLV_OK; small++) {
-        const clvi_mixture_batch b = {
-            .n = small ? 1 : m->desc.max_batch, .pixels = black, .labels = labels};
+    const int64_t most = m->desc.max_batch;
+    const int64_t sizes[] = {most, CLVI_GEMM_FEW_TRANSPOSED + 1, CLVI_GEMM_FEW + 1, 1};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes) && status == CLV_OK; i++) {
+        if (i > 0 && sizes[i] >= most)
+            continue;
+        const clvi_mixture_batch b = {.n = sizes[i], .pixels = black, .labels = labels};
         status = run_every_way(m, b, features, error);
     }
     clvi_free(features);

@@ -74,7 +74,7 @@ static clv_status look_at_file(const char *path, clvi_library *library, clv_erro
         snprintf(reason, sizeof(reason), "cannot be opened: %s", strerror(code));
         if (code == ENOENT || code == ENOTDIR)
             clvi_path_advise(path, reason, sizeof(reason));
-        return refuse(path, error, "%s", reason);
+        return clvi_fail_code(error, CLV_E_PLUGIN, code, CLV_HERE, "%s: %s", path, reason);
     }
     clv_status status = CLV_OK;
     if (fstat(file, &about) != 0)

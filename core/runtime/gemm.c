@@ -15,8 +15,8 @@ enum {
     DEPTH = 512,        /* of the sum per pass */
     LEAST_SPAN = 256,   /* a part of a sum that is cut in parts is at least so long */
     MOST_PARTS = 32,
-    FEW_ROWS = 16,        /* of a, for which rows of a transposed b are not packed */
-    FEWEST_ROWS = 8,      /* the same where b is not transposed (gemm_few_plain) */
+    FEW_GROUPS = 8,       /* fewer cannot share a large b that is read as it lies */
+    LARGE_B = 1 << 18,    /* elements: 1 MiB */
     PACK_ELEMENTS = 8192, /* per group that packs */
     TRANSPOSE_SHARE = 64  /* rows and columns per group that transposes */
 };
@@ -89,12 +89,25 @@ typedef struct cut {
     int64_t parts, span; /* k is cut into `parts` spans, summed afterwards */
 } cut;
 
+/* Columns of c of a work-group where b is read as it lies: at least what a group that packs takes,
+ * and no more groups than there may be. */
+static int64_t few_share(const clvi_wide *wide, const clvi_gemm *g)
+{
+    const int64_t step = g->transpose_b ? 4 : 4 * wide->vector;
+    const int64_t share = clvi_div_up(4 * PACK_ELEMENTS, g->k);
+    const int64_t least = clvi_div_up(g->n, MOST_GROUPS);
+    return clvi_div_up(share > least ? share : least, step) * step;
+}
+
 /* Rows of a, up to which b is read as it lies. */
-static int64_t few_rows(const clvi_gemm *g)
+static int64_t few_rows(const clvi_wide *wide, const clvi_gemm *g)
 {
     if (g->transpose_a)
         return 0;
-    return g->transpose_b ? FEW_ROWS : FEWEST_ROWS;
+    if (g->transpose_b)
+        return CLVI_GEMM_FEW_TRANSPOSED;
+    const int64_t groups = clvi_div_up(g->n, few_share(wide, g));
+    return g->n * g->k > LARGE_B && groups < FEW_GROUPS ? 0 : CLVI_GEMM_FEW;
 }
 
 static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
@@ -105,7 +118,7 @@ static cut cut_product(const clvi_wide *wide, const clvi_gemm *g)
      */
     if (!g->transpose_b && g->n % wide->columns == 0 && g->m <= 4 * (int64_t)wide->rows)
         c.pack = false;
-    c.few = g->m <= few_rows(g);
+    c.few = g->m <= few_rows(wide, g);
     if (c.few) {
         c.pack = false;
         return c;
@@ -214,11 +227,7 @@ static clv_status transpose_a(clvi_device *device, const clvi_wide *wide, const 
 static clv_status run_few(clvi_device *device, const clvi_wide *wide, const clvi_gemm *g,
                           clv_error *error)
 {
-    /* At least what a group that packs takes, and no more groups than there may be. */
-    const int64_t step = g->transpose_b ? 4 : 4 * wide->vector;
-    int64_t share = clvi_div_up(4 * PACK_ELEMENTS, g->k);
-    const int64_t least = clvi_div_up(g->n, MOST_GROUPS);
-    share = clvi_div_up(share > least ? share : least, step) * step;
+    const int64_t share = few_share(wide, g);
     clvi_launch l;
     clvi_launch_begin(&l, device, "gemm", g->transpose_b ? "gemm_few" : "gemm_few_plain",
                       wide->options);
@@ -318,7 +327,7 @@ static clvi_gemm_bound native_bound(const clvi_device *device, const clvi_gemm *
     }
     /* What few rows do without, more of them may want; and the fewer rows, the more parts. */
     const cut most = cut_product(&wide, &g);
-    g.m = most.few ? 1 : few_rows(&g) + 1;
+    g.m = most.few ? 1 : few_rows(&wide, &g) + 1;
     const cut c = cut_product(&wide, &g);
     return (clvi_gemm_bound){(c.parts > 1 ? c.parts * g.n : 0) + (g.transpose_a ? g.k : 0),
                              most.packed};
@@ -347,7 +356,8 @@ bool clvi_gemm_activates(const clvi_device *device, const clvi_gemm *gemm)
 {
     if (clvi_gemm_is_clblast(device, gemm) || clvi_device_is_gpu_like(device))
         return false;
-    return !gemm->transpose_b && gemm->m <= few_rows(gemm);
+    const clvi_wide wide = clvi_wide_of(device);
+    return !gemm->transpose_b && gemm->m <= few_rows(&wide, gemm);
 }
 
 clv_status clvi_gemm_run(clvi_device *device, const clvi_gemm *gemm, clv_error *error)

@@ -42,6 +42,11 @@ typedef struct clvi_gemm_shapes {
 /* From now on products that run are noted in `to`; NULL: no more. */
 void clvi_gemm_note(clvi_device *device, clvi_gemm_shapes *to);
 
+/* Rows up to which a product may be computed in another way than with more, where b is not
+ * transposed, and where it is: products of the most rows, of one more than these, and of one row
+ * take all the kernels that any number takes. */
+enum { CLVI_GEMM_FEW = 8, CLVI_GEMM_FEW_TRANSPOSED = 16 };
+
 /* ---- Computing ---- */
 
 /* Elements of workspace that the product of these shapes needs on this device (may be 0). */

@@ -209,6 +209,8 @@ static void test_what_is_read_is_not_written(void **state)
     assert_refused(here, "--array ./link one.cl", "./link is read");
     assert_refused(here, "--array a.clh one.cl", "a.clh is read");
     assert_refused(here, "--depfile a.clh out.c one.cl", "a.clh is read");
+    assert_refused(here, "--depfile out.c out.c one.cl", "out.c is written already");
+    assert_refused(here, "--depfile out.c.tmp out.c one.cl", "out.c.tmp is written already");
     get("one.cl", text, sizeof(text));
     assert_string_equal(text, "#include \"a.clh\"\n");
     get("a.clh", text, sizeof(text));

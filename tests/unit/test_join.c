@@ -62,12 +62,13 @@ static clv_tensor spread(clv_builder *b, clv_tensor x, int64_t stride)
     return x;
 }
 
-/* A block as EfficientNet has them. Joined: pool, gate, scale, drop and add. */
+/* A block as EfficientNet has them. Joined: pool, gate, scale, both drops and add. */
 static void bottleneck(clv_builder *b, clv_tensor x, made *m)
 {
     clv_tensor y = keep(m, convolve(b, "expand", x, 70, "silu"));
     y = keep(m, spread(b, y, 1));
     y = squeeze_excite(b, m, y);
+    y = keep(m, clv_dropout(b, "dropout", y, 0.5));
     y = keep(m, convolve(b, "project", y, CHANNELS, "none"));
     y = keep(m, clv_drop_path(b, "drop", y, 0.5));
     keep(m, clv_add(b, "add", y, x));
@@ -227,7 +228,7 @@ static bool is_wide(void)
 static void test_bottleneck(void **state)
 {
     (void)state;
-    check(bottleneck, is_wide() ? 5 : 2);
+    check(bottleneck, is_wide() ? 6 : 3);
 }
 
 static void test_mean(void **state)
@@ -257,6 +258,31 @@ static void test_pooling(void **state)
     check(halved_winograd, is_wide() ? 1 : 0);
 }
 
+static void gate(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor few = keep(m, clv_global_avg_pool(b, "pool", x));
+    keep(m, clv_sigmoid(b, "gate", keep(m, clv_dense(b, "dense", few, 5, NULL))));
+}
+
+/* A NaN is none of the numbers that a sigmoid may be, whatever its bits. */
+static void test_nan(void **state)
+{
+    (void)state;
+    static const uint32_t patterns[] = {0x7fffffff, 0x7fc00001, 0xffc00000};
+    for (size_t k = 0; k < sizeof patterns / sizeof *patterns; k++) {
+        net t;
+        size_t steps;
+        net_open(&t, gate);
+        OK(clvi_fill(device, t.x, 0, 4, patterns[k], error));
+        float *y = infer(&t, 1, 3, &steps);
+        assert_int_equal(steps, 2);
+        for (int64_t i = 0; i < 3 * t.elements; i++)
+            assert_true(!isnan(y[i]) == (i >= t.elements));
+        free(y);
+        net_close(&t);
+    }
+}
+
 /* A part that is wanted is there, and what does not need it is joined all the same. */
 static void test_wanted(void **state)
 {
@@ -265,7 +291,7 @@ static void test_wanted(void **state)
     net_open(&t, bottleneck);
     size_t steps, all;
     float *each = infer(&t, t.made.count, 3, &all), *y = infer(&t, 2, 3, &steps);
-    assert_int_equal(all - steps, is_wide() ? 4 : 2); /* pool, gate, scale and drop */
+    assert_int_equal(all - steps, is_wide() ? 5 : 3); /* pool, gate, scale and both drops */
     for (int i = 0; i < 3 * t.elements; i++)
         assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
     free(each);
@@ -278,7 +304,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_mean),
         cmocka_unit_test(test_sum),        cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_pooling),    cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_pooling),    cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_wanted),
     };
     int status = 0;
     device = test_device_open(&status);
