@@ -224,9 +224,10 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(__global float *restrict y, ulong y
     const int rows_before = (int)get_group_id(1) * oh;
     line l;
     results to = {.step = c, .act = act};
-    part += part_at + (get_group_id(1) * get_num_groups(0) + get_group_id(0)) * c;
-    for (int k = 0; part && k < c; k += CLV_V)
-        clv_store((floatV)(0), part + k, c - k);
+    __global float *own =
+        part ? part + part_at + (get_group_id(1) * get_num_groups(0) + get_group_id(0)) * c : 0;
+    for (int k = 0; own && k < c; k += CLV_V)
+        clv_store((floatV)(0), own + k, c - k);
     l.in_row = w * c;
     l.f_row = kw * c;
     l.f_tap = c;
@@ -251,7 +252,7 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(__global float *restrict y, ulong y
                 const floatV start = bias ? DW_LOAD(bias + bias_at + k, l.left) : (floatV)(0);
                 to.y = y + y_at + at;
                 to.sum = sum ? sum + sum_at + at : 0;
-                to.total = part ? part + k : 0;
+                to.total = own ? own + k : 0;
                 to.known = k0 - k;
                 to.outputs = min(DW_BLOCK, ow - first);
                 convolve_block(&l, first * sw - pl, false, start, &to);
