@@ -121,7 +121,20 @@ static void sync_folder_of(const char *path)
     clvi_free(folder);
 }
 
-clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error)
+/* Gives the temporary file its name; 0 or errno. */
+static int take_name(const clvi_atomic_file *file, bool only_new)
+{
+    if (only_new) {
+        if (link(file->temporary, file->path) == 0 || errno == EEXIST)
+            return unlink(file->temporary) == 0 ? 0 : errno;
+        if (errno != EPERM && errno != ENOTSUP && errno != EMLINK && errno != ENOSYS)
+            return errno;
+        /* a file system without links: the last one counts */
+    }
+    return rename(file->temporary, file->path) == 0 ? 0 : errno;
+}
+
+static clv_status commit(clvi_atomic_file *file, bool only_new, clv_error *error)
 {
     CLV_ASSERT(file->stream != NULL);
     errno = 0;
@@ -131,8 +144,8 @@ clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error)
     if (fclose(file->stream) != 0 && code == 0)
         code = errno;
     file->stream = NULL;
-    if (code == 0 && rename(file->temporary, file->path) != 0)
-        code = errno;
+    if (code == 0)
+        code = take_name(file, only_new);
     if (code != 0)
         return clvi_fail_errno(error, code, CLV_HERE, "%s: cannot write", file->path);
     sync_folder_of(file->path);
@@ -140,6 +153,16 @@ clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error)
     clvi_free(file->path);
     *file = (clvi_atomic_file){0};
     return CLV_OK;
+}
+
+clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error)
+{
+    return commit(file, false, error);
+}
+
+clv_status clvi_atomic_commit_new(clvi_atomic_file *file, clv_error *error)
+{
+    return commit(file, true, error);
 }
 
 void clvi_atomic_abort(clvi_atomic_file *file)

@@ -21,6 +21,9 @@ typedef struct clvi_atomic_file {
 clv_status clvi_atomic_begin(clvi_atomic_file *file, const char *path,
                              clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_atomic_commit(clvi_atomic_file *file, clv_error *error) CLV_MUST_CHECK;
+/* The same, but a file that has the name by then stays as it is, and what was written goes: of
+ * several processes that write at once, the first one counts. */
+clv_status clvi_atomic_commit_new(clvi_atomic_file *file, clv_error *error) CLV_MUST_CHECK;
 void clvi_atomic_abort(clvi_atomic_file *file);
 /* Removes temporaries in `folder` whose process is gone and which nobody has written to for an hour
  * (another machine's process may use the folder). Errors: CLV_E_IO, CLV_E_MEMORY; a file that stays

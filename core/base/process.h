@@ -68,6 +68,7 @@ int clvi_clblast_users(int change);
     X(XDG_CACHE_HOME, "XDG_CACHE_HOME", "base of the default cache folder")                        \
     X(HOME, "HOME", "home folder")                                                                 \
     X(POCL_CACHE_DIR, "POCL_CACHE_DIR", "where PoCL keeps the kernels that it compiled")           \
+    X(POCL_EXTRA_BUILD_FLAGS, "POCL_EXTRA_BUILD_FLAGS", "options that PoCL adds to all programs")  \
     X(TMPDIR, "TMPDIR", "folder of temporary files; /tmp if not set")                              \
     X(TERM, "TERM", "dumb: no colour on the terminal")                                             \
     X(NO_COLOR, "NO_COLOR", "set: no colour on the terminal")                                      \

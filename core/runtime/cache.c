@@ -3,7 +3,8 @@
  * source and one line of log, never more.
  *
  * File: header below, then the list of kernels that the driver had compiled when it was written
- * (a digit with the bits CLVI_VARIANT_…, the name, a NUL), then the binary as the driver gave it.
+ * (a digit with the bits CLVI_VARIANT_…, the name, a NUL), then the binary as the driver gave it,
+ * or bitcode (bitcode.c), which holds no compiled kernels.
  */
 #include "base/files.h"
 #include "base/process.h"
@@ -29,14 +30,18 @@ static const char cache_magic[8] = "CLVKERN";
 void clvi_cache_init(clvi_device *device)
 {
     /* These drivers have caches of their own. NVIDIA's binaries are PTX; PoCL, asked for a binary,
-     * compiles each of its kernels once more, for work-groups of any size. */
+     * compiles each of its kernels once more, for work-groups of any size: there it is bitcode. */
+    const clvi_found_device *found = device->found;
     const char *on = clvi_env_get(CLVI_ENV_CACHE);
-    const bool own = device->found->pocl || strstr(device->found->info.platform, "NVIDIA") != NULL;
-    if (own && (on == NULL || strcmp(on, "1") != 0))
+    const bool asked = on != NULL && strcmp(on, "1") == 0;
+    const bool bitcode = found->pocl && found->info.type == CLVI_DEVICE_CPU && !asked;
+    const bool own = found->pocl || strstr(found->info.platform, "NVIDIA") != NULL;
+    if (own && !asked && !bitcode)
         return;
     char *folder = clvi_cache_folder();
     if (folder != NULL)
         device->programs.folder = clvi_arena_strdup(device->arena, folder);
+    device->programs.bitcode = bitcode && device->programs.folder != NULL;
     clvi_free(folder);
 }
 
@@ -44,15 +49,14 @@ void clvi_cache_key(const clvi_device *device, clvi_program *program, const char
                     size_t bytes)
 {
     const clvi_found_device *found = device->found;
-    char format[16];
-    snprintf(format, sizeof(format), "%d", CACHE_FORMAT);
-    const char *const parts[] = {program->full_options,
-                                 found->info.name,
-                                 found->info.version,
-                                 found->info.driver,
-                                 found->info.platform,
-                                 found->platform_version,
-                                 format};
+    const char *flags = found->pocl ? clvi_env_get(CLVI_ENV_POCL_EXTRA_BUILD_FLAGS) : NULL;
+    char format[24];
+    snprintf(format, sizeof(format), "%d%s", CACHE_FORMAT,
+             device->programs.bitcode ? " bitcode" : "");
+    const char *const parts[] = {program->full_options,      found->info.name,
+                                 found->info.version,        found->info.driver,
+                                 found->info.platform,       found->platform_version,
+                                 flags != NULL ? flags : "", format};
     SHA2_CTX context;
     SHA256Init(&context);
     SHA256Update(&context, (const uint8_t *)source, bytes);
@@ -216,8 +220,9 @@ static void list_kernels(const clvi_device *device, const clvi_program *program,
     clvi_text_append_n(names, "", 1);
 }
 
+/* `only_new`: a file that is there already stays. */
 static clv_status write_file(const char *path, const cache_header *header, const char *names,
-                             const unsigned char *binary, clv_error *error)
+                             const unsigned char *binary, bool only_new, clv_error *error)
 {
     clvi_atomic_file file;
     CLV_TRY(clvi_atomic_begin(&file, path, error));
@@ -225,16 +230,16 @@ static clv_status write_file(const char *path, const cache_header *header, const
                       fwrite(names, header->names_bytes, 1, file.stream) == 1 &&
                       fwrite(binary, (size_t)header->binary_bytes, 1, file.stream) == 1;
     const clv_status status =
-        good ? clvi_atomic_commit(&file, error)
-             : clvi_fail(error, CLV_E_IO, CLV_HERE, "%s cannot be written", path);
+        !good      ? clvi_fail(error, CLV_E_IO, CLV_HERE, "%s cannot be written", path)
+        : only_new ? clvi_atomic_commit_new(&file, error)
+                   : clvi_atomic_commit(&file, error);
     if (status != CLV_OK)
         clvi_atomic_abort(&file);
     return status;
 }
 
-/* The driver's binary, in *binary (the caller frees); nothing to save: *bytes is 0. */
-static clv_status get_binary(cl_program program, unsigned char **binary, size_t *bytes,
-                             clv_error *error)
+clv_status clvi_program_binary(cl_program program, unsigned char **binary, size_t *bytes,
+                               clv_error *error)
 {
     *bytes = 0;
     CLV_CL(error, clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(*bytes), bytes, NULL));
@@ -255,12 +260,26 @@ static clv_status get_newest_binary(clvi_device *device, const clvi_program *pro
                                     unsigned char **binary, size_t *bytes, clv_error *error)
 {
     if (program->known[0] == '\0')
-        return get_binary(program->program, binary, bytes, error);
+        return clvi_program_binary(program->program, binary, bytes, error);
     cl_program fresh = NULL;
     CLV_TRY(clvi_program_from_source(device, program, &fresh, error));
-    const clv_status status = get_binary(fresh, binary, bytes, error);
+    const clv_status status = clvi_program_binary(fresh, binary, bytes, error);
     clReleaseProgram(fresh);
     return status;
+}
+
+/* Puts a binary and the list of its kernels into the cache's folder. */
+static clv_status store(clvi_device *device, const char *path, const clvi_text *names,
+                        const unsigned char *binary, size_t bytes, clv_error *error)
+{
+    cache_header header = {
+        .format = CACHE_FORMAT, .names_bytes = (uint32_t)names->length, .binary_bytes = bytes};
+    if (names->failed)
+        CLV_FAIL(error, CLV_E_MEMORY, "out of memory");
+    CLV_TRY(clvi_make_dirs(device->programs.folder, 0700, error));
+    memcpy(header.magic, cache_magic, sizeof(cache_magic));
+    hash_payload(names->data, names->length, binary, bytes, header.hash);
+    return write_file(path, &header, names->data, binary, device->programs.bitcode, error);
 }
 
 static clv_status save(clvi_device *device, clvi_program *program, const char *path,
@@ -269,20 +288,10 @@ static clv_status save(clvi_device *device, clvi_program *program, const char *p
     unsigned char *binary = NULL;
     size_t bytes = 0;
     clvi_text names = {0};
-    clv_status status = clvi_make_dirs(device->programs.folder, 0700, error);
-    if (status == CLV_OK)
-        status = get_newest_binary(device, program, &binary, &bytes, error);
+    clv_status status = get_newest_binary(device, program, &binary, &bytes, error);
     if (status == CLV_OK && bytes > 0) {
         list_kernels(device, program, &names);
-        cache_header header = {
-            .format = CACHE_FORMAT, .names_bytes = (uint32_t)names.length, .binary_bytes = bytes};
-        memcpy(header.magic, cache_magic, sizeof(cache_magic));
-        if (names.failed) {
-            status = clvi_fail(error, CLV_E_MEMORY, CLV_HERE, "out of memory");
-        } else {
-            hash_payload(names.data, names.length, binary, bytes, header.hash);
-            status = write_file(path, &header, names.data, binary, error);
-        }
+        status = store(device, path, &names, binary, bytes, error);
     }
     clvi_text_fini(&names);
     clvi_free(binary);
@@ -297,4 +306,46 @@ void clvi_cache_save(clvi_device *device, clvi_program *program)
         complain(device, device->programs.folder, path != NULL ? error.message : "out of memory");
     clvi_free(path);
     program->dirty = false;
+}
+
+/* ---- Bitcode ---- */
+
+static clv_status save_bitcode(clvi_device *device, const char *path, const clvi_bitcode *bitcode,
+                               clv_error *error)
+{
+    clvi_text names = {0};
+    clvi_text_append_n(&names, "", 1); /* no compiled kernels */
+    const clv_status status = store(device, path, &names, bitcode->start, bitcode->bytes, error);
+    clvi_text_fini(&names);
+    return status;
+}
+
+/* From now on everything is built from source: bitcode that nobody keeps is of no use, since PoCL
+ * keeps compiled kernels under a hash of it. */
+static void give_up_bitcode(clvi_device *device)
+{
+    device->programs.folder = NULL;
+    device->programs.bitcode = false;
+}
+
+bool clvi_cache_make(clvi_device *device, clvi_program *program, const char *source, size_t bytes)
+{
+    clv_error error = CLV_ERROR_INIT;
+    clvi_bitcode bitcode = {0};
+    const clv_status made = clvi_bitcode_make(device, program, source, bytes, &bitcode, &error);
+    if (made != CLV_OK) {
+        clvi_log(CLVI_LOG_DEBUG, "kernel cache: %s", error.message);
+        if (made == CLV_E_DATA)
+            give_up_bitcode(device);
+        return false;
+    }
+    char *path = file_path(device, program);
+    const bool kept = path != NULL && save_bitcode(device, path, &bitcode, &error) == CLV_OK;
+    if (!kept) {
+        complain(device, device->programs.folder, path != NULL ? error.message : "out of memory");
+        give_up_bitcode(device);
+    }
+    clvi_free(bitcode.binary);
+    clvi_free(path);
+    return kept && clvi_cache_load(device, program);
 }

@@ -99,6 +99,7 @@ typedef struct clvi_programs {
     /* By the addresses of the three strings: their contents are compared, not hashed. */
     clvi_kernel *recent[256];
     const char *folder; /* of the kernel cache; NULL: none */
+    bool bitcode;       /* it keeps bitcode (PoCL) instead of binaries */
     bool complained;    /* about the cache, once per device */
 } clvi_programs;
 

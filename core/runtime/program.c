@@ -222,7 +222,8 @@ static clv_status build(clvi_device *device, clvi_program *program, clv_error *e
         device->counters.programs_cached++;
     } else {
         clvi_compiling_begin(device, program->name, NULL);
-        status = build_text(device, program, text, bytes, &program->program, error);
+        if (!device->programs.bitcode || !clvi_cache_make(device, program, text, bytes))
+            status = build_text(device, program, text, bytes, &program->program, error);
         clvi_compiling_end(device);
         device->counters.programs_built += status == CLV_OK;
     }
@@ -464,7 +465,8 @@ void clvi_device_save_programs(clvi_device *device)
 {
     bool waited = false;
     for (clvi_program *program = device->programs.first; program != NULL; program = program->next) {
-        if (!program->dirty || program->program == NULL || device->programs.folder == NULL)
+        if (!program->dirty || program->program == NULL || device->programs.folder == NULL ||
+            device->programs.bitcode)
             continue;
         /* A driver may compile when a launch begins to run. */
         if (!waited && clvi_queue_wait(device, "saving kernels", NULL) != CLV_OK)

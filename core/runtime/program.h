@@ -52,6 +52,9 @@ clv_status clvi_kernel_get(clvi_device *device, const char *program, const char 
 clv_status clvi_source_load(const char *name, char **text, size_t *bytes,
                             clv_error *error) CLV_MUST_CHECK;
 
+/* clBuildProgram for the device, by one thread at a time in the process. */
+cl_int clvi_program_compile(clvi_device *device, cl_program program, const char *options);
+
 /* Builds the program's source anew, past the cache; the caller releases *out. Errors as above. */
 clv_status clvi_program_from_source(clvi_device *device, const clvi_program *program,
                                     cl_program *out, clv_error *error) CLV_MUST_CHECK;
@@ -68,7 +71,26 @@ void clvi_cache_key(const clvi_device *device, clvi_program *program, const char
 bool clvi_cache_load(clvi_device *device, clvi_program *program);
 /* Writes the program's binary with its list of compiled kernels. Failures are logged. */
 void clvi_cache_save(clvi_device *device, clvi_program *program);
-/* clBuildProgram for the device, by one thread at a time in the process. */
-cl_int clvi_program_compile(clvi_device *device, cl_program program, const char *options);
+/* Where bitcode is kept (programs.bitcode): makes it from the source, writes it unless another
+ * process has, and loads what is there then, so that all processes have the same. False: the
+ * program is to be built from source. */
+bool clvi_cache_make(clvi_device *device, clvi_program *program, const char *source, size_t bytes);
+/* The driver's binary, in *binary (the caller frees with clvi_free); nothing to save: *bytes is 0.
+ * Errors: CLV_E_CL, CLV_E_MEMORY. */
+clv_status clvi_program_binary(cl_program program, unsigned char **binary, size_t *bytes,
+                               clv_error *error) CLV_MUST_CHECK;
 
+/* ---- bitcode.c ---- */
+
+/* The caller frees .binary with clvi_free. */
+typedef struct clvi_bitcode {
+    unsigned char *binary;
+    const unsigned char *start; /* in it */
+    size_t bytes;
+} clvi_bitcode;
+/* The bitcode of a source, which PoCL names differently in each process: two calls may give
+ * different bytes. Errors: CLV_E_CL where it does not compile, CLV_E_DATA where the driver gives
+ * none, CLV_E_MEMORY. */
+clv_status clvi_bitcode_make(clvi_device *device, const clvi_program *program, const char *text,
+                             size_t text_bytes, clvi_bitcode *out, clv_error *error) CLV_MUST_CHECK;
 #endif

@@ -44,7 +44,9 @@ struct clvi_rehearsal {
 
 bool clvi_rehearsal_begin(clvi_device *device)
 {
-    const bool useful = device->found->pocl && !device->clblast && device->programs.folder == NULL;
+    const clvi_programs *programs = &device->programs;
+    const bool late = programs->folder == NULL || programs->bitcode; /* kernels are compiled late */
+    const bool useful = device->found->pocl && !device->clblast && late;
     if (useful && device->rehearsal == NULL)
         device->rehearsal = clvi_calloc(1, sizeof(*device->rehearsal));
     if (!useful || device->rehearsal == NULL)

@@ -453,6 +453,21 @@ static void test_files(void **state)
     assert_string_equal(data, "hello");
     clvi_free(data);
 
+    /* A file that may only be new: the first one stays, and no temporary. */
+    for (int i = 0; i < 2; i++) {
+        if (i == 1)
+            unlink(path);
+        assert_int_equal(clvi_atomic_begin(&file, path, NULL), CLV_OK);
+        fputs("other", file.stream);
+        assert_int_equal(clvi_atomic_commit_new(&file, NULL), CLV_OK);
+        assert_int_equal(clvi_dir_list(deep, &names, &count, NULL), CLV_OK);
+        assert_int_equal(count, 2);
+        clvi_names_free(names, count);
+        assert_int_equal(clvi_file_read(path, 5, &data, &bytes, NULL), CLV_OK);
+        assert_string_equal(data, i == 0 ? "hello" : "other");
+        clvi_free(data);
+    }
+
     unlink(path);
     unlink(second);
     rmdir(deep);
