@@ -149,17 +149,22 @@ CLV_SINGLE __kernel void batch_norm_fold(__global float *restrict fold, ulong fo
     clv_store(clv_load(beta + beta_at + j, left, 0) - m * scale, fold + 3 * c, left);
 }
 
-/* y = act(p). saved: mean and invstd, [2][c]. z, y [pixels, c]; y may be the very memory of z.
- * NDRange: group g takes `share` pixels. */
-CLV_GROUP __kernel void batch_norm_apply(__global float *y, ulong y_at, __global const float *z,
-                                         ulong z_at, __global const float *restrict saved,
-                                         ulong saved_at, __global const float *restrict gamma,
-                                         ulong gamma_at, __global const float *restrict beta,
-                                         ulong beta_at, int pixels, int c, int act, int share)
+/* y = act(p). saved: mean and invstd, [2][c]. z, y [pictures, pixels, c]; y may be the very memory
+ * of z. part [pictures, groups, c]: what each group's y add up to, in the order of its pixels; NULL
+ * where they are not wanted, and only with one work-item to a group. NDRange: group (g, s) takes
+ * `share` pixels of picture s, which may be all pictures in one. */
+CLV_GROUP __kernel void batch_norm_apply(__global float *y, ulong y_at,
+                                         __global float *restrict part, ulong part_at,
+                                         __global const float *z, ulong z_at,
+                                         __global const float *restrict saved, ulong saved_at,
+                                         __global const float *restrict gamma, ulong gamma_at,
+                                         __global const float *restrict beta, ulong beta_at,
+                                         int pixels, int c, int act, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
-    y += y_at;
-    z += z_at;
+    const size_t before = get_group_id(1) * pixels * (size_t)c;
+    y += y_at + before;
+    z += z_at + before;
     saved += saved_at;
 #if CLV_ITEMS > 1
     const clv_span s = clv_span_for(c);
@@ -178,41 +183,73 @@ CLV_GROUP __kernel void batch_norm_apply(__global float *y, ulong y_at, __global
         }
     }
 #else
+    __global float *own =
+        part ? part + part_at + (get_group_id(1) * get_num_groups(0) + get_group_id(0)) * c : 0;
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
-        floatV mean[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
+        floatV mean[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN], total[NORM_SPAN];
         load_span(mean, saved + j, c - j);
         load_span(scale, saved + c + j, c - j);
         load_span(shift, gamma + gamma_at + j, c - j);
         for (int k = 0; k < span; k++)
-            scale[k] *= shift[k];
+            scale[k] *= shift[k], total[k] = (floatV)(0);
         load_span(shift, beta + beta_at + j, c - j);
         for (int r = begin; r < end; r++)
             for (int k = 0; k < span; k++) {
                 const int i = j + k * CLV_V;
                 const size_t at = (size_t)r * c + i;
                 const floatV p = fma(clv_load(z + at, c - i, 0) - mean[k], scale[k], shift[k]);
-                clv_store(clv_act(p, act), y + at, c - i);
+                const floatV v = clv_act(p, act);
+                clv_store(v, y + at, c - i);
+                if (own)
+                    total[k] += v;
             }
+        for (int k = 0; own && k < span; k++)
+            clv_store(total[k], own + j + k * CLV_V, c - j - k * CLV_V);
     }
 #endif
 }
 
+#if CLV_ITEMS == 1
+/* The gradient that y's pixel r gets through the mean over its picture, for the channels of a span:
+ * dmean [pictures, c] divided by a picture's pixels; zeros where dmean is NULL. */
+static void load_share(floatV *to, __global const float *dmean, int r, int image, int c, int j)
+{
+    for (int k = 0; k < NORM_SPAN; k++)
+        to[k] = (floatV)(0);
+    if (!dmean)
+        return;
+    load_span(to, dmean + (size_t)(r / image) * c + j, c - j);
+    for (int k = 0; k < NORM_SPAN; k++)
+        to[k] /= (floatV)(image);
+}
+
+/* The end of the pixels from r on, at most `end`, that are of one picture. */
+static int end_of_image(__global const float *dmean, int r, int image, int end)
+{
+    return dmean ? min(end, (r / image + 1) * image) : end;
+}
+#endif
+
 /* Per group of `share` pixels: sums[g][0][c] = Σ dp, sums[g][1][c] = Σ dp·n, where dp = dy·act'(p)
  * and n = (z - mean)·invstd: parts of the gradients to beta and gamma. keep: dp takes dy's place,
- * which costs less than an exponential later. */
-CLV_GROUP __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulong sums_at,
-                                            __global const float *restrict z, ulong z_at,
-                                            __global float *restrict dy, ulong dy_at,
-                                            __global const float *restrict saved, ulong saved_at,
-                                            __global const float *restrict gamma, ulong gamma_at,
-                                            __global const float *restrict beta, ulong beta_at,
-                                            int keep, int pixels, int c, int act, int share)
+ * which costs less than an exponential later. dmean [pictures, c]: the gradient to y's means over
+ * `image` pixels each, which adds to dy; NULL: there is none; only with one work-item to a group,
+ * and only then dy may be NULL, for zeros. */
+CLV_GROUP __kernel void batch_norm_bwd_sums(
+    __global float *restrict sums, ulong sums_at, __global const float *restrict z, ulong z_at,
+    __global float *restrict dy, ulong dy_at, __global const float *restrict dmean, ulong dmean_at,
+    __global const float *restrict saved, ulong saved_at, __global const float *restrict gamma,
+    ulong gamma_at, __global const float *restrict beta, ulong beta_at, int keep, int image,
+    int pixels, int c, int act, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
     sums += sums_at + (size_t)get_group_id(0) * 2 * c;
     z += z_at;
-    dy += dy_at;
+    if (dy)
+        dy += dy_at;
+    if (dmean)
+        dmean += dmean_at;
     saved += saved_at;
 #if CLV_ITEMS > 1
     CLV_SCRATCH(scratch);
@@ -246,25 +283,28 @@ CLV_GROUP __kernel void batch_norm_bwd_sums(__global float *restrict sums, ulong
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
-        floatV sum[NORM_SPAN], product[NORM_SPAN];
+        floatV sum[NORM_SPAN], product[NORM_SPAN], rest[NORM_SPAN];
         load_span(mean, saved + j, c - j);
         load_span(invstd, saved + c + j, c - j);
         load_span(scale, gamma + gamma_at + j, c - j);
         load_span(shift, beta + beta_at + j, c - j);
         for (int k = 0; k < span; k++)
             sum[k] = product[k] = (floatV)(0);
-        for (int r = begin; r < end; r++)
-            for (int k = 0; k < span; k++) {
-                const int i = j + k * CLV_V;
-                const size_t at = (size_t)r * c + i;
-                const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
-                const floatV dp =
-                    clv_load(dy + at, c - i, 0) * clv_act_grad(fma(n, scale[k], shift[k]), act);
-                sum[k] += dp;
-                product[k] = fma(dp, n, product[k]);
-                if (keep)
-                    clv_store(dp, dy + at, c - i);
-            }
+        for (int r = begin; r < end;) {
+            load_share(rest, dmean, r, image, c, j);
+            for (const int stop = end_of_image(dmean, r, image, end); r < stop; r++)
+                for (int k = 0; k < span; k++) {
+                    const int i = j + k * CLV_V;
+                    const size_t at = (size_t)r * c + i;
+                    const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
+                    const floatV g = dy ? clv_load(dy + at, c - i, 0) + rest[k] : rest[k];
+                    const floatV dp = g * clv_act_grad(fma(n, scale[k], shift[k]), act);
+                    sum[k] += dp;
+                    product[k] = fma(dp, n, product[k]);
+                    if (keep)
+                        clv_store(dp, dy + at, c - i);
+                }
+        }
         for (int k = 0; k < span; k++) {
             const int i = j + k * CLV_V;
             clv_store(sum[k], sums + i, c - i);
@@ -305,20 +345,25 @@ CLV_GROUP __kernel void batch_norm_bwd_finish(__global float *restrict total, ul
 
 /* dz = invstd·gamma·(dp - (Σ dp + n·Σ dp·n)/pixels), with dp and n computed again; total NULL: dz =
  * invstd·gamma·dp, for statistics that do not depend on z. dz may be the very memory of dy or z.
+ * dy and dmean as for batch_norm_bwd_sums.
  * NDRange: group g takes `share` pixels. */
 CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                                             __global const float *z, ulong z_at,
                                             __global const float *dy, ulong dy_at,
+                                            __global const float *restrict dmean, ulong dmean_at,
                                             __global const float *restrict saved, ulong saved_at,
                                             __global const float *restrict gamma, ulong gamma_at,
                                             __global const float *restrict beta, ulong beta_at,
                                             __global const float *restrict total, ulong total_at,
-                                            int pixels, int c, int act, int share)
+                                            int image, int pixels, int c, int act, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
     dz += dz_at;
     z += z_at;
-    dy += dy_at;
+    if (dy)
+        dy += dy_at;
+    if (dmean)
+        dmean += dmean_at;
     saved += saved_at;
     if (total)
         total += total_at;
@@ -349,7 +394,7 @@ CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
-        floatV sum[NORM_SPAN], product[NORM_SPAN];
+        floatV sum[NORM_SPAN], product[NORM_SPAN], rest[NORM_SPAN];
         load_span(mean, saved + j, c - j);
         load_span(invstd, saved + c + j, c - j);
         load_span(scale, gamma + gamma_at + j, c - j);
@@ -364,15 +409,19 @@ CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                 product[k] /= (floatV)(pixels);
             }
         }
-        for (int r = begin; r < end; r++)
-            for (int k = 0; k < span; k++) {
-                const int i = j + k * CLV_V;
-                const size_t at = (size_t)r * c + i;
-                const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
-                const floatV dp =
-                    clv_load(dy + at, c - i, 0) * clv_act_grad(fma(n, scale[k], shift[k]), act);
-                clv_store(scale[k] * invstd[k] * (dp - fma(n, product[k], sum[k])), dz + at, c - i);
-            }
+        for (int r = begin; r < end;) {
+            load_share(rest, dmean, r, image, c, j);
+            for (const int stop = end_of_image(dmean, r, image, end); r < stop; r++)
+                for (int k = 0; k < span; k++) {
+                    const int i = j + k * CLV_V;
+                    const size_t at = (size_t)r * c + i;
+                    const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
+                    const floatV g = dy ? clv_load(dy + at, c - i, 0) + rest[k] : rest[k];
+                    const floatV dp = g * clv_act_grad(fma(n, scale[k], shift[k]), act);
+                    clv_store(scale[k] * invstd[k] * (dp - fma(n, product[k], sum[k])), dz + at,
+                              c - i);
+                }
+        }
     }
 #endif
 }

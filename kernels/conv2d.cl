@@ -315,12 +315,23 @@ typedef struct row_of_pixels {
     int image; /* pixels that share their factors */
 } row_of_pixels;
 
+/* tile[i] *= factor, for `rows` rows of `columns` columns. */
+static void spread_block(floatV *tile, __global const float *factor, int rows, int columns)
+{
+    CLV_UNROLL
+    for (int j = 0; j < CLV_NV; j++) {
+        const floatV by = clv_load(factor + j * CLV_V, columns - j * CLV_V, 0);
+        for (int i = 0; i < rows; i++)
+            tile[i * CLV_NV + j] *= by;
+    }
+}
+
 /* The pixels [begin, end) of the two kernels below: views as there, already moved on. scale NULL:
- * no factors (known while compiling). */
+ * no factors of x (known while compiling); spread NULL: none of the result. */
 static void rows_of_pixels(__global float *y, __global float *stats, __global const float *x,
                            __global const float *f, __global const float *bias,
-                           __global const float *scale, __global const float *addend, int begin,
-                           int end, row_of_pixels a)
+                           __global const float *scale, __global const float *spread,
+                           __global const float *addend, int begin, int end, row_of_pixels a)
 {
     const int q0 = (int)get_group_id(1) * a.blocks, all = (a.co + CLV_NB - 1) / CLV_NB;
     const int pixel = a.pixel, run = a.run;
@@ -333,7 +344,7 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
             shift[j] = sum[j] = square[j] = (floatV)(0);
         for (int p = begin, rows = 0; p < end; p += rows) {
             /* Blocks do not reach into the next picture, whose factors are others. */
-            const int stop = scale ? min(end, (p / a.image + 1) * a.image) : end;
+            const int stop = scale || spread ? min(end, (p / a.image + 1) * a.image) : end;
             floatV tile[CLV_MR * CLV_NV];
             int outs[CONV_LANES];
             __global const float *ahead =
@@ -346,6 +357,9 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
             } else {
                 PLAIN_BLOCKS(CLV_WIDE_COLUMN);
             }
+            if (spread)
+                spread_block(tile, spread + (size_t)(p / a.image) * a.co + q * CLV_NB, rows,
+                             columns);
             if (a.flags & CONV_STATS)
                 add_stats(tile, rows, p == begin, shift, sum, square);
             store_block(y + q * CLV_NB, outs, tile, bias + q * CLV_NB, addend + q * CLV_NB, rows,
@@ -358,35 +372,37 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
 }
 
 /* The same of a filter of 1 × 1 without strides and margins, all pictures being one row of pixels:
- *     y[p, :] = act(Σ x[p, l] · w[l] + bias) (+ addend[p, :]), p < pixels, l < run.
- * x: `pixel` elements from one pixel to the next. addend as y (CONV_ADD). w, stats and the rest as
- * in conv2d_fwd_wide. NDRange: as there. Overwrites. */
+ *     y[p, :] = act(spread[p / image, :] · Σ x[p, l] · w[l] + bias) (+ addend[p, :]),
+ * p < pixels, l < run. x: `pixel` elements from one pixel to the next. spread [pictures, co], NULL:
+ * ones. addend as y (CONV_ADD). w, stats and the rest as in conv2d_fwd_wide. NDRange: as there.
+ * Overwrites. */
 CLV_SINGLE __kernel void
 conv2d_fwd_plain(__global float *restrict y, ulong y_at, __global float *restrict stats,
                  ulong stats_at, __global const float *restrict x, ulong x_at,
                  __global const float *restrict f, ulong f_at, __global const float *restrict bias,
-                 ulong bias_at, __global const float *restrict addend, ulong addend_at, int pixels,
-                 int pixel, int run, int co, int y_pixel, int flags, int blocks, int share)
-{
-    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, pixels};
-    rows_of_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at,
-                   f + f_at, bias + bias_at, 0, addend + addend_at, CLV_BEGIN(share),
-                   CLV_END(pixels, share), a);
-}
-
-/* The same of x[p, l] · scale[p / image, l]; scale [pictures, run]. No stats. */
-CLV_SINGLE __kernel void conv2d_fwd_scaled(__global float *restrict y, ulong y_at,
-                                           __global const float *restrict x, ulong x_at,
-                                           __global const float *restrict f, ulong f_at,
-                                           __global const float *restrict bias, ulong bias_at,
-                                           __global const float *restrict scale, ulong scale_at,
-                                           __global const float *restrict addend, ulong addend_at,
-                                           int pixels, int pixel, int run, int co, int y_pixel,
-                                           int flags, int blocks, int image, int share)
+                 ulong bias_at, __global const float *restrict spread, ulong spread_at,
+                 __global const float *restrict addend, ulong addend_at, int pixels, int pixel,
+                 int run, int co, int y_pixel, int flags, int blocks, int image, int share)
 {
     const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image};
-    rows_of_pixels(y + y_at, 0, x + x_at, f + f_at, bias + bias_at, scale + scale_at,
-                   addend + addend_at, CLV_BEGIN(share), CLV_END(pixels, share), a);
+    rows_of_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at,
+                   f + f_at, bias + bias_at, 0, spread ? spread + spread_at : 0, addend + addend_at,
+                   CLV_BEGIN(share), CLV_END(pixels, share), a);
+}
+
+/* The same of x[p, l] · scale[p / image, l], without spread; scale [pictures, run]. */
+CLV_SINGLE __kernel void
+conv2d_fwd_scaled(__global float *restrict y, ulong y_at, __global float *restrict stats,
+                  ulong stats_at, __global const float *restrict x, ulong x_at,
+                  __global const float *restrict f, ulong f_at, __global const float *restrict bias,
+                  ulong bias_at, __global const float *restrict scale, ulong scale_at,
+                  __global const float *restrict addend, ulong addend_at, int pixels, int pixel,
+                  int run, int co, int y_pixel, int flags, int blocks, int image, int share)
+{
+    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image};
+    rows_of_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at,
+                   f + f_at, bias + bias_at, scale + scale_at, 0, addend + addend_at,
+                   CLV_BEGIN(share), CLV_END(pixels, share), a);
 }
 
 /* Output pixels of a pass of conv2d_bwd_param_wide: their CLV_NB columns of dz, 128 B each at 32
@@ -402,7 +418,8 @@ static void fetch_lines(__global const float *from, int elements)
 
 /* Part of the gradient to the weights, from a chunk of the output's pixels:
  *     part[g][a][b][c][k] = Σ x[n, i·sh - pt + a, j·sw - pl + b, c] · dz[n, i, j, k]
- * over the pixels (n, i, j) in [g·chunk, (g + 1)·chunk) of all n pictures, counted through.
+ * over the pixels (n, i, j) of chunk g. All pixels, counted through all n pictures, fall into
+ * stretches of `image`, and each of these into chunks of `chunk`, the last one what is left.
  * x: as in conv2d_fwd_wide (c < run), `before` elements in front of it being readable; where run +
  * before < CLV_PR, as many as are missing beyond its end, too. dz [pixels, row], and part's last
  * axis is row: of these a launch does co, one group of channels. Blocks of rows that would reach
@@ -417,10 +434,14 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
                                                int pixels, int h, int w, int pixel, int run, int kh,
                                                int kw, int sh, int sw, int pt, int pl, int oh,
                                                int ow, int co, int row, int before, int span,
-                                               int chunk)
+                                               int image, int chunk)
 {
     floatV panel[PARAM_PIECE * CLV_NV];
-    const int begin = (int)get_group_id(1) * chunk, end = min(pixels, begin + chunk);
+    /* A launch with zeros for numbers is to do nothing (core/runtime/rehearsal.c). */
+    const int chunks = max(1, (image + chunk - 1) / max(1, chunk));
+    const int stretch = (int)get_group_id(1) / chunks;
+    const int begin = stretch * image + (int)get_group_id(1) % chunks * chunk;
+    const int end = min((stretch + 1) * image, begin + chunk);
     const int first = (int)get_group_id(0) * CLV_NB, columns = min(co - first, CLV_NB);
     const int a0 = (int)get_group_id(2) * span;
     part += part_at + (size_t)get_group_id(1) * kh * kw * run * row + first;
@@ -474,6 +495,40 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
                                run, row, columns, before, start != begin);
             }
     }
+}
+
+/* Where the picture that was convolved is x times a factor per picture and channel, with parts of
+ * x's own: part [n, parts, run, co], of picture s's pixels.
+ *     dw[c][k] = Σ scale[s][c] · part[s][g][c][k],  dscale[s][c] = Σ part[s][g][c][k] · w[c][k];
+ * either may be NULL. w, dw [run, co], scale, dscale [n, run]. NDRange: group g takes a share of
+ * the `run` rows c. Overwrites. */
+CLV_SINGLE __kernel void conv2d_bwd_scale(__global float *restrict dw, ulong dw_at,
+                                          __global float *restrict dscale, ulong dscale_at,
+                                          __global const float *restrict part, ulong part_at,
+                                          __global const float *restrict w, ulong w_at,
+                                          __global const float *restrict scale, ulong scale_at,
+                                          int n, int parts, int run, int co, int share)
+{
+    for (int c = CLV_BEGIN(share), end = CLV_END(run, share); c < end; c++)
+        for (int s = 0; s < n; s++) {
+            const floatV factor = (floatV)(scale[scale_at + (size_t)s * run + c]);
+            floatV product = (floatV)(0);
+            for (int k = 0; k < co; k += CLV_V) {
+                __global const float *from =
+                    part + part_at + ((size_t)s * parts * run + c) * co + k;
+                floatV sum = (floatV)(0);
+                for (int g = 0; g < parts; g++)
+                    sum += clv_load(from + (size_t)g * run * co, co - k, 0);
+                product = fma(sum, clv_load(w + w_at + c * co + k, co - k, 0), product);
+                if (dw) {
+                    __global float *to = dw + dw_at + c * co + k;
+                    const floatV before = s == 0 ? (floatV)(0) : clv_load(to, co - k, 0);
+                    clv_store(fma(factor, sum, before), to, co - k);
+                }
+            }
+            if (dscale)
+                dscale[dscale_at + (size_t)s * run + c] = clv_lanes_sum(product);
+        }
 }
 
 /* Copies n pictures [h, w, c] into [ph, pw, c] with `top` rows and `left` columns of zeros before

@@ -260,24 +260,6 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(__global float *restrict y, ulong y
     }
 }
 
-/* mean[n, :] = scale·Σ part[n, g, :] over g < parts; mean [n, c]. Group g: a share of the n·⌈c /
- * CLV_V⌉ pieces. */
-CLV_GROUP __kernel void depthwise_conv2d_mean(__global float *restrict mean, ulong mean_at,
-                                              __global const float *restrict part, ulong part_at,
-                                              int n, int parts, int c, float scale, int share)
-{
-    const int pieces = (c + CLV_V - 1) / CLV_V;
-    for (int p = CLV_BEGIN(share) + CLV_FIRST / CLV_V; p < CLV_END(n * pieces, share);
-         p += CLV_STEP / CLV_V) {
-        const int sample = p / pieces, k = p % pieces * CLV_V;
-        __global const float *from = part + part_at + (size_t)sample * parts * c + k;
-        floatV total = (floatV)(0);
-        for (int g = 0; g < parts; g++)
-            total += clv_load(from + (size_t)g * c, c - k, 0);
-        clv_store(total * scale, mean + mean_at + (size_t)sample * c + k, c - k);
-    }
-}
-
 /* gx[n, i, j, :] = Σ dz[n, (i + pt - a)/sh, (j + pl - b)/sw, :]·f[a, b, :] over the taps for which
  * the divisions leave no remainder. With j + pl = q·sw + p a pixel meets the taps b = p + t·sw, at
  * column q - t of dz: for each p a convolution of step 1 with part of the filter, backwards; rows

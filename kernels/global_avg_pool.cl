@@ -33,6 +33,24 @@ CLV_GROUP __kernel void global_avg_pool_fwd(__global float *restrict y, ulong y_
     }
 }
 
+/* mean[n, :] = scale·Σ part[n, g, :] over g < parts; mean [n, c]. Group g: a share of the n·⌈c /
+ * CLV_V⌉ pieces. */
+CLV_GROUP __kernel void global_avg_pool_sums(__global float *restrict mean, ulong mean_at,
+                                             __global const float *restrict part, ulong part_at,
+                                             int n, int parts, int c, float scale, int share)
+{
+    const int pieces = (c + CLV_V - 1) / CLV_V;
+    for (int p = CLV_BEGIN(share) + CLV_FIRST / CLV_V; p < CLV_END(n * pieces, share);
+         p += CLV_STEP / CLV_V) {
+        const int sample = p / pieces, k = p % pieces * CLV_V;
+        __global const float *from = part + part_at + (size_t)sample * parts * c + k;
+        floatV total = (floatV)(0);
+        for (int g = 0; g < parts; g++)
+            total += clv_load(from + (size_t)g * c, c - k, 0);
+        clv_store(total * scale, mean + mean_at + (size_t)sample * c + k, c - k);
+    }
+}
+
 /* gx = gy/pixels at every pixel. Group g takes a share of the n·pixels pixels. */
 CLV_GROUP __kernel void global_avg_pool_bwd(__global float *restrict gx, ulong gx_at,
                                             __global const float *restrict gy, ulong gy_at, int n,

@@ -49,8 +49,9 @@ static void count(const joining *j, const clvi_plan_desc *desc)
 /* Whether node `host` offers it and has not joined it yet. */
 static bool offers(const joining *j, const clvi_node *host, uint32_t join)
 {
+    const bool training = j->plan->mode == CLV_MODE_TRAIN;
     return host->op->joins && !(host->joined & join) &&
-           (host->op->joins(j->plan->device, j->plan->graph, host) & join) != 0;
+           (host->op->joins(j->plan->device, j->plan->graph, host, training) & join) != 0;
 }
 
 static void append(clvi_node *host, uint32_t join, int slot, clv_tensor tensor)
@@ -133,10 +134,12 @@ static void join_step(joining *j, int32_t s)
     const clvi_node *node = node_at(j, s);
     if (node->op == clvi_op_find("multiply"))
         join_scale(j, s);
-    else if (node->op == clvi_op_find("sigmoid"))
-        (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
     else if (node->op == clvi_op_find("global_avg_pool"))
         join_mean(j, s);
+    else if (j->plan->mode == CLV_MODE_TRAIN)
+        return; /* what the others make is not what their gradients are made from */
+    else if (node->op == clvi_op_find("sigmoid"))
+        (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
     else if (node->op == clvi_op_find("max_pool2d") && clvi_pool2d_halves(node))
         (void)join_maker(j, s, 0, CLVI_JOIN_MAX_POOL, CLV_NO_TENSOR);
     else if (node->op == clvi_op_find("add") &&
@@ -156,7 +159,7 @@ clv_status clvi_plan_join(clvi_plan *plan, const clvi_plan_desc *desc, clv_error
         for (size_t s = 0; s < count_of_steps; s++)
             plan->joined[s] = *plan->steps[s].what;
         count(&j, desc);
-        for (int32_t s = 0; s < (int32_t)count_of_steps; s++)
+        for (int32_t s = 0; s < (int32_t)count_of_steps && plan->mode == CLV_MODE_INFER; s++)
             join_idle(&j, s);
         for (int32_t s = 0; s < (int32_t)count_of_steps; s++)
             if (!j.gone[s])

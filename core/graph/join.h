@@ -1,8 +1,11 @@
-/* Nodes that run as part of others in inference: a factor per channel goes into the convolution
- * that is its only reader (squeeze-excite); a sum, a sigmoid, a pooling of 2 × 2, and dropout,
- * which does nothing then, into the node whose output only they read; a mean over pixels into the
- * depthwise convolution that makes them. One launch and one pass over memory less for each; results
- * differ by rounding only. */
+/* Nodes that run as part of others: a factor per channel goes into the convolution that is its only
+ * reader (squeeze-excite); a mean over pixels into the depthwise convolution that makes them. In
+ * inference also a sum, a sigmoid, a pooling of 2 × 2, and dropout, which does nothing then, into
+ * the node whose output only they read. A launch and a pass over memory less for each, in training
+ * two more of the way back; results differ by rounding only.
+ *
+ * In training what joined is like any input and output of the node: the convolution gives the
+ * gradient to the factors, the maker of a mean takes the mean's. */
 #ifndef CLVI_JOIN_H
 #define CLVI_JOIN_H
 

@@ -256,7 +256,7 @@ static clv_status add_values(analysis *a, int32_t s, clv_error *error)
         else
             CLV_TRY(clvi_layout_add(&plan->layout, a->graph->tensors[out].name, amount, s,
                                     a->last_use[out], &plan->value_item[out], error));
-        if (step->again_before > 0)
+        if (o == 0 && step->again_before > 0)
             CLV_TRY(clvi_layout_add(&plan->layout, a->graph->tensors[out].name, amount,
                                     a->again_first[out], a->again_last[out], &plan->again_item[out],
                                     error));
@@ -278,6 +278,14 @@ static clv_status add_values(analysis *a, int32_t s, clv_error *error)
     return CLV_OK;
 }
 
+static bool makes(const clvi_node *node, clv_tensor tensor)
+{
+    bool made = false;
+    for (int o = 0; o < node->output_count; o++)
+        made |= node->outputs[o] == tensor;
+    return made;
+}
+
 /* Until when the gradient of a tensor is read: until backward of the step that made it, or at the
  * end by who wants it. `before`: no later step made it. */
 static int32_t death_of_gradient(const analysis *a, clv_tensor tensor, int32_t before)
@@ -285,8 +293,7 @@ static int32_t death_of_gradient(const analysis *a, clv_tensor tensor, int32_t b
     int32_t producer = before;
     if (tensor == a->plan->from)
         return 2 * a->steps + 1;
-    while (producer > 0 &&
-           a->plan->steps[producer].node != (uint32_t)a->graph->tensors[tensor].producer)
+    while (producer > 0 && !makes(a->plan->steps[producer].what, tensor))
         producer--;
     return backward_time(a, producer);
 }
@@ -381,8 +388,7 @@ static clv_status analyse(analysis *a, clv_error *error)
         !a->again_first || !a->again_last)
         CLV_FAIL(error, CLV_E_MEMORY, "no memory to plan %s", a->graph->label);
     CLV_TRY(choose_nodes(a, error));
-    if (a->plan->mode == CLV_MODE_INFER)
-        CLV_TRY(clvi_plan_join(a->plan, a->desc, error));
+    CLV_TRY(clvi_plan_join(a->plan, a->desc, error));
     a->steps = (int32_t)a->plan->step_count;
     find_trainable(a);
     find_gradients(a);

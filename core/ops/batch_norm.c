@@ -100,13 +100,15 @@ static clv_status forward(const clvi_run *run, clv_error *error)
         CLV_TRY(clvi_norm_statistics(run->device, &norm, run->in[0], run->workspace, error));
         CLV_TRY(clvi_norm_finish(run->device, &norm, run->workspace, groups, error));
     }
-    return clvi_norm_apply(run->device, &norm, run->in[0], run->out[0], error);
+    const clvi_norm_result to = {.y = run->out[0]};
+    return clvi_norm_apply(run->device, &norm, run->in[0], &to, error);
 }
 
 static clv_status again(const clvi_run *run, clv_error *error)
 {
     const clvi_norm norm = norm_of(run);
-    return clvi_norm_apply(run->device, &norm, run->in[0], run->out[0], error);
+    const clvi_norm_result to = {.y = run->out[0]};
+    return clvi_norm_apply(run->device, &norm, run->in[0], &to, error);
 }
 
 static clv_status backward(const clvi_run *run, clv_error *error)

@@ -94,17 +94,27 @@ static clv_status run_over_pixels(clvi_launch *l, const clvi_norm *norm, int64_t
     return clvi_launch_run(l, (size_t)g.count, 1, 1, error);
 }
 
-clv_status clvi_norm_apply(clvi_device *device, const clvi_norm *norm, clvi_view z, clvi_view y,
-                           clv_error *error)
+clv_status clvi_norm_apply(clvi_device *device, const clvi_norm *norm, clvi_view z,
+                           const clvi_norm_result *to, clv_error *error)
 {
+    const bool mean = to->mean.buf != NULL;
+    const int64_t image = mean ? norm->image : norm->pixels, n = norm->pixels / image;
+    const clvi_norm_groups g = clvi_norm_groups_of(image, norm->channels);
+    const clvi_pixel_sums sums = {to->workspace, n, g.count, norm->channels};
     clvi_launch l;
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_apply", "");
-    clvi_arg_view(&l, y);
+    clvi_arg_view(&l, to->y);
+    clvi_arg_view(&l, mean ? to->workspace : to->mean);
     clvi_arg_view(&l, z);
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
-    return run_over_pixels(&l, norm, norm->activation, error);
+    clvi_arg_int(&l, (int32_t)image);
+    clvi_arg_int(&l, (int32_t)norm->channels);
+    clvi_arg_int(&l, (int32_t)norm->activation);
+    clvi_arg_int(&l, g.share);
+    CLV_TRY(clvi_launch_run(&l, (size_t)g.count, (size_t)n, 1, error));
+    return mean ? clvi_mean_of_sums(device, to->mean, &sums, 1.0f / (float)image, error) : CLV_OK;
 }
 
 /* Σ dp and Σ dp·n into `total`, and the gradients to gamma and beta; dp into dy where it is to be
@@ -119,10 +129,12 @@ static clv_status backward_sums(clvi_device *device, const clvi_norm *norm,
     clvi_arg_view(&l, g->workspace);
     clvi_arg_view(&l, g->z);
     clvi_arg_view(&l, g->dy);
+    clvi_arg_view(&l, g->dmean);
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
     clvi_arg_int(&l, keep);
+    clvi_arg_int(&l, (int32_t)norm->image);
     CLV_TRY(run_over_pixels(&l, norm, norm->activation, error));
 
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_bwd_finish", "");
@@ -141,7 +153,7 @@ clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const 
     const clvi_norm_groups groups = clvi_norm_groups_of(norm->pixels, norm->channels);
     const clvi_view total = row_of(g->workspace, 2 * (int64_t)groups.count, norm->channels);
     const bool sums = !norm->fixed || g->dgamma.buf || g->dbeta.buf;
-    const bool keep = sums && g->dz.buf && norm->activation == CLVI_ACT_SILU;
+    const bool keep = sums && g->dz.buf && norm->activation == CLVI_ACT_SILU && g->dy.buf;
     clvi_launch l;
     if (sums)
         CLV_TRY(backward_sums(device, norm, g, total, keep, error));
@@ -151,10 +163,12 @@ clv_status clvi_norm_backward(clvi_device *device, const clvi_norm *norm, const 
     clvi_arg_view(&l, g->dz);
     clvi_arg_view(&l, g->z);
     clvi_arg_view(&l, g->dy);
+    clvi_arg_view(&l, keep ? (clvi_view){0} : g->dmean);
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);
     clvi_arg_view(&l, norm->beta);
     clvi_arg_view(&l, norm->fixed ? (clvi_view){0} : total);
+    clvi_arg_int(&l, (int32_t)norm->image);
     return run_over_pixels(&l, norm, keep ? CLVI_ACT_NONE : norm->activation, error);
 }
 

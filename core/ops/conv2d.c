@@ -40,7 +40,7 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     out->backward_outputs = a->activation == CLVI_ACT_RELU;
     if (clvi_act_saves_sum(a->activation, wants_grad))
         out->saved[0] = (clvi_amount){c.oh * c.ow * c.co, 0};
-    clvi_amount rest = clvi_conv_backward_workspace(device, &c);
+    clvi_amount rest = clvi_conv_backward_workspace(device, &c, false);
     const int64_t sums = clvi_act_workspace(c.co);
     rest.constant = rest.constant > sums ? rest.constant : sums;
     rest.per_sample += dz_elements(&c, a);
@@ -95,6 +95,12 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     return clvi_conv_backward(run->device, &c, &grads, error);
 }
 
+static uint32_t joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                      bool training)
+{
+    return training ? 0 : clvi_conv_joins(device, graph, node, false);
+}
+
 const clvi_op clvi_op_conv2d = {
     .name = "conv2d",
     .min_inputs = 2,
@@ -108,6 +114,6 @@ const clvi_op clvi_op_conv2d = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .joins = clvi_conv_joins,
+    .joins = joins,
     .macs = clvi_weight_macs,
 };

@@ -46,7 +46,11 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     if (clvi_conv_norm_folds(mode, wants_grad) || wants_grad == 0)
         return;
     const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.co);
-    const clvi_amount conv = clvi_conv_backward_workspace(device, &c);
+    const bool scaled = (node->joined & CLVI_JOIN_SCALE) != 0;
+    const clvi_amount conv = clvi_conv_backward_workspace(device, &c, scaled);
+    if (scaled)
+        out->backward_inputs |=
+            1u << node->op->max_inputs | (wants_grad >> node->op->max_inputs & 1 ? 3u : 0);
     out->backward_workspace =
         (clvi_amount){norm.per_sample > conv.per_sample ? norm.per_sample : conv.per_sample,
                       norm.constant > conv.constant ? norm.constant : conv.constant};
@@ -75,11 +79,11 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     const clvi_norm norm = norm_of(run, &c);
     clvi_conv_call call = {.x = run->in[0], .packed = run->prepared, .workspace = run->workspace};
+    clvi_conv_take_joined(run, &call);
     if (clvi_conv_norm_folds(run->mode, run->wants_grad)) {
         call.y = run->out[0];
         call.bias = clvi_view_at(norm.saved, 3 * c.co);
         call.activation = a->activation;
-        clvi_conv_take_joined(run, &call);
         return clvi_conv_forward(run->device, &c, &call, error);
     }
     const clvi_conv_stats s = clvi_conv_stats_of(run->device, &c);
@@ -103,7 +107,7 @@ static clv_status again(const clvi_run *run, clv_error *error)
 {
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     const clvi_norm norm = norm_of(run, &c);
-    return clvi_conv_norm_apply(run, &norm, error);
+    return clvi_conv_norm_again(run, &norm, error);
 }
 
 static clv_status backward(const clvi_run *run, clv_error *error)
@@ -112,8 +116,8 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     const clvi_norm norm = norm_of(run, &c);
     clvi_conv_grads grads;
     CLV_TRY(clvi_conv_norm_backward(run, &norm, &grads, error));
-    return grads.dx.buf || grads.dweights.buf ? clvi_conv_backward(run->device, &c, &grads, error)
-                                              : CLV_OK;
+    const bool any = grads.dx.buf || grads.dweights.buf || grads.dscale.buf;
+    return any ? clvi_conv_backward(run->device, &c, &grads, error) : CLV_OK;
 }
 
 const clvi_op clvi_op_conv2d_bn = {

@@ -220,9 +220,9 @@ static clvi_conv straighten(const clvi_conv *c)
 
 /* A launch of conv2d_fwd_wide beyond its geometry. */
 typedef struct wide_call {
-    clvi_view x, packed, y, bias, stats, scale, addend;
+    clvi_view x, packed, y, bias, stats, scale, spread, addend;
     int64_t y_image, y_row, y_pixel;
-    int64_t image; /* pixels of x that share their factors in `scale` */
+    int64_t image; /* pixels that share their factors in `scale` or `spread` */
     int32_t flags;
     bool pooled; /* y_…: of the pooled pixels */
 } wide_call;
@@ -276,18 +276,16 @@ static clv_status launch_row(clvi_device *device, const clvi_wide *wide, const c
 {
     const wide_cut cut = cut_of(wide, c);
     const bool scaled = call->scale.buf != NULL;
-    CLV_ASSERT(!scaled || !call->stats.buf);
+    CLV_ASSERT(!scaled || !call->spread.buf);
     clvi_launch l;
     clvi_launch_begin(&l, device, "conv2d", scaled ? "conv2d_fwd_scaled" : "conv2d_fwd_plain",
                       wide->options);
     clvi_arg_view(&l, call->y);
-    if (!scaled)
-        clvi_arg_view(&l, call->stats);
+    clvi_arg_view(&l, call->stats);
     clvi_arg_view(&l, call->x);
     clvi_arg_view(&l, call->packed);
     clvi_arg_view(&l, call->bias);
-    if (scaled)
-        clvi_arg_view(&l, call->scale);
+    clvi_arg_view(&l, scaled ? call->scale : call->spread);
     clvi_arg_view(&l, call->addend);
     clvi_arg_int(&l, (int32_t)clvi_conv_pixels(c));
     clvi_arg_int(&l, p->pixel);
@@ -296,8 +294,7 @@ static clv_status launch_row(clvi_device *device, const clvi_wide *wide, const c
     clvi_arg_int(&l, (int32_t)call->y_pixel);
     clvi_arg_int(&l, call->flags | (call->addend.buf ? FLAG_ADD : 0));
     clvi_arg_int(&l, (int32_t)cut.blocks);
-    if (scaled)
-        clvi_arg_int(&l, (int32_t)call->image);
+    clvi_arg_int(&l, (int32_t)call->image);
     clvi_arg_int(&l, (int32_t)cut.share);
     return clvi_launch_run(&l, (size_t)cut.pixel_groups, (size_t)cut.column_groups, 1, error);
 }
@@ -307,7 +304,8 @@ static clv_status launch_wide(clvi_device *device, const clvi_wide *wide, const 
 {
     if (is_row(c, p))
         return launch_row(device, wide, c, p, call, error);
-    CLV_ASSERT(!call->scale.buf && !call->addend.buf && (!call->pooled || !call->stats.buf));
+    CLV_ASSERT(!call->scale.buf && !call->spread.buf && !call->addend.buf &&
+               (!call->pooled || !call->stats.buf));
     const wide_cut cut = cut_of(wide, c);
     const int32_t side = call->pooled ? 2 : 1;
     clvi_launch l;
@@ -414,14 +412,20 @@ static clvi_view view_if(clvi_view view, int64_t elements)
     return view.buf ? clvi_view_at(view, elements) : view;
 }
 
-uint32_t clvi_conv_joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node)
+uint32_t clvi_conv_joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                         bool training)
 {
     const clvi_conv_attrs *a = node->attrs;
     const clvi_conv c = clvi_conv_of(graph, node, 1);
     if (is_tiled(device) || c.groups > 1)
         return 0;
     const clvi_wide wide = clvi_wide_of(device);
-    if (clvi_conv_is_plain(&c) && !is_flat(&wide, &c))
+    const bool plain = clvi_conv_is_plain(&c) && !is_flat(&wide, &c);
+    /* Each picture's sums are as many as the weights: that costs less than passes over its pixels.
+     */
+    if (training)
+        return plain && c.oh * c.ow >= c.co ? CLVI_JOIN_SCALE : 0;
+    if (plain)
         return CLVI_JOIN_SCALE | CLVI_JOIN_ADD;
     const bool monotonous = a->activation == CLVI_ACT_NONE || a->activation == CLVI_ACT_RELU;
     const bool fours = wide.rows % 4 == 0 || clvi_winograd_serves(device, &c);
@@ -537,6 +541,8 @@ static clv_status backward_phase(clvi_device *device, const clvi_wide *wide, con
     const int64_t first = (y.first * c->w + x.first) * c->ci + at[2] * group.ci;
     const wide_call call = {.x = clvi_view_at(g->dz, outs),
                             .packed = g->workspace,
+                            .spread = g->scale,
+                            .image = g->image,
                             .y = clvi_view_at(g->dx, first),
                             .y_image = c->h * c->w * c->ci,
                             .y_row = c->sh * c->w * c->ci,
@@ -599,13 +605,46 @@ static chunks chunks_of(const clvi_wide *wide, const clvi_conv *c)
     return (chunks){.count = clvi_div_up(pixels, chunk), .pixels = chunk};
 }
 
+/* The same of one picture of the c->n, where each has sums of its own. */
+static chunks chunks_of_picture(const clvi_wide *wide, const clvi_conv *c)
+{
+    const int64_t pixels = c->oh * c->ow, most = clvi_div_up(most_chunks(wide, c), c->n);
+    int64_t count = pixels / PARAM_LEAST;
+    count = count < 1 ? 1 : count < most ? count : most;
+    const int64_t chunk = clvi_div_up(pixels, count);
+    return (chunks){.count = clvi_div_up(pixels, chunk), .pixels = chunk};
+}
+
+/* Gradients to the weights and the scale from the sums of each picture, which are the workspace. */
+static clv_status backward_scale(clvi_device *device, const clvi_wide *wide, const clvi_conv *c,
+                                 const clvi_conv_grads *g, clv_error *error)
+{
+    const int64_t parts = chunks_of_picture(wide, c).count;
+    const clvi_share share = clvi_share_of(c->ci, c->n * parts * c->co, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_scale", wide->options);
+    clvi_arg_view(&l, g->dweights);
+    clvi_arg_view(&l, g->dscale);
+    clvi_arg_view(&l, g->workspace);
+    clvi_arg_view(&l, g->weights);
+    clvi_arg_view(&l, g->scale);
+    clvi_arg_int(&l, (int32_t)c->n);
+    clvi_arg_int(&l, (int32_t)parts);
+    clvi_arg_int(&l, (int32_t)c->ci);
+    clvi_arg_int(&l, (int32_t)c->co);
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
+}
+
 /* In the workspace: the parts, then the picture with margins where there is one. */
 static clv_status backward_param(clvi_device *device, const clvi_wide *wide, const clvi_conv *conv,
                                  const clvi_conv_grads *g, clv_error *error)
 {
-    const bool flat = is_flat(wide, conv);
+    const bool flat = is_flat(wide, conv), scaled = g->scale.buf != NULL;
     const clvi_conv c = flat ? *conv : straighten(conv);
-    const chunks k = chunks_of(wide, &c);
+    chunks k = scaled ? chunks_of_picture(wide, conv) : chunks_of(wide, &c);
+    const int64_t image = scaled ? g->image : clvi_conv_pixels(&c);
+    k.count *= clvi_conv_pixels(&c) / image;
     const picture p = picture_of(wide, &c);
     const clvi_conv group = one_group(&c);
     const int64_t parts = most_chunks(wide, conv) > 1 ? most_chunks(wide, conv) : 0;
@@ -615,7 +654,8 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
     for (int64_t q = 0; q < c.groups; q++) {
         clvi_launch l;
         clvi_launch_begin(&l, device, "conv2d", "conv2d_bwd_param_wide", wide->options);
-        clvi_arg_view(&l, clvi_view_at(k.count > 1 ? g->workspace : g->dweights, q * group.co));
+        const bool apart = k.count > 1 || scaled;
+        clvi_arg_view(&l, clvi_view_at(apart ? g->workspace : g->dweights, q * group.co));
         clvi_arg_view(&l, clvi_view_at(flat ? margins : g->x, q * group.ci));
         clvi_arg_view(&l, clvi_view_at(g->dz, q * group.co));
         clvi_arg_int(&l, (int32_t)clvi_conv_pixels(&c));
@@ -635,16 +675,19 @@ static clv_status backward_param(clvi_device *device, const clvi_wide *wide, con
         clvi_arg_int(&l, (int32_t)c.co);
         clvi_arg_int(&l, (int32_t)(q * group.ci));
         clvi_arg_int(&l, (int32_t)param_span(&c));
+        clvi_arg_int(&l, (int32_t)image);
         clvi_arg_int(&l, (int32_t)k.pixels);
         CLV_TRY(clvi_launch_run(&l, (size_t)clvi_div_up(group.co, wide->columns), (size_t)k.count,
                                 (size_t)(c.kh / param_span(&c)), error));
     }
+    if (scaled)
+        return backward_scale(device, wide, conv, g, error);
     if (k.count == 1)
         return CLV_OK;
     return clvi_sum_parts(device, g->dweights, g->workspace, k.count, clvi_conv_weights(&c), error);
 }
 
-clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_conv *c)
+clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_conv *c, bool scaled)
 {
     if (is_tiled(device))
         return clvi_conv_tiled_backward_workspace(device, c);
@@ -653,7 +696,8 @@ clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_c
     const clvi_wide wide = clvi_wide_of(device);
     const int64_t most = most_chunks(&wide, c), packed = backward_packed(&wide, c);
     clvi_amount a = flat_amount(&wide, c);
-    a.constant += most > 1 ? most * clvi_conv_weights(c) : 0;
+    a.constant += most > 1 || scaled ? most * clvi_conv_weights(c) : 0;
+    a.per_sample += scaled ? clvi_conv_weights(c) : 0;
     a.constant = a.constant > packed ? a.constant : packed;
     return a;
 }
@@ -666,7 +710,7 @@ clv_status clvi_conv_backward(clvi_device *device, const clvi_conv *conv,
     if (clvi_winograd_serves(device, conv))
         return clvi_winograd_backward(device, conv, grads, error);
     const clvi_wide wide = clvi_wide_of(device);
-    if (grads->dweights.buf)
+    if (grads->dweights.buf || grads->dscale.buf)
         CLV_TRY(backward_param(device, &wide, conv, grads, error));
     if (grads->dx.buf)
         CLV_TRY(backward_data(device, &wide, conv, grads, error));

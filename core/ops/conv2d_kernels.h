@@ -61,8 +61,10 @@ typedef struct clvi_conv_call {
     int64_t activation;
 } clvi_conv_call;
 /* clvi_op.joins of conv2d and conv2d_bn, in the wide form: scale and addend where the filter is 1 ×
- * 1 without strides, else the pooling, not behind silu. */
-uint32_t clvi_conv_joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node);
+ * 1 without strides, else the pooling, not behind silu. In training the scale, and only where its
+ * gradient is cheap; of conv2d_bn. */
+uint32_t clvi_conv_joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                         bool training);
 /* Takes what joined the run's node into the call. */
 void clvi_conv_take_joined(const clvi_run *run, clvi_conv_call *call);
 clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const clvi_conv_call *call,
@@ -70,12 +72,17 @@ clv_status clvi_conv_forward(clvi_device *device, const clvi_conv *conv, const c
 
 /* ---- Backward ---- */
 
-/* Elements of workspace of the two gradients together, for any n. */
-clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_conv *conv);
+/* Elements of workspace of the two gradients together, for any n; scaled: they will be given a
+ * scale. */
+clvi_amount clvi_conv_backward_workspace(const clvi_device *device, const clvi_conv *conv,
+                                         bool scaled);
 /* dz [n, oh, ow, co]: the gradient to the convolution's sum. */
 typedef struct clvi_conv_grads {
     clvi_view x, weights, dz, workspace;
     clvi_view dx, dweights; /* buf NULL: not wanted */
+    /* With CLVI_JOIN_SCALE the convolution's picture was x times scale [n, ci]; buf NULL: was x. */
+    clvi_view scale, dscale; /* dscale.buf NULL: not wanted */
+    int64_t image;           /* pixels of a picture, with a scale */
 } clvi_conv_grads;
 clv_status clvi_conv_backward(clvi_device *device, const clvi_conv *conv,
                               const clvi_conv_grads *grads, clv_error *error) CLV_MUST_CHECK;

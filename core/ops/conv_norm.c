@@ -33,6 +33,7 @@ clvi_norm clvi_conv_norm_of(const clvi_run *run, const clvi_conv *conv, int64_t 
     const clvi_conv_attrs *a = run->node->attrs;
     const bool fixed = run->mode != CLV_MODE_TRAIN;
     return (clvi_norm){.pixels = clvi_conv_pixels(conv),
+                       .image = conv->oh * conv->ow,
                        .channels = channels,
                        .activation = a->activation,
                        .eps = a->eps,
@@ -47,15 +48,29 @@ clvi_norm clvi_conv_norm_of(const clvi_run *run, const clvi_conv *conv, int64_t 
 
 clv_status clvi_conv_norm_apply(const clvi_run *run, const clvi_norm *norm, clv_error *error)
 {
-    return clvi_norm_apply(run->device, norm, run->saved[0], run->out[0], error);
+    const bool mean = (run->node->joined & CLVI_JOIN_MEAN) != 0;
+    const clvi_norm_result to = {
+        .y = run->out[0], .mean = mean ? run->out[1] : (clvi_view){0}, .workspace = run->workspace};
+    return clvi_norm_apply(run->device, norm, run->saved[0], &to, error);
+}
+
+clv_status clvi_conv_norm_again(const clvi_run *run, const clvi_norm *norm, clv_error *error)
+{
+    const clvi_norm_result to = {.y = run->out[0]};
+    return clvi_norm_apply(run->device, norm, run->saved[0], &to, error);
 }
 
 clv_status clvi_conv_norm_backward(const clvi_run *run, const clvi_norm *norm, clvi_conv_grads *out,
                                    clv_error *error)
 {
-    const bool products = run->grad_in[0].buf || run->grad_in[1].buf;
+    const bool scaled = (run->node->joined & CLVI_JOIN_SCALE) != 0;
+    const int behind = run->node->op->max_inputs;
+    const clvi_view dscale = scaled ? run->grad_in[behind] : (clvi_view){0};
+    const bool products = run->grad_in[0].buf || run->grad_in[1].buf || dscale.buf;
+    const bool mean = (run->node->joined & CLVI_JOIN_MEAN) != 0;
     const clvi_norm_grads to_norm = {.z = run->saved[0],
                                      .dy = run->grad_out[0],
+                                     .dmean = mean ? run->grad_out[1] : (clvi_view){0},
                                      .dz = products ? run->saved[0] : (clvi_view){0},
                                      .dgamma = run->grad_in[2],
                                      .dbeta = run->grad_in[3],
@@ -65,6 +80,9 @@ clv_status clvi_conv_norm_backward(const clvi_run *run, const clvi_norm *norm, c
                              .dz = run->saved[0],
                              .workspace = run->workspace,
                              .dx = run->grad_in[0],
-                             .dweights = run->grad_in[1]};
+                             .dweights = run->grad_in[1],
+                             .scale = scaled ? run->in[behind] : (clvi_view){0},
+                             .dscale = dscale,
+                             .image = norm->image};
     return clvi_norm_backward(run->device, norm, &to_norm, error);
 }

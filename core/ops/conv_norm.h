@@ -18,8 +18,11 @@ void clvi_conv_norm_needs(const clvi_conv *one, int64_t channels, int64_t weight
 /* `weights`: elements in `prepared` before the folded statistics. */
 clvi_norm clvi_conv_norm_of(const clvi_run *run, const clvi_conv *conv, int64_t channels,
                             int64_t weights);
-/* y from the convolution's result. */
+/* y from the convolution's result, and its mean where that is joined, through `workspace`
+ * (clvi_norm_workspace); and y alone once more. */
 clv_status clvi_conv_norm_apply(const clvi_run *run, const clvi_norm *norm,
+                                clv_error *error) CLV_MUST_CHECK;
+clv_status clvi_conv_norm_again(const clvi_run *run, const clvi_norm *norm,
                                 clv_error *error) CLV_MUST_CHECK;
 /* The normalisation's gradients; *out: what the convolution's are made from. The gradient to the
  * convolution's result takes the result's place: nothing reads that afterwards, and memory that was

@@ -138,11 +138,12 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     return CLV_OK;
 }
 
-static uint32_t joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node)
+static uint32_t joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                      bool training)
 {
     (void)device, (void)graph;
     const attributes *a = node->attrs;
-    return a->activation == CLVI_ACT_NONE ? CLVI_JOIN_SIGMOID : 0;
+    return a->activation == CLVI_ACT_NONE && !training ? CLVI_JOIN_SIGMOID : 0;
 }
 
 const clvi_op clvi_op_dense = {

@@ -31,10 +31,11 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     const clvi_conv c = clvi_conv_of(graph, node, 1);
     const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.ci);
     clvi_conv_norm_needs(&c, c.ci, folded_weights(&c, mode, wants_grad), mode, wants_grad, out);
-    if (mode == CLV_MODE_TRAIN)
+    const bool mean = (node->joined & CLVI_JOIN_MEAN) != 0;
+    if (clvi_conv_norm_folds(mode, wants_grad))
+        out->forward_workspace = (clvi_amount){mean ? clvi_depthwise_mean_parts(&c) : 0, 0};
+    else if (mode == CLV_MODE_TRAIN || mean)
         out->forward_workspace = norm;
-    else if (node->joined & CLVI_JOIN_MEAN)
-        out->forward_workspace = (clvi_amount){clvi_depthwise_mean_parts(&c), 0};
     if (clvi_conv_norm_folds(mode, wants_grad) || wants_grad == 0)
         return;
     const int64_t parts = wants_grad & 2 ? clvi_depthwise_parts(device, &c) : 0;
@@ -91,7 +92,7 @@ static clv_status again(const clvi_run *run, clv_error *error)
 {
     const clvi_conv c = clvi_conv_of(run->graph, run->node, run->n);
     const clvi_norm norm = norm_of(run, &c);
-    return clvi_conv_norm_apply(run, &norm, error);
+    return clvi_conv_norm_again(run, &norm, error);
 }
 
 static clv_status backward(const clvi_run *run, clv_error *error)

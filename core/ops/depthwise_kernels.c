@@ -85,33 +85,15 @@ static clvi_share forward_share(const clvi_conv *c, bool mean)
 }
 
 uint32_t clvi_depthwise_joins(const clvi_device *device, const clv_graph *graph,
-                              const clvi_node *node)
+                              const clvi_node *node, bool training)
 {
-    (void)graph, (void)node;
+    (void)graph, (void)node, (void)training;
     return clvi_tuning_int(device, "items") == 1 ? CLVI_JOIN_MEAN : 0;
 }
 
 int64_t clvi_depthwise_mean_parts(const clvi_conv *c)
 {
     return (int64_t)forward_share(c, true).groups * c->ci;
-}
-
-static clv_status finish_mean(clvi_device *device, const clvi_conv *c,
-                              const clvi_depthwise_call *call, size_t parts, clv_error *error)
-{
-    const int vector = clvi_tuning_int(device, "vector");
-    const clvi_share share =
-        clvi_share_of(c->n * clvi_div_up(c->ci, vector), (int64_t)parts * vector, 1);
-    clvi_launch l;
-    clvi_launch_begin(&l, device, "depthwise_conv2d", "depthwise_conv2d_mean", "");
-    clvi_arg_view(&l, call->mean);
-    clvi_arg_view(&l, call->workspace);
-    clvi_arg_int(&l, (int32_t)c->n);
-    clvi_arg_int(&l, (int32_t)parts);
-    clvi_arg_int(&l, (int32_t)c->ci);
-    clvi_arg_float(&l, 1.0f / (float)(c->oh * c->ow));
-    clvi_arg_int(&l, share.items);
-    return clvi_launch_run(&l, share.groups, 1, 1, error);
 }
 
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
@@ -134,7 +116,9 @@ clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
     clvi_arg_int(&l, (int32_t)call->activation);
     clvi_arg_int(&l, share.items);
     CLV_TRY(clvi_launch_run(&l, share.groups, mean ? (size_t)c->n : 1, 1, error));
-    return mean ? finish_mean(device, c, call, share.groups, error) : CLV_OK;
+    const clvi_pixel_sums sums = {call->workspace, c->n, (int64_t)share.groups, c->ci};
+    const float scale = 1.0f / (float)(c->oh * c->ow);
+    return mean ? clvi_mean_of_sums(device, call->mean, &sums, scale, error) : CLV_OK;
 }
 
 clv_status clvi_depthwise_scale(clvi_device *device, const clvi_conv *c, clvi_view weights,

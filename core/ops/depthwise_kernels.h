@@ -20,9 +20,10 @@ typedef struct clvi_depthwise_call {
     clvi_view workspace; /* clvi_depthwise_mean_parts elements for each sample, with a mean */
     int64_t activation;
 } clvi_depthwise_call;
-/* clvi_op.joins: the mean, on devices where a work-group is one work-item. */
+/* clvi_op.joins of depthwise_conv2d_bn: the mean, on devices where a work-group is one work-item.
+ */
 uint32_t clvi_depthwise_joins(const clvi_device *device, const clv_graph *graph,
-                              const clvi_node *node);
+                              const clvi_node *node, bool training);
 int64_t clvi_depthwise_mean_parts(const clvi_conv *conv);
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *conv,
                                   const clvi_depthwise_call *call, clv_error *error) CLV_MUST_CHECK;

@@ -2,6 +2,7 @@
  * Kernels: kernels/global_avg_pool.cl. Reference: tests/ref/global_avg_pool_ref.c. */
 #include "ops/op.h"
 #include "ops/share.h"
+#include "runtime/wide.h"
 
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
@@ -46,6 +47,24 @@ static clv_status forward(const clvi_run *run, clv_error *error)
 static clv_status backward(const clvi_run *run, clv_error *error)
 {
     return launch(run, "global_avg_pool_bwd", run->grad_in[0], run->grad_out[0], true, error);
+}
+
+clv_status clvi_mean_of_sums(clvi_device *device, clvi_view mean, const clvi_pixel_sums *sums,
+                             float scale, clv_error *error)
+{
+    const int vector = clvi_tuning_int(device, "vector");
+    const clvi_share share =
+        clvi_share_of(sums->n * clvi_div_up(sums->channels, vector), sums->count * vector, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "global_avg_pool", "global_avg_pool_sums", "");
+    clvi_arg_view(&l, mean);
+    clvi_arg_view(&l, sums->parts);
+    clvi_arg_int(&l, (int32_t)sums->n);
+    clvi_arg_int(&l, (int32_t)sums->count);
+    clvi_arg_int(&l, (int32_t)sums->channels);
+    clvi_arg_float(&l, scale);
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
 }
 
 const clvi_op clvi_op_global_avg_pool = {

@@ -43,7 +43,7 @@ typedef struct clvi_node {
     clv_tensor inputs[CLVI_MAX_INPUTS]; /* CLV_NO_TENSOR: optional input absent */
     clv_tensor outputs[CLVI_MAX_OUTPUTS];
     const void *attrs; /* the op's own attribute struct, parsed */
-    uint32_t joined; /* CLVI_JOIN_… : what a plan for inference has made part of it; 0 in graphs */
+    uint32_t joined;   /* CLVI_JOIN_… : what a plan has made part of it; 0 in graphs */
 } clvi_node;
 
 typedef struct clvi_graph_input {

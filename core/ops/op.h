@@ -73,8 +73,9 @@ typedef struct clvi_run_random {
  * numbers draws none. Only built-in ops with `norm_inputs` or `draws` see it. */
 #define CLVI_MODE_FROZEN ((clv_mode)(CLV_MODE_INFER + 1))
 
-/* What forward of a node can do along in inference; other nodes are dropped for it (graph/join.h).
- * What it reads for that are inputs behind the op's max_inputs. */
+/* What a node can do along; other nodes are dropped for it (graph/join.h). What it reads for that
+ * are inputs behind the op's max_inputs. Where it does so in training, backward gives the gradients
+ * of these inputs, and takes those of the outputs. */
 enum {
     CLVI_JOIN_SCALE = 1,    /* input max_inputs [N, C]: factors of input 0's channels (multiply) */
     CLVI_JOIN_ADD = 2,      /* input max_inputs + 1, as the output: added to it at the end (add) */
@@ -129,8 +130,10 @@ typedef struct clvi_op {
      * `again_inputs`, before backward has run; costs about a pass over memory. NULL: it cannot. */
     clv_status (*again)(const clvi_run *run, clv_error *error);
     uint32_t again_inputs;
-    /* The CLVI_JOIN_… that forward of this node can do on the device. NULL: none. */
-    uint32_t (*joins)(const clvi_device *device, const clv_graph *graph, const clvi_node *node);
+    /* The CLVI_JOIN_… that this node can do on the device: in inference, or in a plan for training,
+     * whatever mode the node runs in there. NULL: none. */
+    uint32_t (*joins)(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                      bool training);
     /* Multiply-adds of forward for one sample. NULL: none worth counting. */
     int64_t (*macs)(const clv_graph *graph, const clvi_node *node);
 } clvi_op;
@@ -165,6 +168,16 @@ clv_status clvi_shape_fail(clv_error *error, const char *op, const clvi_shape_re
 /* total[i] += part[i] for i < elements (kernels/add.cl): gradients that meet. Enqueues. */
 clv_status clvi_add_into(clvi_device *device, clvi_view total, clvi_view part, int64_t elements,
                          clv_error *error) CLV_MUST_CHECK;
+
+/* Sums over parts of n pictures' pixels: parts [n, count, channels]. */
+typedef struct clvi_pixel_sums {
+    clvi_view parts;
+    int64_t n, count, channels;
+} clvi_pixel_sums;
+/* mean[n, k] = scale·Σ parts[n, i, k], i < count, in this order (kernels/global_avg_pool.cl).
+ * Enqueues. */
+clv_status clvi_mean_of_sums(clvi_device *device, clvi_view mean, const clvi_pixel_sums *sums,
+                             float scale, clv_error *error) CLV_MUST_CHECK;
 
 /* Activations that ops apply to their output; the values are CLV_ACT_… of kernels/activation.clh
  * too. */

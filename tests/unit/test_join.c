@@ -1,5 +1,6 @@
-/* core/graph/join.c: what inference computes with nodes made part of others is what it computes
- * node by node, which it does where every tensor between is wanted. Exit 77: no device. */
+/* core/graph/join.c: what inference and training compute with nodes made part of others is what
+ * they compute node by node, which they do where every tensor between is wanted. Exit 77: no
+ * device. */
 #include "graph/graph.h"
 #include "graph/plan_internal.h"
 #include "plugin/plugin_host.h"
@@ -13,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { HEIGHT = 5, WIDTH = 7, CHANNELS = 20, MOST = 9, TENSORS = 12 };
+enum { HEIGHT = 5, WIDTH = 7, CHANNELS = 20, MOST = 9, TENSORS = 12, VARIABLES = 32 };
 enum { PIXELS = HEIGHT * WIDTH, ONE = PIXELS * CHANNELS };
 
 static clvi_device *device;
@@ -159,7 +160,7 @@ static void net_open(net *t, describe body)
     t->elements = clvi_shape_elements(&t->graph->tensors[last].shape);
     OK(clvi_store_create(device, &t->store, error));
     OK(clvi_store_add(t->store, t->graph, "", NULL, NULL, &base, error));
-    OK(clvi_store_commit(t->store, false, error));
+    OK(clvi_store_commit(t->store, true, error));
     OK(clvi_store_initialise(t->store, 1, error));
     OK(clvi_buf_create(device, MOST * ONE * 4, "x", &t->x, error));
     float *x = malloc(MOST * ONE * 4);
@@ -299,18 +300,200 @@ static void test_wanted(void **state)
     net_close(&t);
 }
 
+/* ---- Training ---- */
+
+/* A block as EfficientNet has them, without drops. Joined: pool and scale. */
+static void trained_block(clv_builder *b, clv_tensor x, made *m)
+{
+    clv_tensor y = keep(m, convolve(b, "expand", x, 70, "silu"));
+    y = squeeze_excite(b, m, keep(m, spread(b, y, 1)));
+    y = keep(m, convolve(b, "project", y, CHANNELS, "none"));
+    keep(m, clv_add(b, "add", y, x));
+}
+
+/* The mean alone goes on, of an output whose own gradient is none, and without an exponential; and
+ * a factor whose product a convolution to more channels than it has pixels reads. Joined: the pool.
+ */
+static void trained_mean(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_conv2d_desc d = {.kernel = 3, .stride = 2, .activation = "relu"};
+    clv_scope(b, "halve");
+    const clv_tensor y = keep(m, clv_depthwise_conv2d_bn(b, "0", "1", x, &d));
+    clv_scope_end(b);
+    const clv_tensor f =
+        keep(m, clv_dense(b, "fc", keep(m, clv_global_avg_pool(b, "pool", y)), 20, NULL));
+    const clv_tensor scaled = keep(m, clv_multiply(b, "scale", x, f));
+    keep(m, convolve(b, "widen", scaled, 60, "relu"));
+}
+
+/* A mean of what is read twice besides, and factors of the graph's own input. Joined: both. */
+static void trained_mesh(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor y = keep(m, spread(b, x, 1));
+    const clv_tensor f =
+        keep(m, clv_sigmoid(b, "gate", keep(m, clv_global_avg_pool(b, "pool", y))));
+    const clv_tensor left =
+        keep(m, convolve(b, "left", keep(m, clv_multiply(b, "scale", x, f)), 17, "silu"));
+    const clv_tensor right = keep(m, convolve(b, "right", y, 17, "none"));
+    keep(m, clv_add(b, "sum", left, right));
+}
+
+/* How a training runs. */
+typedef struct training {
+    bool apart;      /* all tensors between are wanted, so that nothing is joined */
+    bool frozen;     /* normalisations take their running statistics */
+    uint32_t trains; /* variables with any of these bits in their number; 0: all */
+} training;
+
+/* What a step leaves: output, gradient to x, gradients to the variables that have one. */
+typedef struct outcome {
+    size_t steps;
+    float *parts[VARIABLES + 2];
+    int64_t counts[VARIABLES + 2];
+} outcome;
+
+static float *downloaded(clvi_view view, int64_t count)
+{
+    float *to = malloc((size_t)count * 4);
+    OK(clvi_download(device, view.buf, view.offset * 4, to, (size_t)count * 4, error));
+    return to;
+}
+
+/* One forward and backward; the gradient of the output is -2 … 2. */
+static outcome train(const net *t, const training *how, int64_t n)
+{
+    bool trains[VARIABLES];
+    uint8_t modes[TENSORS * 2];
+    const size_t wanted = how->apart ? t->made.count : 1, variables = t->graph->variable_count;
+    assert_true(variables <= VARIABLES && t->graph->node_count <= sizeof modes);
+    for (size_t v = 0; v < variables; v++)
+        trains[v] = !t->graph->variables[v].is_state && (!how->trains || (v & how->trains) != 0);
+    for (size_t k = 0; k < t->graph->node_count; k++)
+        modes[k] = t->graph->nodes[k].op->norm_inputs && how->frozen ? (uint8_t)CLVI_MODE_FROZEN
+                                                                     : (uint8_t)CLV_MODE_TRAIN;
+    const clvi_plan_desc desc = {.graph = t->graph,
+                                 .store = t->store,
+                                 .mode = CLV_MODE_TRAIN,
+                                 .max_batch = MOST,
+                                 .outputs = t->made.tensors + t->made.count - wanted,
+                                 .output_count = wanted,
+                                 .outputs_with_grad = 1u << (wanted - 1),
+                                 .inputs_with_grad = 1,
+                                 .node_modes = modes,
+                                 .trains = trains};
+    clvi_plan *plan;
+    clvi_buf *dx;
+    outcome o = {0};
+    OK(clvi_store_initialise(t->store, 1, error));
+    OK(clvi_buf_create(device, MOST * ONE * 4, "dx", &dx, error));
+    OK(clvi_plan_create(&desc, &plan, error));
+    clvi_plan_bind(plan, 0, (clvi_view){t->x, 0}, (clvi_view){dx, 0});
+    OK(clvi_plan_poison(plan, error));
+    OK(clvi_plan_forward(plan, n, NULL, error));
+    const int64_t elements = n * t->elements;
+    o.parts[0] = downloaded(clvi_plan_output(plan, wanted - 1, n), o.counts[0] = elements);
+    float *dy = malloc((size_t)elements * 4);
+    for (int64_t i = 0; i < elements; i++)
+        dy[i] = cosf((float)i * 1.3f) * 2;
+    const clvi_view grad = clvi_plan_grad(plan, wanted - 1, n);
+    OK(clvi_upload(device, grad.buf, grad.offset * 4, dy, (size_t)elements * 4, error));
+    OK(clvi_plan_backward(plan, error));
+    OK(clvi_plan_check_guards(plan, error));
+    o.parts[1] = downloaded((clvi_view){dx, 0}, o.counts[1] = n * ONE);
+    for (size_t v = 0; v < variables; v++)
+        if (trains[v])
+            o.parts[v + 2] = downloaded(clvi_store_view(t->store, v, CLVI_STORE_GRADIENT),
+                                        o.counts[v + 2] = t->graph->variables[v].elements);
+    o.steps = plan->step_count;
+    clvi_plan_destroy(plan);
+    clvi_buf_destroy(dx);
+    free(dy);
+    return o;
+}
+
+static void outcome_fini(outcome *o)
+{
+    for (int k = 0; k < VARIABLES + 2; k++)
+        free(o->parts[k]);
+}
+
+/* Element by element, as near as rounding lets sums of the largest of them be. */
+static void same(const outcome *a, const outcome *b)
+{
+    for (int k = 0; k < VARIABLES + 2; k++) {
+        float most = 0;
+        assert_int_equal(a->counts[k], b->counts[k]);
+        for (int64_t i = 0; i < a->counts[k]; i++)
+            most = fmaxf(most, fabsf(b->parts[k][i]));
+        for (int64_t i = 0; i < a->counts[k]; i++)
+            if (!(fabsf(a->parts[k][i] - b->parts[k][i]) <= 2e-5f * most))
+                fail_msg("part %d, element %lld: %g for %g", k, (long long)i,
+                         (double)a->parts[k][i], (double)b->parts[k][i]);
+    }
+}
+
+static void check_training(describe body, const training *how, size_t joined)
+{
+    static const int64_t batches[] = {1, 3, MOST};
+    net t;
+    net_open(&t, body);
+    for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+        training apart = *how;
+        apart.apart = true;
+        outcome each = train(&t, &apart, batches[k]), all = train(&t, how, batches[k]);
+        assert_int_equal(each.steps - all.steps, joined);
+        same(&all, &each);
+        outcome_fini(&each);
+        outcome_fini(&all);
+    }
+    net_close(&t);
+}
+
+static void test_training(void **state)
+{
+    (void)state;
+    const training how = {0};
+    check_training(trained_block, &how, is_wide() ? 2 : 0);
+    check_training(trained_mean, &how, is_wide() ? 1 : 0);
+    check_training(trained_mesh, &how, is_wide() ? 2 : 0);
+}
+
+/* Running statistics; and half of the variables, so that each gradient is wanted without others. */
+static void test_frozen(void **state)
+{
+    (void)state;
+    for (uint32_t bit = 0; bit < 5; bit++)
+        for (int frozen = 0; frozen < 2; frozen++) {
+            const training how = {.frozen = frozen != 0, .trains = bit ? 1u << (bit - 1) : 0};
+            check_training(trained_block, &how, is_wide() ? 2 : 0);
+            check_training(trained_mean, &how, is_wide() ? 1 : 0);
+        }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_mean),
         cmocka_unit_test(test_sum),        cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_pooling),    cmocka_unit_test(test_nan),
-        cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_wanted),     cmocka_unit_test(test_training),
+        cmocka_unit_test(test_frozen),
     };
     int status = 0;
     device = test_device_open(&status);
     if (!device)
         return status;
-    const int failed = cmocka_run_group_tests_name("join", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("join", tests, NULL, NULL);
+    failed += test_device_close();
+    /* With activations that are made again. */
+    const clvi_device_options again = {.select = "auto", .recompute = true};
+    static const struct CMUnitTest trainings[] = {
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_frozen),
+    };
+    device = test_device_open_with(&again, &status);
+    if (!device)
+        return status;
+    failed += cmocka_run_group_tests_name("join, made again", trainings, NULL, NULL);
     return test_device_close() != 0 || failed != 0;
 }
