@@ -143,9 +143,14 @@ clv_status clvi_store_commit_kinds(clvi_store *store, uint32_t kinds, clv_error 
                 continue;
             CLV_TRY(clvi_buf_create(store->device, s->elements * 4, labels[kind], &s->bufs[kind],
                                     error));
-            CLV_TRY(clvi_fill(store->device, s->bufs[kind], 0, s->elements * 4, 0, error));
         }
     }
+    /* Behind all that, since creating one waits for what is under way. */
+    for (size_t i = 0; i < store->slab_count; i++)
+        for (int kind = 0; kind < CLVI_STORE_KINDS; kind++)
+            if (store->slabs[i].bufs[kind] != NULL)
+                CLV_TRY(clvi_fill(store->device, store->slabs[i].bufs[kind], 0,
+                                  store->slabs[i].elements * 4, 0, error));
     store->kinds = kinds;
     return CLV_OK;
 }

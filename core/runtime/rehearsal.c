@@ -33,7 +33,7 @@ typedef struct helper {
 } helper;
 
 struct clvi_rehearsal {
-    bool started; /* helpers */
+    bool started; /* helpers, or there is nothing left for them */
     noted *items;
     size_t count, capacity;
     helper helpers[MOST_HELPERS];
@@ -227,7 +227,7 @@ static clv_status launch_first(clvi_device *device, const noted *n, clvi_buf *sc
 
 clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *error)
 {
-    const struct clvi_rehearsal *r = device->rehearsal;
+    struct clvi_rehearsal *r = device->rehearsal;
     clvi_buf *scratch = NULL;
     bool known = true;
     CLV_ASSERT(r != NULL && !device->rehearsing);
@@ -244,8 +244,11 @@ clv_status clvi_rehearsal_perform(clvi_device *device, bool *all, clv_error *err
         status = clvi_wait(device, error);
     clvi_buf_destroy(scratch);
     device->counters.peak_bytes = peak; /* what networks take is what is asked for */
-    if (status == CLV_OK)
+    if (status == CLV_OK) {
         *all = known;
+        /* What takes long from now on computes, or is not on the list. */
+        r->started = true;
+    }
     return status;
 }
 

@@ -223,6 +223,37 @@ static void test_perform(void **state)
     clvi_buf_destroy(y);
 }
 
+static size_t count_threads(void)
+{
+    char **names = NULL;
+    size_t count = 0;
+    assert_int_equal(clvi_dir_list("/proc/self/task", &names, &count, NULL), CLV_OK);
+    clvi_names_free(names, count);
+    return count;
+}
+
+/* When all of the list has been launched, nobody is asked to help with what comes later. */
+static void test_no_help_afterwards(void **state)
+{
+    bench *b = *state;
+    clvi_buf *y = NULL;
+    bool all = false;
+    open_with(b, NULL);
+    write_unique(b);
+    if (!b->device->found->pocl || !have_two_cores())
+        skip();
+    OK(clvi_buf_create(b->device, 64, "y", &y, &b->error));
+    rehearse(b, y);
+    OK(clvi_rehearsal_perform(b->device, &all, &b->error));
+    b->device->helper = "helper";
+    clvi_compiling_begin(b->device, "u", "k0");
+    const size_t before = count_threads();
+    wait_seconds(0.2);
+    clvi_compiling_end(b->device);
+    assert_int_equal(count_threads(), before); /* each helper has one */
+    clvi_buf_destroy(y);
+}
+
 /* A kernel of a plugin's own source is left out, and that is said. */
 static void test_perform_own(void **state)
 {
@@ -273,8 +304,12 @@ int main(int argc, char **argv)
         return 2;
     const int verdict = no_device();
     const struct CMUnitTest tests[] = {
-        BENCH_TEST(test_line),    BENCH_TEST(test_helper),      BENCH_TEST(test_helper_that_dies),
-        BENCH_TEST(test_perform), BENCH_TEST(test_perform_own),
+        BENCH_TEST(test_line),
+        BENCH_TEST(test_helper),
+        BENCH_TEST(test_helper_that_dies),
+        BENCH_TEST(test_perform),
+        BENCH_TEST(test_no_help_afterwards),
+        BENCH_TEST(test_perform_own),
     };
     const int failed =
         verdict != 0 ? verdict : cmocka_run_group_tests_name("compiling", tests, NULL, NULL);
