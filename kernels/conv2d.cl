@@ -4,21 +4,7 @@
  * memory. All sums run in an order that depends on the shapes only. */
 #include "activation.clh"
 #include "wide_param.clh"
-
-/* One int per row of accumulators. */
-#if CLV_MR <= 8
-#define CONV_LANES 8
-#define CONV_LANE  ((int8)(0, 1, 2, 3, 4, 5, 6, 7))
-#else
-#define CONV_LANES 16
-#define CONV_LANE  ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#endif
-#define intR           CLV_PASTE(int, CONV_LANES)
-#define uintR          CLV_PASTE(uint, CONV_LANES)
-#define vstoreR        CLV_PASTE(vstore, CONV_LANES)
-#define as_uintR       CLV_PASTE(as_uint, CONV_LANES)
-#define convert_intR   CLV_PASTE(convert_int, CONV_LANES)
-#define convert_floatR CLV_PASTE(convert_float, CONV_LANES)
+#include "wide_pixels.clh"
 
 #define CONV_BIAS  4 /* flags: bits 0 … 1 are the activation's code */
 #define CONV_STATS 8
@@ -65,15 +51,6 @@ static void store_block(__global float *y, const int *outs, floatV *tile,
         if (left > 0)
             clv_store(v, y + outs[i] + j * CLV_V, left);
     }
-}
-
-/* How often `extent` is passed on the way to t, for t < extent + CONV_LANES (one lane each). */
-static intR times_passed(intR t, int extent)
-{
-    if (extent >= CONV_LANES)
-        return t >= (intR)(extent) ? (intR)(1) : (intR)(0);
-    /* Small numbers: a float division half-way between the integers is exact enough. */
-    return convert_intR((convert_floatR(t) + 0.5f) * (1.0f / extent));
 }
 
 /* Adds a block's pixels to the group's sums about `shift`, the mean of its first block. */
@@ -203,7 +180,6 @@ static void wide_pixels(__global float *y, __global float *stats, __global const
                     CLV_UNROLL
                     for (int i = 0; i < CLV_MR; i++)
                         line[i] = offset[i] < 0 ? zeros : x + offset[i];
-#define CONV_SCALAR(i) line[i][l]
                     if (columns <= CLV_NARROW * CLV_V)
                         for (int l = 0; l < run; l++, packed += CLV_NB)
                             CLV_WIDE_STEP(acc, CLV_MR, CLV_NARROW, packed, CONV_SCALAR);
@@ -276,37 +252,6 @@ CLV_SINGLE __kernel void conv2d_fwd_pooled(__global float *restrict y, ulong y_a
                 CLV_END(pixels, share), e, true);
 }
 
-/* Rows of the small block that the last pixels of a group get, where they are so few. */
-#define CONV_FEW ((CLV_MR + 2) / 3)
-
-/* A block of `nr` rows by `nv` vectors of rows_of_pixels to `tile`, the weights being COLUMN(j).
- * While a group's first block goes over the packed weights, it asks for those to come; the others
- * ask for the next pixels. */
-#define PLAIN_BLOCK(nr, nv, COLUMN)                                                                \
-    do {                                                                                           \
-        floatV acc[CLV_MR][CLV_NV];                                                                \
-        __global const float *line[CLV_MR], *packed_row = weights;                                 \
-        CLV_WIDE_ZERO(acc, nr);                                                                    \
-        CLV_UNROLL                                                                                 \
-        for (int i = 0; i < (nr); i++)                                                             \
-            line[i] = x + (size_t)min(p + i, stop - 1) * pixel;                                    \
-        for (int l = 0; l < run; l++, packed_row += CLV_NB, ahead += CLV_NB) {                     \
-            CLV_UNROLL                                                                             \
-            for (int j = 0; j < CLV_NB; j += 16)                                                   \
-                CLV_PREFETCH(ahead + j);                                                           \
-            CLV_WIDE_STEP_(acc, nr, nv, COLUMN, CONV_SCALAR);                                      \
-        }                                                                                          \
-        CLV_WIDE_SPILL(tile, acc, nr);                                                             \
-    } while (0)
-#define PLAIN_BLOCKS(COLUMN)                                                                       \
-    do {                                                                                           \
-        if (rows <= CONV_FEW)                                                                      \
-            PLAIN_BLOCK(CONV_FEW, CLV_NV, COLUMN);                                                 \
-        else if (columns <= CLV_NARROW * CLV_V)                                                    \
-            PLAIN_BLOCK(CLV_MR, CLV_NARROW, COLUMN);                                               \
-        else                                                                                       \
-            PLAIN_BLOCK(CLV_MR, CLV_NV, COLUMN);                                                   \
-    } while (0)
 #define SCALED_COLUMN(j) (CLV_WIDE_COLUMN(j) * (floatV)(factor[l]))
 
 /* Arguments of the two kernels below. */
@@ -326,6 +271,10 @@ static void spread_block(floatV *tile, __global const float *factor, int rows, i
     }
 }
 
+/* So few blocks of pixels behind a group's first one ask for the next columns' weights, which are
+ * used as often; others ask for the next pixels. */
+#define CONV_SHORT 6
+
 /* The pixels [begin, end) of the two kernels below: views as there, already moved on. scale NULL:
  * no factors of x (known while compiling); spread NULL: none of the result. */
 static void rows_of_pixels(__global float *y, __global float *stats, __global const float *x,
@@ -335,6 +284,7 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
 {
     const int q0 = (int)get_group_id(1) * a.blocks, all = (a.co + CLV_NB - 1) / CLV_NB;
     const int pixel = a.pixel, run = a.run;
+    const int blocks = (end - begin - 1) / CLV_MR; /* behind the first one */
     for (int q = q0; q < min(all, q0 + a.blocks); q++) {
         const int columns = min(a.co - q * CLV_NB, CLV_NB);
         __global const float *weights = f + (size_t)run * CLV_NB * q;
@@ -347,8 +297,11 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
             const int stop = scale || spread ? min(end, (p / a.image + 1) * a.image) : end;
             floatV tile[CLV_MR * CLV_NV];
             int outs[CONV_LANES];
-            __global const float *ahead =
-                p == begin ? weights + 40 * CLV_NB : x + (size_t)(p + CLV_MR) * pixel;
+            asked ahead = {p == begin ? weights + 40 * CLV_NB : x + (size_t)(p + CLV_MR) * pixel,
+                           CLV_NB};
+            if (p > begin && blocks <= CONV_SHORT && q + 1 < all)
+                ahead = ask_for_panel(weights + (size_t)run * CLV_NB, run, (p - begin) / CLV_MR - 1,
+                                      blocks);
             rows = min(CLV_MR, stop - p);
             vstoreR((CONV_LANE + p) * a.y_pixel, 0, outs);
             if (scale) {

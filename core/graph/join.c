@@ -1,5 +1,7 @@
 #include "graph/join.h"
+#include "ops/expand_depthwise.h"
 #include "ops/pool2d.h"
+#include "ops/squeeze_excite.h"
 
 /* By root tensor: what the plan's steps do with it. */
 typedef struct usage {
@@ -105,6 +107,62 @@ static bool join_maker(joining *j, int32_t s, int i, uint32_t join, clv_tensor a
     return true;
 }
 
+/* Node s, behind what host has already, with inputs of its own from the second one on: they follow
+ * those that other joins have their places for. */
+static void append_behind(joining *j, clvi_node *host, int32_t s, uint32_t join)
+{
+    const clvi_node *node = node_at(j, s);
+    const int32_t least = host->op->max_inputs + 2;
+    const int32_t first = host->input_count > least ? host->input_count : least;
+    for (int i = 1; i < node->op->max_inputs; i++)
+        append(host, join, first + i - 1, i < node->input_count ? node->inputs[i] : CLV_NO_TENSOR);
+    host->behind[host->behind_count++] = (clvi_behind){node, first};
+    j->gone[s] = true;
+}
+
+/* A depthwise convolution becomes part of the one whose only reader it is. */
+static void join_depthwise(joining *j, int32_t s)
+{
+    const clvi_node *node = node_at(j, s);
+    const usage *x = usage_of(j, node->inputs[0]);
+    if (x->readers != 1 || x->maker < 0)
+        return;
+    clvi_node *host = node_at(j, x->maker);
+    if (host->outputs[0] != node->inputs[0] || !offers(j, host, CLVI_JOIN_DEPTHWISE) ||
+        !clvi_expand_depthwise_serves(j->plan->device, j->plan->graph, host, node))
+        return;
+    append_behind(j, host, s, CLVI_JOIN_DEPTHWISE);
+    host->outputs[0] = node->outputs[0];
+    usage_of(j, node->outputs[0])->maker = x->maker;
+}
+
+/* The step that alone makes the dense layer's input for it; -1: there is none. */
+static int32_t only_maker(const joining *j, int32_t dense)
+{
+    const usage *x = usage_of(j, node_at(j, dense)->inputs[0]);
+    return x->readers == 1 && !x->wanted ? x->maker : -1;
+}
+
+/* Two dense layers of a mean that has joined what makes the pixels, after all else has: the gate
+ * may be a sigmoid. s: the second one. */
+static void join_dense(joining *j, int32_t s)
+{
+    const clvi_op *dense = clvi_op_find("dense");
+    const int32_t f = node_at(j, s)->op == dense ? only_maker(j, s) : -1;
+    const int32_t h = f >= 0 && !j->gone[f] && node_at(j, f)->op == dense ? only_maker(j, f) : -1;
+    if (h < 0)
+        return;
+    clvi_node *host = node_at(j, h);
+    if (!(host->joined & CLVI_JOIN_MEAN) || !offers(j, host, CLVI_JOIN_DENSE) ||
+        clvi_graph_root(j->plan->graph, node_at(j, f)->inputs[0]) != host->outputs[1] ||
+        !clvi_squeeze_excite_serves(j->plan->device, j->plan->graph, node_at(j, f), node_at(j, s)))
+        return;
+    append_behind(j, host, f, CLVI_JOIN_DENSE);
+    append_behind(j, host, s, CLVI_JOIN_DENSE);
+    host->outputs[1] = node_at(j, s)->outputs[0];
+    usage_of(j, host->outputs[1])->maker = h;
+}
+
 /* The mean over pixels becomes a second output of what makes them. */
 static void join_mean(joining *j, int32_t s)
 {
@@ -140,6 +198,8 @@ static void join_step(joining *j, int32_t s)
         return; /* what the others make is not what their gradients are made from */
     else if (node->op == clvi_op_find("sigmoid"))
         (void)join_maker(j, s, 0, CLVI_JOIN_SIGMOID, CLV_NO_TENSOR);
+    else if (node->op == clvi_op_find("depthwise_conv2d_bn"))
+        join_depthwise(j, s);
     else if (node->op == clvi_op_find("max_pool2d") && clvi_pool2d_halves(node))
         (void)join_maker(j, s, 0, CLVI_JOIN_MAX_POOL, CLV_NO_TENSOR);
     else if (node->op == clvi_op_find("add") &&
@@ -164,6 +224,9 @@ clv_status clvi_plan_join(clvi_plan *plan, const clvi_plan_desc *desc, clv_error
         for (int32_t s = 0; s < (int32_t)count_of_steps; s++)
             if (!j.gone[s])
                 join_step(&j, s);
+        for (int32_t s = 0; s < (int32_t)count_of_steps && plan->mode == CLV_MODE_INFER; s++)
+            if (!j.gone[s])
+                join_dense(&j, s);
         plan->step_count = 0;
         for (size_t s = 0; s < count_of_steps; s++) {
             if (j.gone[s])

@@ -7,6 +7,9 @@
  * kernels/batch_norm.cl. Reference: tests/ref/conv2d_bn_ref.c.
  */
 #include "ops/conv_norm.h"
+#include "ops/expand_depthwise.h"
+#include "ops/share.h"
+#include "ops/squeeze_excite.h"
 
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
@@ -35,12 +38,37 @@ static int64_t packed_of(const clvi_device *device, const clvi_conv *c, clv_mode
     return clvi_conv_packed(device, c, clvi_conv_norm_folds(mode, wants_grad));
 }
 
+/* The same, and the statistics: what stands in `prepared` before what a depthwise convolution
+ * behind it has there. */
+static int64_t prepared_of(const clvi_device *device, const clvi_conv *c)
+{
+    const int64_t own = packed_of(device, c, CLV_MODE_INFER, 0) + CLVI_NORM_FOLD * c->co;
+    return clvi_div_up(own, CLVI_FLAT_STEP) * CLVI_FLAT_STEP;
+}
+
+/* What joined nodes need beside it. */
+static void joined_needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                         const clvi_conv *c, clvi_needs *out)
+{
+    const clvi_node *behind = node->behind[0].node;
+    clvi_needs own = {0};
+    behind->op->needs(device, graph, behind, CLV_MODE_INFER, 0, &own);
+    out->prepared.constant = prepared_of(device, c) + own.prepared.constant;
+    if (node->joined & CLVI_JOIN_MEAN) {
+        const clvi_expand_depthwise both = clvi_expand_depthwise_of(graph, node, 1);
+        const int64_t strips = clvi_expand_depthwise_strips(device, &both);
+        out->forward_workspace = (clvi_amount){strips * both.depthwise.ci, 0};
+    }
+}
+
 static void needs(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                   clv_mode mode, uint32_t wants_grad, clvi_needs *out)
 {
     const clvi_conv c = clvi_conv_of(graph, node, 1);
     clvi_conv_norm_needs(&c, c.co, packed_of(device, &c, mode, wants_grad), mode, wants_grad, out);
     out->forward_workspace = clvi_conv_forward_workspace(device, &c);
+    if (node->joined & CLVI_JOIN_DEPTHWISE)
+        joined_needs(device, graph, node, &c, out);
     if (mode == CLV_MODE_TRAIN)
         out->forward_workspace = sum_of(out->forward_workspace, stats_amount(device, &c));
     if (clvi_conv_norm_folds(mode, wants_grad) || wants_grad == 0)
@@ -61,6 +89,14 @@ static clvi_norm norm_of(const clvi_run *run, const clvi_conv *c)
     return clvi_conv_norm_of(run, c, c->co, packed_of(run->device, c, run->mode, run->wants_grad));
 }
 
+/* The depthwise convolution behind this one, with its part of `prepared`. */
+static clvi_run run_of_depthwise(const clvi_run *run, const clvi_conv *c)
+{
+    clvi_run behind = clvi_run_behind(run, &run->node->behind[0]);
+    behind.prepared = clvi_view_at(run->prepared, prepared_of(run->device, c));
+    return behind;
+}
+
 static clv_status prepare(const clvi_run *run, clv_error *error)
 {
     const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
@@ -70,7 +106,37 @@ static clv_status prepare(const clvi_run *run, clv_error *error)
         CLV_TRY(clvi_norm_fold(run->device, &norm, norm.saved, error));
     if (clvi_conv_norm_folds(run->mode, run->wants_grad))
         scale = clvi_view_at(norm.saved, 2 * c.co);
-    return clvi_conv_pack(run->device, &c, run->in[1], scale, run->prepared, error);
+    CLV_TRY(clvi_conv_pack(run->device, &c, run->in[1], scale, run->prepared, error));
+    if (!(run->node->joined & CLVI_JOIN_DEPTHWISE))
+        return CLV_OK;
+    const clvi_run behind = run_of_depthwise(run, &c);
+    return behind.node->op->prepare(&behind, error);
+}
+
+/* Both convolutions, and what is made of the second one's mean. call: that of the first. */
+static clv_status forward_both(const clvi_run *run, const clvi_conv *c, const clvi_conv_call *call,
+                               clv_error *error)
+{
+    const clvi_expand_depthwise both = clvi_expand_depthwise_of(run->graph, run->node, run->n);
+    const clvi_conv *d = &both.depthwise;
+    const clvi_run behind = run_of_depthwise(run, c);
+    const clvi_conv_attrs *a = behind.node->attrs;
+    const bool mean = (run->node->joined & CLVI_JOIN_MEAN) != 0;
+    const clvi_expand_depthwise_call two = {.x = call->x,
+                                            .packed = call->packed,
+                                            .bias = call->bias,
+                                            .weights = behind.prepared,
+                                            .bias2 = clvi_depthwise_folded_bias(&behind),
+                                            .y = call->y,
+                                            .parts = mean ? run->workspace : (clvi_view){0},
+                                            .activation = call->activation,
+                                            .activation2 = a->activation};
+    CLV_TRY(clvi_expand_depthwise_forward(run->device, &both, &two, error));
+    if (!mean)
+        return CLV_OK;
+    const clvi_pixel_sums sums = {run->workspace, run->n,
+                                  clvi_expand_depthwise_strips(run->device, &both), d->ci};
+    return clvi_squeeze(run, &sums, d->oh * d->ow, error);
 }
 
 static clv_status forward(const clvi_run *run, clv_error *error)
@@ -84,6 +150,8 @@ static clv_status forward(const clvi_run *run, clv_error *error)
         call.y = run->out[0];
         call.bias = clvi_view_at(norm.saved, 3 * c.co);
         call.activation = a->activation;
+        if (run->node->joined & CLVI_JOIN_DEPTHWISE)
+            return forward_both(run, &c, &call, error);
         return clvi_conv_forward(run->device, &c, &call, error);
     }
     const clvi_conv_stats s = clvi_conv_stats_of(run->device, &c);
@@ -120,6 +188,24 @@ static clv_status backward(const clvi_run *run, clv_error *error)
     return any ? clvi_conv_backward(run->device, &c, &grads, error) : CLV_OK;
 }
 
+static uint32_t joins(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
+                      bool training)
+{
+    if (node->joined & CLVI_JOIN_DEPTHWISE)
+        return CLVI_JOIN_MEAN | CLVI_JOIN_DENSE;
+    const uint32_t alone = clvi_conv_joins(device, graph, node, training);
+    return node->joined || training ? alone : alone | CLVI_JOIN_DEPTHWISE;
+}
+
+static int64_t macs(const clv_graph *graph, const clvi_node *node)
+{
+    if (!(node->joined & CLVI_JOIN_DEPTHWISE))
+        return clvi_weight_macs(graph, node);
+    const clvi_expand_depthwise both = clvi_expand_depthwise_of(graph, node, 1);
+    return clvi_conv_pixels(&both.expand) * both.expand.ci * both.expand.co +
+           clvi_depthwise_macs(graph, node->behind[0].node);
+}
+
 const clvi_op clvi_op_conv2d_bn = {
     .name = "conv2d_bn",
     .min_inputs = 6,
@@ -136,6 +222,6 @@ const clvi_op clvi_op_conv2d_bn = {
     .backward = backward,
     .again = again,
     .again_inputs = 1u << 2 | 1u << 3,
-    .joins = clvi_conv_joins,
-    .macs = clvi_weight_macs,
+    .joins = joins,
+    .macs = macs,
 };

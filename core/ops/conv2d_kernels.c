@@ -81,7 +81,9 @@ clvi_conv clvi_conv_of(const clv_graph *graph, const clvi_node *node, int64_t n)
     const clvi_conv_attrs *a = node->attrs;
     const int64_t *x = clvi_in_shape(graph, node, 0)->dims;
     const int64_t *w = clvi_in_shape(graph, node, 1)->dims;
-    const int64_t *y = clvi_out_shape(graph, node, 0)->dims;
+    const bool behind = (node->joined & CLVI_JOIN_DEPTHWISE) != 0;
+    const int64_t *y = behind ? clvi_in_shape(graph, node->behind[0].node, 0)->dims
+                              : clvi_out_shape(graph, node, 0)->dims;
     const int64_t side = node->joined & CLVI_JOIN_MAX_POOL ? 2 : 1;
     return (clvi_conv){.n = n,
                        .h = x[1],

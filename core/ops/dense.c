@@ -2,6 +2,8 @@
  * (optional). Output: y [N, units]. Attribute: activation. relu goes back by y, silu by the sum
  * before it, which training saves. Products by runtime/gemm.h; kernels/bias_act.cl.
  * Reference: tests/ref/dense_ref.c. */
+#include "ops/dense.h"
+
 #include "ops/activate.h"
 #include "runtime/gemm.h"
 
@@ -95,12 +97,17 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     out->backward_workspace = rest;
 }
 
+int64_t clvi_dense_activation(const clvi_node *node)
+{
+    const attributes *a = node->attrs;
+    return node->joined & CLVI_JOIN_SIGMOID ? CLVI_ACT_SIGMOID : a->activation;
+}
+
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const attributes *a = run->node->attrs;
     const bool apart = clvi_act_saves_sum(a->activation, run->wants_grad);
-    const int64_t activation =
-        run->node->joined & CLVI_JOIN_SIGMOID ? CLVI_ACT_SIGMOID : a->activation;
+    const int64_t activation = clvi_dense_activation(run->node);
     clvi_gemm y = product_y(run->graph, run->node, run->n);
     y.a = run->in[0], y.b = run->in[1], y.bias = run->in[2];
     y.c = apart ? run->saved[0] : run->out[0];

@@ -7,6 +7,7 @@
  * kernels/batch_norm.cl. Reference: tests/ref/depthwise_conv2d_bn_ref.c. */
 #include "ops/conv_norm.h"
 #include "ops/depthwise_kernels.h"
+#include "ops/squeeze_excite.h"
 
 static clv_status shape(clvi_shape_request *r, clv_error *error)
 {
@@ -33,7 +34,8 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
     clvi_conv_norm_needs(&c, c.ci, folded_weights(&c, mode, wants_grad), mode, wants_grad, out);
     const bool mean = (node->joined & CLVI_JOIN_MEAN) != 0;
     if (clvi_conv_norm_folds(mode, wants_grad))
-        out->forward_workspace = (clvi_amount){mean ? clvi_depthwise_mean_parts(&c) : 0, 0};
+        out->forward_workspace =
+            (clvi_amount){mean ? clvi_depthwise_parts_of_mean(&c) * c.ci : 0, 0};
     else if (mode == CLV_MODE_TRAIN || mean)
         out->forward_workspace = norm;
     if (clvi_conv_norm_folds(mode, wants_grad) || wants_grad == 0)
@@ -62,6 +64,24 @@ static clv_status prepare(const clvi_run *run, clv_error *error)
                                 run->prepared, error);
 }
 
+clvi_view clvi_depthwise_folded_bias(const clvi_run *run)
+{
+    const clvi_conv c = clvi_conv_of(run->graph, run->node, 1);
+    return clvi_view_at(norm_of(run, &c).saved, 3 * c.ci);
+}
+
+/* With what has joined. */
+static clv_status folded_forward(const clvi_run *run, const clvi_conv *c, clvi_depthwise_call *call,
+                                 clv_error *error)
+{
+    if (!(run->node->joined & CLVI_JOIN_MEAN))
+        return clvi_depthwise_forward(run->device, c, call, error);
+    call->parts = run->workspace;
+    CLV_TRY(clvi_depthwise_forward(run->device, c, call, error));
+    const clvi_pixel_sums sums = {call->parts, c->n, clvi_depthwise_parts_of_mean(c), c->ci};
+    return clvi_squeeze(run, &sums, c->oh * c->ow, error);
+}
+
 static clv_status forward(const clvi_run *run, clv_error *error)
 {
     const clvi_conv_attrs *a = run->node->attrs;
@@ -73,9 +93,7 @@ static clv_status forward(const clvi_run *run, clv_error *error)
         call.y = run->out[0];
         call.bias = clvi_view_at(norm.saved, 3 * c.ci);
         call.activation = a->activation;
-        if (run->node->joined & CLVI_JOIN_MEAN)
-            call.mean = run->out[1], call.workspace = run->workspace;
-        return clvi_depthwise_forward(run->device, &c, &call, error);
+        return folded_forward(run, &c, &call, error);
     }
     call.weights = run->in[1];
     call.y = run->saved[0];

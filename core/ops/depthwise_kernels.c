@@ -87,19 +87,20 @@ static clvi_share forward_share(const clvi_conv *c, bool mean)
 uint32_t clvi_depthwise_joins(const clvi_device *device, const clv_graph *graph,
                               const clvi_node *node, bool training)
 {
-    (void)graph, (void)node, (void)training;
-    return clvi_tuning_int(device, "items") == 1 ? CLVI_JOIN_MEAN : 0;
+    (void)graph, (void)node;
+    const uint32_t behind = training ? 0 : CLVI_JOIN_DENSE;
+    return clvi_tuning_int(device, "items") == 1 ? CLVI_JOIN_MEAN | behind : 0;
 }
 
-int64_t clvi_depthwise_mean_parts(const clvi_conv *c)
+int64_t clvi_depthwise_parts_of_mean(const clvi_conv *c)
 {
-    return (int64_t)forward_share(c, true).groups * c->ci;
+    return (int64_t)forward_share(c, true).groups;
 }
 
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
                                   const clvi_depthwise_call *call, clv_error *error)
 {
-    const bool mean = call->mean.buf != NULL;
+    const bool mean = call->parts.buf != NULL;
     const clvi_share share = forward_share(c, mean);
     char options[32];
     options_of(device, c, options);
@@ -110,15 +111,12 @@ clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
     clvi_arg_view(&l, call->x);
     clvi_arg_view(&l, call->weights);
     clvi_arg_view(&l, call->bias);
-    clvi_arg_view(&l, mean ? call->workspace : call->mean);
+    clvi_arg_view(&l, call->parts);
     clvi_arg_int(&l, mean ? 1 : (int32_t)c->n);
     add_geometry(&l, c);
     clvi_arg_int(&l, (int32_t)call->activation);
     clvi_arg_int(&l, share.items);
-    CLV_TRY(clvi_launch_run(&l, share.groups, mean ? (size_t)c->n : 1, 1, error));
-    const clvi_pixel_sums sums = {call->workspace, c->n, (int64_t)share.groups, c->ci};
-    const float scale = 1.0f / (float)(c->oh * c->ow);
-    return mean ? clvi_mean_of_sums(device, call->mean, &sums, scale, error) : CLV_OK;
+    return clvi_launch_run(&l, share.groups, mean ? (size_t)c->n : 1, 1, error);
 }
 
 clv_status clvi_depthwise_scale(clvi_device *device, const clvi_conv *c, clvi_view weights,

@@ -14,22 +14,25 @@ int64_t clvi_depthwise_macs(const clv_graph *graph, const clvi_node *node);
 
 typedef struct clvi_depthwise_call {
     clvi_view x, weights, y;
-    clvi_view bias;      /* buf NULL: none */
-    clvi_view sum;       /* as y: what the activation is taken of; buf NULL: not wanted */
-    clvi_view mean;      /* [n, channels], of y over the pixels; buf NULL: not wanted */
-    clvi_view workspace; /* clvi_depthwise_mean_parts elements for each sample, with a mean */
+    clvi_view bias;  /* buf NULL: none */
+    clvi_view sum;   /* as y: what the activation is taken of; buf NULL: not wanted */
+    clvi_view parts; /* [n, clvi_depthwise_parts_of_mean, channels]: y's sums over pixels; buf NULL:
+                        not wanted */
     int64_t activation;
 } clvi_depthwise_call;
-/* clvi_op.joins of depthwise_conv2d_bn: the mean, on devices where a work-group is one work-item.
- */
+/* clvi_op.joins of depthwise_conv2d_bn: the mean and, in inference, what is made of it, on devices
+ * where a work-group is one work-item. */
 uint32_t clvi_depthwise_joins(const clvi_device *device, const clv_graph *graph,
                               const clvi_node *node, bool training);
-int64_t clvi_depthwise_mean_parts(const clvi_conv *conv);
+int64_t clvi_depthwise_parts_of_mean(const clvi_conv *conv);
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *conv,
                                   const clvi_depthwise_call *call, clv_error *error) CLV_MUST_CHECK;
 /* to = weights, the filter of each channel times its scale. */
 clv_status clvi_depthwise_scale(clvi_device *device, const clvi_conv *conv, clvi_view weights,
                                 clvi_view scale, clvi_view to, clv_error *error) CLV_MUST_CHECK;
+
+/* Of depthwise_conv2d_bn in inference: its bias in run->prepared, behind the weights. */
+clvi_view clvi_depthwise_folded_bias(const clvi_run *run);
 
 /* Elements of workspace that the gradient to the weights takes, for any n. */
 int64_t clvi_depthwise_parts(const clvi_device *device, const clvi_conv *conv);

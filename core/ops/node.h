@@ -35,15 +35,30 @@ typedef struct clvi_variable {
 struct clvi_op;
 
 enum { CLVI_MAX_INPUTS = 8, CLVI_MAX_OUTPUTS = 4, CLVI_MAX_SAVED = 4, CLVI_MAX_SCOPES = 32 };
+/* With the inputs of nodes that have joined; and most of those that bring inputs of their own. */
+enum { CLVI_ALL_INPUTS = 20, CLVI_MAX_BEHIND = 3 };
+
+struct clvi_node;
+
+/* A node that runs behind another as part of it: its input i >= 1 is the other's input
+ * first + i - 1. */
+typedef struct clvi_behind {
+    const struct clvi_node *node;
+    int32_t first;
+} clvi_behind;
 
 typedef struct clvi_node {
     const struct clvi_op *op;
     const char *name; /* scoped */
     int32_t input_count, output_count;
-    clv_tensor inputs[CLVI_MAX_INPUTS]; /* CLV_NO_TENSOR: optional input absent */
+    clv_tensor inputs[CLVI_ALL_INPUTS]; /* CLV_NO_TENSOR: optional input absent */
     clv_tensor outputs[CLVI_MAX_OUTPUTS];
     const void *attrs; /* the op's own attribute struct, parsed */
-    uint32_t joined;   /* CLVI_JOIN_… : what a plan has made part of it; 0 in graphs */
+    /* What a plan has made part of it; nothing in graphs. CLVI_JOIN_…, and those of them with
+     * inputs of their own, in the order in which they run. */
+    uint32_t joined;
+    int32_t behind_count;
+    clvi_behind behind[CLVI_MAX_BEHIND];
 } clvi_node;
 
 typedef struct clvi_graph_input {

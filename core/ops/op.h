@@ -81,7 +81,11 @@ enum {
     CLVI_JOIN_ADD = 2,      /* input max_inputs + 1, as the output: added to it at the end (add) */
     CLVI_JOIN_SIGMOID = 4,  /* the output's sigmoid in its place */
     CLVI_JOIN_MAX_POOL = 8, /* the largest of 2 × 2 pixels of it each in its place */
-    CLVI_JOIN_MEAN = 16 /* one output more, [N, C]: its mean over the pixels (global_avg_pool) */
+    CLVI_JOIN_MEAN = 16, /* one output more, [N, C]: its mean over the pixels (global_avg_pool) */
+    /* In node.behind: the depthwise_conv2d_bn that reads the output, whose output is the node's
+     * then; and, with the mean, two dense layers: the second output is what they make of it. */
+    CLVI_JOIN_DEPTHWISE = 32,
+    CLVI_JOIN_DENSE = 64
 };
 
 /* One call of a node. Views are valid for this call; buf NULL means absent or not wanted. */
@@ -94,7 +98,7 @@ typedef struct clvi_run {
     int64_t n; /* samples, >= 1 */
     uint32_t
         wants_grad; /* bit i: backward will want (forward) / must write (backward) grad_in[i] */
-    clvi_view in[CLVI_MAX_INPUTS], out[CLVI_MAX_OUTPUTS];
+    clvi_view in[CLVI_ALL_INPUTS], out[CLVI_MAX_OUTPUTS];
     clvi_view grad_in[CLVI_MAX_INPUTS]; /* overwritten by backward, never added to */
     /* buf NULL: that output has no gradient (is zero). Backward may spoil it: it is read last here.
      */
@@ -130,8 +134,8 @@ typedef struct clvi_op {
      * `again_inputs`, before backward has run; costs about a pass over memory. NULL: it cannot. */
     clv_status (*again)(const clvi_run *run, clv_error *error);
     uint32_t again_inputs;
-    /* The CLVI_JOIN_… that this node can do on the device: in inference, or in a plan for training,
-     * whatever mode the node runs in there. NULL: none. */
+    /* The CLVI_JOIN_… that this node can do on the device, with what it has joined already: in
+     * inference, or in a plan for training, whatever mode the node runs in there. NULL: none. */
     uint32_t (*joins)(const clvi_device *device, const clv_graph *graph, const clvi_node *node,
                       bool training);
     /* Multiply-adds of forward for one sample. NULL: none worth counting. */
@@ -152,6 +156,9 @@ const clvi_op *clvi_op_at(size_t index);
 /* Shape of input or output i of a node. */
 const clv_shape *clvi_in_shape(const clv_graph *graph, const clvi_node *node, int i);
 const clv_shape *clvi_out_shape(const clv_graph *graph, const clvi_node *node, int i);
+/* The call of the node behind another (node.behind) as part of the other's: node, in[] from 1 on
+ * and what both share; no outputs, workspace or `prepared`. */
+clvi_run clvi_run_behind(const clvi_run *run, const clvi_behind *behind);
 /* Memory of `elements` that belong to what clvi_shape_elements counts of the shape: to each sample
  * of a batch, else to the whole. And of `each` elements for each index of its first axis. */
 clvi_amount clvi_amount_of(const clv_shape *shape, int64_t elements);

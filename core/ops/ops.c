@@ -33,6 +33,20 @@ const clv_shape *clvi_out_shape(const clv_graph *graph, const clvi_node *node, i
     return &graph->tensors[node->outputs[i]].shape;
 }
 
+clvi_run clvi_run_behind(const clvi_run *run, const clvi_behind *behind)
+{
+    clvi_run own = {.device = run->device,
+                    .graph = run->graph,
+                    .node = behind->node,
+                    .node_index = run->node_index,
+                    .mode = run->mode,
+                    .n = run->n,
+                    .random = run->random};
+    for (int i = 1; i < behind->node->op->max_inputs; i++)
+        own.in[i] = run->in[behind->first + i - 1];
+    return own;
+}
+
 int64_t clvi_weight_macs(const clv_graph *graph, const clvi_node *node)
 {
     const clv_shape *weight = clvi_in_shape(graph, node, 1);

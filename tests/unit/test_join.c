@@ -63,7 +63,8 @@ static clv_tensor spread(clv_builder *b, clv_tensor x, int64_t stride)
     return x;
 }
 
-/* A block as EfficientNet has them. Joined: pool, gate, scale, both drops and add. */
+/* A block as EfficientNet has them, of channels that are no whole vectors. Joined: pool, both dense
+ * layers, gate, scale, both drops and add. */
 static void bottleneck(clv_builder *b, clv_tensor x, made *m)
 {
     clv_tensor y = keep(m, convolve(b, "expand", x, 70, "silu"));
@@ -73,6 +74,42 @@ static void bottleneck(clv_builder *b, clv_tensor x, made *m)
     y = keep(m, convolve(b, "project", y, CHANNELS, "none"));
     y = keep(m, clv_drop_path(b, "drop", y, 0.5));
     keep(m, clv_add(b, "add", y, x));
+}
+
+/* The depthwise convolutions that join the one before them. */
+static clv_conv2d_desc behind;
+
+/* Joined: the depthwise convolution, and what bottleneck's joins but drops and sum. */
+static void inverted(clv_builder *b, clv_tensor x, made *m)
+{
+    clv_tensor y = keep(m, convolve(b, "expand", x, 80, "relu"));
+    clv_scope(b, "spread");
+    y = keep(m, clv_depthwise_conv2d_bn(b, "0", "1", y, &behind));
+    clv_scope_end(b);
+    y = squeeze_excite(b, m, y);
+    keep(m, convolve(b, "project", y, CHANNELS, "none"));
+}
+
+/* Joined: the depthwise convolution, behind another whose result is read twice. */
+static void twice(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_conv2d_desc d = {.kernel = 5, .stride = 2, .activation = "relu"};
+    const clv_tensor y = keep(m, convolve(b, "first", x, 48, "silu"));
+    const clv_tensor z = keep(m, convolve(b, "second", y, 48, "none"));
+    const clv_tensor left = keep(m, clv_depthwise_conv2d_bn(b, "left", "left.1", y, &d));
+    const clv_tensor right = keep(m, clv_depthwise_conv2d_bn(b, "right", "right.1", z, &d));
+    keep(m, clv_multiply(b, "product", left, right));
+}
+
+/* A mean that is read by a dense layer and something else: joined, but not the dense layers; nor
+ * where what stands between them is read again. */
+static void mean_twice(clv_builder *b, clv_tensor x, made *m)
+{
+    const clv_tensor y = keep(m, spread(b, x, 1));
+    const clv_tensor mean = keep(m, clv_global_avg_pool(b, "pool", y));
+    const clv_tensor one = keep(m, clv_dense(b, "fc1", mean, CHANNELS, "silu"));
+    const clv_tensor two = keep(m, clv_dense(b, "fc2", one, CHANNELS, "silu"));
+    keep(m, clv_multiply(b, "product", two, mean));
 }
 
 /* The sum's other side first, and an activation before it. Joined: add. */
@@ -229,7 +266,35 @@ static bool is_wide(void)
 static void test_bottleneck(void **state)
 {
     (void)state;
-    check(bottleneck, is_wide() ? 6 : 3);
+    check(bottleneck, is_wide() ? 8 : 3);
+}
+
+/* Filters of 3 and 5, strides of 1 and 2, rows of one block, of several and of a part of one,
+ * margins on one side only, and pictures that are one strip of rows or several. */
+static void test_inverted(void **state)
+{
+    (void)state;
+    static const clv_conv2d_desc all[] = {
+        {.kernel = 3, .activation = "silu"},
+        {.kernel = 3, .stride = 2, .activation = "silu"},
+        {.kernel = 5, .activation = "silu"},
+        {.kernel = 5, .stride = 2, .activation = "relu"},
+        {.kernel = 5, .pad = 3, .activation = "none"},
+        {.kernel = 3, .pad = 5, .activation = "silu"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        behind = all[i];
+        check(inverted, is_wide() ? 6 : 1);
+    }
+    behind = (clv_conv2d_desc){.kernel = 3, .stride = 3, .activation = "silu"};
+    check(inverted, is_wide() ? 5 : 1);
+}
+
+static void test_twice(void **state)
+{
+    (void)state;
+    check(twice, is_wide() ? 1 : 0);
+    check(mean_twice, is_wide() ? 1 : 0);
 }
 
 static void test_mean(void **state)
@@ -292,7 +357,7 @@ static void test_wanted(void **state)
     net_open(&t, bottleneck);
     size_t steps, all;
     float *each = infer(&t, t.made.count, 3, &all), *y = infer(&t, 2, 3, &steps);
-    assert_int_equal(all - steps, is_wide() ? 5 : 3); /* pool, gate, scale and both drops */
+    assert_int_equal(all - steps, is_wide() ? 7 : 3); /* all but the sum */
     for (int i = 0; i < 3 * t.elements; i++)
         assert_true(fabsf(y[i] - each[i]) <= 2e-6f * (1 + fabsf(each[i])));
     free(each);
@@ -473,7 +538,8 @@ static void test_frozen(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_mean),
+        cmocka_unit_test(test_bottleneck), cmocka_unit_test(test_inverted),
+        cmocka_unit_test(test_twice),      cmocka_unit_test(test_mean),
         cmocka_unit_test(test_sum),        cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_pooling),    cmocka_unit_test(test_nan),
         cmocka_unit_test(test_wanted),     cmocka_unit_test(test_training),
