@@ -1,7 +1,9 @@
 /* The one file of process-wide state: allocator table, log sink, environment. */
+#define _GNU_SOURCE
 #include "base/process.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +70,12 @@ void clvi_build_lock(void)
 void clvi_build_unlock(void)
 {
     pthread_mutex_unlock(&build_lock);
+}
+
+size_t clvi_core_count(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
 }
 
 int clvi_clblast_users(int change)

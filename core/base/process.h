@@ -33,6 +33,9 @@ void clvi_set_log_sink(clvi_log_sink sink, void *user);
 void clvi_build_lock(void);
 void clvi_build_unlock(void);
 
+/* Processor cores that this process may use. */
+size_t clvi_core_count(void);
+
 /* Adds `change` (1, -1) to the number of runtimes that have used CLBlast, whose cache is the
  * process's; returns the number after it. */
 int clvi_clblast_users(int change);

@@ -66,6 +66,13 @@ uint64_t clvi_slabs_bytes(const clvi_slabs *slabs)
     return sum;
 }
 
+void clvi_slabs_expect(clvi_slabs *slabs)
+{
+    for (size_t i = 0; i < slabs->count; i++)
+        if (slabs->bufs[i])
+            clvi_buf_expect(slabs->bufs[i]);
+}
+
 void clvi_slabs_claim(clvi_slabs *slabs, const void *user)
 {
     slabs->user = user;

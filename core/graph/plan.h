@@ -23,6 +23,8 @@ void clvi_slabs_destroy(clvi_slabs *slabs); /* NULL allowed; after its plans */
 /* Bytes of device memory of its slabs: of each the most that one of the plans wants. */
 uint64_t clvi_slabs_bytes(const clvi_slabs *slabs);
 
+/* Says that the largest batch of the largest plan runs soon. */
+void clvi_slabs_expect(clvi_slabs *slabs);
 /* Makes the first slab at least this large. Errors: CLV_E_MEMORY. */
 clv_status clvi_slabs_reserve(clvi_slabs *slabs, uint64_t bytes, clv_error *error) CLV_MUST_CHECK;
 

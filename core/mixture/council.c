@@ -334,6 +334,17 @@ static clv_status warm_expert(clvi_council *c, size_t index, const clvi_part_run
     return clvi_member_backward(c, index, run->n, &nothing, error);
 }
 
+void clvi_council_expect(const clvi_council *c)
+{
+    for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
+        const clvi_part *p = &c->experts[i];
+        if (p->slabs && !p->shares_slabs)
+            clvi_slabs_expect(p->slabs);
+        if (c->nested[i])
+            clvi_council_expect(c->nested[i]);
+    }
+}
+
 clv_status clvi_council_warm(clvi_council *c, const clvi_part_run *run, clv_error *error)
 {
     for (size_t i = 0; i < clvi_council_expert_count(c); i++) {

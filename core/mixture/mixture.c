@@ -464,6 +464,8 @@ static bool has_sparse_gate(const clvi_mixture *m)
 clv_status clvi_mixture_compile(clvi_mixture *m, clv_error *error)
 {
     bool done = false;
+    if (m->desc.train && !clvi_mixture_kept(m).experts)
+        clvi_council_expect(m->council);
     if (clvi_rehearsal_begin(m->desc.device))
         CLV_TRY(compile_by_rehearsal(m, &done, error));
     /* In a rehearsal every count is 0, and nothing is gathered for anybody. */

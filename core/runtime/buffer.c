@@ -25,9 +25,12 @@ static const char *amount(uint64_t bytes, char *text, size_t size)
  * through hundreds of megabytes, a line of each of several tensors at a time; with pages of 4 KiB
  * each of these costs a walk through the page table, which halves what memory gives. Only a hint:
  * where anything refuses, the buffer stays as it is. */
-static void want_large_pages(clvi_device *device, cl_mem mem, size_t bytes)
+static void want_large_pages(clvi_buf *buf)
 {
 #ifdef MADV_HUGEPAGE
+    clvi_device *device = buf->device;
+    const size_t bytes = buf->bytes;
+    const cl_mem mem = buf->mem;
     const clvi_found_device *found = device->found;
     if (found->info.type != CLVI_DEVICE_CPU || !found->unified || found->software ||
         bytes < HUGE_LEAST)
@@ -41,12 +44,14 @@ static void want_large_pages(clvi_device *device, cl_mem mem, size_t bytes)
         return;
     if (clvi_queue_settle(device, mapped)) {
         const size_t before = (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE) % HUGE_PAGE;
-        (void)madvise(at + before, (bytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+        buf->pages = at + before;
+        buf->pages_bytes = (bytes - before) / HUGE_PAGE * HUGE_PAGE;
+        (void)madvise(buf->pages, buf->pages_bytes, MADV_HUGEPAGE);
     }
     clReleaseEvent(mapped);
     (void)clEnqueueUnmapMemObject(device->queue, mem, at, 0, NULL, NULL);
 #else
-    (void)device, (void)mem, (void)bytes;
+    (void)buf;
 #endif
 }
 
@@ -80,9 +85,9 @@ clv_status clvi_buf_create(clvi_device *device, size_t bytes, const char *label,
                   clvi_cl_code_name(code), (int)code);
         return CLV_E_MEMORY;
     }
-    want_large_pages(device, mem, bytes);
     *buf = (clvi_buf){
         .device = device, .next = device->buffers, .mem = mem, .bytes = bytes, .label = copy};
+    want_large_pages(buf);
     if (device->buffers != NULL)
         device->buffers->previous = buf;
     device->buffers = buf;
@@ -108,6 +113,7 @@ void clvi_buf_destroy(clvi_buf *buf)
         buf->previous->next = buf->next;
     else
         device->buffers = buf->next;
+    clvi_pages_forget(buf);
     clReleaseMemObject(buf->mem);
     clvi_free(buf->label);
     clvi_free(buf);

@@ -133,6 +133,7 @@ void clvi_device_close(clvi_device *device)
     if (device->queue != NULL && clvi_queue_wait(device, "closing", NULL) != CLV_OK)
         clvi_log(CLVI_LOG_WARN, "%s: the queue failed before it was closed",
                  device->found->short_name);
+    clvi_pages_fini(device);
     clvi_compiling_fini(device);
     clvi_profile_fini(device);
     clvi_timer_fini(device);

@@ -67,6 +67,8 @@ struct clvi_buf {
     cl_mem mem;
     size_t bytes;
     char *label;
+    unsigned char *pages; /* large pages were asked for here: in the host's memory */
+    size_t pages_bytes;   /* 0: none were */
 };
 
 /* Host memory that uploads pass through. Slabs are filled one after the other and used again in the
@@ -154,6 +156,7 @@ struct clvi_device {
     const clvi_kernel *last_kernel;   /* newest launch, for messages */
     struct clvi_compiling *compiling; /* NULL: nothing was compiled */
     struct clvi_rehearsal *rehearsal; /* NULL: there was none */
+    struct clvi_pages *pages;         /* NULL: nobody said what is used soon */
     bool recompute;                   /* [device] recompute = on */
     bool rehearsing;                  /* launches are noted only */
     const char *helper;               /* NULL: none */
@@ -199,6 +202,12 @@ bool clvi_tuning_gpu_class(const clvi_found_device *found);
 /* gemm_class.c: notes a product that is about to run, where clvi_gemm_note asked for it. */
 clv_status clvi_gemm_count(clvi_device *device, const clvi_gemm *gemm,
                            clv_error *error) CLV_MUST_CHECK;
+
+/* pages.c */
+/* Before the buffer's memory goes. */
+void clvi_pages_forget(const clvi_buf *buf);
+/* Ends the thread that gives pages. */
+void clvi_pages_fini(clvi_device *device);
 
 /* transfer.c: frees what no upload reads from any more. False: some of it is in use by a device
  * that hangs, and stays. */

@@ -6,14 +6,12 @@
  * with extents of 0, which takes the time of its compilation only. As soon as one turns out not to
  * be in the folder, a process for each further core does the same, beginning with the last; should
  * it die, this one compiles for itself as it does without help. */
-#define _GNU_SOURCE
 #include "base/child.h"
 #include "base/process.h"
 #include "runtime/compiling.h"
 #include "runtime/program.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 
 enum { MOST_HELPERS = 3 };
@@ -123,13 +121,6 @@ static void *run_helper(void *user)
     return NULL;
 }
 
-/* Cores that this process may use. */
-static size_t count_cores(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
-}
-
 /* Helper `index` of `count` begins at the end; others at even distances before it. */
 static bool write_list(const struct clvi_rehearsal *r, size_t index, size_t count, FILE *to)
 {
@@ -148,7 +139,7 @@ void clvi_rehearsal_start_helpers(clvi_device *device)
     if (r == NULL || r->started || device->rehearsing || r->count == 0 || device->helper == NULL)
         return;
     r->started = true;
-    const size_t cores = count_cores();
+    const size_t cores = clvi_core_count();
     const size_t wanted = cores - 1 < MOST_HELPERS ? cores - 1 : MOST_HELPERS;
     for (size_t i = 0; i < wanted; i++) {
         helper *h = &r->helpers[r->helper_count];

@@ -3,6 +3,9 @@
 #include "runtime/peak.h"
 #include "runtime_bench.h"
 
+#include <malloc.h>
+#include <unistd.h>
+
 /* ---- Finding devices ---- */
 
 static void test_enumerate(void **state)
@@ -143,6 +146,59 @@ static void test_buffers_are_counted(void **state)
     assert_non_null(strstr(b->error.message, "in one buffer"));
     REFUSED(clvi_buf_create(b->device, 0, "none", &one, &b->error), CLV_E_INTERNAL, "\"none\"");
     assert_null(one);
+}
+
+/* Bytes of this process that have pages. */
+static size_t resident(void)
+{
+    size_t all = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu %zu", &all, &pages), 2);
+    fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Pages come before anybody asks for them, what was written stays, and buffers may go meanwhile. */
+static void test_expected_buffers(void **state)
+{
+    enum { BYTES = 96 << 20, ROUNDS = 40, WORDS = BYTES / 4 };
+    bench *b = *state;
+    clvi_buf *x = NULL;
+    (void)mallopt(M_PERTURB, 0); /* meson has all memory written to when it is given */
+    uint32_t *words = malloc(BYTES);
+    assert_non_null(words);
+    OK(clvi_buf_create(b->device, BYTES, "x", &x, &b->error));
+    OK(clvi_wait(b->device, &b->error));
+    const size_t before = resident();
+    const bool gives = x->pages_bytes > 0 && clvi_core_count() > 1;
+    clvi_buf_expect(x);
+    for (int i = 0; gives && i < 2000 && resident() < before + BYTES * 9ul / 10; i++)
+        usleep(5000);
+    assert_true(!gives || resident() >= before + BYTES * 9ul / 10);
+    clvi_buf_destroy(x);
+    /* While it is written to. */
+    OK(clvi_buf_create(b->device, BYTES, "x", &x, &b->error));
+    clvi_buf_expect(x);
+    for (size_t at = 0; at < BYTES; at += BYTES / 16)
+        OK(clvi_fill(b->device, x, at, BYTES / 16, 0x12345678, &b->error));
+    OK(clvi_download(b->device, x, 0, words, BYTES, &b->error));
+    for (int i = 0; i < WORDS; i++)
+        if (words[i] != 0x12345678)
+            fail_msg("word %d is %x", i, (unsigned)words[i]);
+    clvi_buf_destroy(x);
+    free(words);
+    for (int i = 0; i < ROUNDS; i++) {
+        clvi_buf *y = NULL;
+        OK(clvi_buf_create(b->device, BYTES, "x", &x, &b->error));
+        OK(clvi_buf_create(b->device, BYTES, "y", &y, &b->error));
+        clvi_buf_expect(x);
+        clvi_buf_expect(y);
+        usleep((unsigned)i * 50);
+        clvi_buf_destroy(x);
+        clvi_buf_destroy(y);
+    }
+    OK(clvi_wait(b->device, &b->error));
 }
 
 static void test_leaks_are_reported(void **state)
@@ -439,6 +495,7 @@ int main(void)
         BENCH_TEST(test_banner_and_tuning),
         BENCH_TEST(test_bad_tuning_records),
         BENCH_TEST(test_buffers_are_counted),
+        BENCH_TEST(test_expected_buffers),
         BENCH_TEST(test_leaks_are_reported),
         BENCH_TEST(test_transfers),
         BENCH_TEST(test_staging),
