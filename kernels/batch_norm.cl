@@ -4,26 +4,8 @@
  * that depends on the shapes only. Host side: core/ops/batch_norm_kernels.c. NDRange of every
  * kernel but batch_norm_fold: groups of CLV_ITEMS work-items (group.clh). Outputs are overwritten.
  */
-#include "group.clh"
 #include "activation.clh"
-
-/* Vectors of channels that are passed together, pixel after pixel: a line or two of memory at a
- * time, a column's stride apart, would wait for each. What belongs to the channels stays in arrays
- * in the first cache; they are vectors, so that what was stored is loaded as it was stored. */
-#define NORM_SPAN 16
-
-/* The vectors of channel j and those behind it that are passed together. */
-static int span_of(int c, int j)
-{
-    return min(NORM_SPAN, (c - j + CLV_V - 1) / CLV_V);
-}
-
-/* to[k] = the k-th vector of p; zeros behind the last of `left` channels. */
-static void load_span(floatV *to, __global const float *p, int left)
-{
-    for (int k = 0; k < NORM_SPAN && k * CLV_V < left; k++)
-        to[k] = clv_load(p + k * CLV_V, left - k * CLV_V, 0);
-}
+#include "norm.clh"
 
 /* Mean and sum of squared deviations of the pixels [g·share, (g + 1)·share), per channel:
  * stats[g][c] and stats[G + g][c] for the G groups. Summed about the group's first pixel, so that
@@ -33,11 +15,11 @@ CLV_GROUP __kernel void batch_norm_stats(__global float *restrict stats, ulong s
                                          int c, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(pixels, share);
-    const floatV count = (floatV)(end - begin);
     stats += stats_at + (size_t)get_group_id(0) * c;
     z += z_at;
 #if CLV_ITEMS > 1
     CLV_SCRATCH(scratch);
+    const floatV count = (floatV)(end - begin);
     const clv_span s = clv_span_for(c);
     CLV_COLUMNS_TOGETHER(j, s, c)
     {
@@ -58,26 +40,7 @@ CLV_GROUP __kernel void batch_norm_stats(__global float *restrict stats, ulong s
         }
     }
 #else
-    for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
-        const int span = span_of(c, j);
-        floatV shift[NORM_SPAN], sum[NORM_SPAN], square[NORM_SPAN];
-        load_span(shift, z + (size_t)begin * c + j, c - j);
-        for (int k = 0; k < span; k++)
-            sum[k] = square[k] = (floatV)(0);
-        for (int r = begin; r < end; r++)
-            for (int k = 0; k < span; k++) {
-                const int i = j + k * CLV_V;
-                const floatV d = clv_load(z + (size_t)r * c + i, c - i, 0) - shift[k];
-                sum[k] += d;
-                square[k] = fma(d, d, square[k]);
-            }
-        for (int k = 0; k < span; k++) {
-            const int i = j + k * CLV_V;
-            clv_store(shift[k] + sum[k] / count, stats + i, c - i);
-            clv_store(square[k] - sum[k] * sum[k] / count,
-                      stats + (size_t)get_num_groups(0) * c + i, c - i);
-        }
-    }
+    norm_stats(stats, (size_t)get_num_groups(0) * c, z, begin, end, c);
 #endif
 }
 
@@ -183,6 +146,7 @@ CLV_GROUP __kernel void batch_norm_apply(__global float *y, ulong y_at,
         }
     }
 #else
+    const int ahead = norm_ahead(c);
     __global float *own =
         part ? part + part_at + (get_group_id(1) * get_num_groups(0) + get_group_id(0)) * c : 0;
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
@@ -199,6 +163,8 @@ CLV_GROUP __kernel void batch_norm_apply(__global float *y, ulong y_at,
                 const int i = j + k * CLV_V;
                 const size_t at = (size_t)r * c + i;
                 const floatV p = fma(clv_load(z + at, c - i, 0) - mean[k], scale[k], shift[k]);
+                CLV_PREFETCH(z + at + ahead);
+                CLV_PREFETCH_WRITE(y + at + ahead);
                 const floatV v = clv_act(p, act);
                 clv_store(v, y + at, c - i);
                 if (own)
@@ -280,6 +246,7 @@ CLV_GROUP __kernel void batch_norm_bwd_sums(
         }
     }
 #else
+    const int ahead = norm_ahead(c);
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
@@ -297,6 +264,8 @@ CLV_GROUP __kernel void batch_norm_bwd_sums(
                     const int i = j + k * CLV_V;
                     const size_t at = (size_t)r * c + i;
                     const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
+                    CLV_PREFETCH(z + at + ahead);
+                    CLV_PREFETCH(dy + at + ahead);
                     const floatV g = dy ? clv_load(dy + at, c - i, 0) + rest[k] : rest[k];
                     const floatV dp = g * clv_act_grad(fma(n, scale[k], shift[k]), act);
                     sum[k] += dp;
@@ -391,6 +360,7 @@ CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
         }
     }
 #else
+    const int ahead = norm_ahead(c);
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
         floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
@@ -416,6 +386,8 @@ CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
                     const int i = j + k * CLV_V;
                     const size_t at = (size_t)r * c + i;
                     const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
+                    CLV_PREFETCH(z + at + ahead);
+                    CLV_PREFETCH(dy + at + ahead);
                     const floatV g = dy ? clv_load(dy + at, c - i, 0) + rest[k] : rest[k];
                     const floatV dp = g * clv_act_grad(fma(n, scale[k], shift[k]), act);
                     clv_store(scale[k] * invstd[k] * (dp - fma(n, product[k], sum[k])), dz + at,

@@ -9,6 +9,7 @@
 #define CONV_BIAS  4 /* flags: bits 0 … 1 are the activation's code */
 #define CONV_STATS 8
 #define CONV_ADD   16
+#define CONV_FETCH 32 /* what is written lies in no cache */
 
 /* Writes a block's `rows` pixels of `columns` channels: act(tile + bias) (+ addend), pixel i at y +
  * outs[i] and addend + outs[i]. */
@@ -271,6 +272,14 @@ static void spread_block(floatV *tile, __global const float *factor, int rows, i
     }
 }
 
+/* Asks for where a block's results will be written that lie `ahead` elements behind these. */
+static void fetch_rows(__global float *y, const int *outs, int ahead, int rows, int columns)
+{
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j += 16)
+            CLV_PREFETCH_WRITE(y + (long)outs[i] + ahead + j);
+}
+
 /* So few blocks of pixels behind a group's first one ask for the next columns' weights, which are
  * used as often; others ask for the next pixels. */
 #define CONV_SHORT 6
@@ -315,6 +324,8 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
                              columns);
             if (a.flags & CONV_STATS)
                 add_stats(tile, rows, p == begin, shift, sum, square);
+            if (a.flags & CONV_FETCH)
+                fetch_rows(y + q * CLV_NB, outs, CLV_MR * a.y_pixel, rows, columns);
             store_block(y + q * CLV_NB, outs, tile, bias + q * CLV_NB, addend + q * CLV_NB, rows,
                         columns, a.flags);
         }

@@ -4,7 +4,7 @@
  * kernel: groups of CLV_ITEMS work-items (group.clh), side by side along the channels. All sums run
  * in an order that depends on the shapes only. Outputs are overwritten. */
 #include "activation.clh"
-#include "group.clh"
+#include "norm.clh"
 
 /* Height and width of the filter and stride, where they are known while compiling; 0: any. Where
  * they are known there are at least CLV_V channels, and the last vector begins at c - CLV_V: it
@@ -206,20 +206,34 @@ static void convolve_block(const line *l, int at, bool phase, floatV start, cons
     DW_STORE(DW_LOAD(to->total, l->left) + total, to->total, l->left);
 }
 
+#if CLV_ITEMS == 1
+/* Asks for the vectors at `count` pixels of `c` channels, to read or to write them. */
+static void fetch_pixels(__global const float *p, int c, int count)
+{
+    for (int i = 0; i < count; i++)
+        CLV_PREFETCH(p + (long)i * c);
+}
+
+static void fetch_results(const results *to, long ahead)
+{
+    for (int i = 0; i < to->outputs; i++)
+        CLV_PREFETCH_WRITE(to->y + ahead + (long)i * to->step);
+}
+#endif
+
 /* y[n, i, j, :] = act(Σ x[n, i·sh - pt + a, j·sw - pl + b, :]·f[a, b, :] + bias), x zero outside
  * the picture. x [n, h, w, c], f [kh, kw, c], bias [c] or NULL, y [n, oh, ow, c]; sum, as y: what
  * act is taken of, NULL where it is not wanted; part [n', groups, c]: what each group's y add up to
- * over the pixels, NULL where they are not wanted, and only with one work-item to a group. Group
+ * over the pixels, NULL where they are not wanted, and only with one work-item to a group; stats
+ * [2, groups, c]: mean and sum of squared deviations of each group's y, alike, s being 0. Group
  * (g, s): a share of the n·oh rows of y, of n samples from sample s on: all of them and s = 0, or
  * one each. */
-CLV_GROUP __kernel void depthwise_conv2d_fwd(__global float *restrict y, ulong y_at,
-                                             __global float *restrict sum, ulong sum_at,
-                                             __global const float *restrict x, ulong x_at,
-                                             __global const float *restrict f, ulong f_at,
-                                             __global const float *restrict bias, ulong bias_at,
-                                             __global float *restrict part, ulong part_at, int n,
-                                             int h, int w, int c, int kh, int kw, int sh, int sw,
-                                             int pt, int pl, int oh, int ow, int act, int share)
+CLV_GROUP __kernel void depthwise_conv2d_fwd(
+    __global float *restrict y, ulong y_at, __global float *restrict sum, ulong sum_at,
+    __global const float *restrict x, ulong x_at, __global const float *restrict f, ulong f_at,
+    __global const float *restrict bias, ulong bias_at, __global float *restrict part,
+    ulong part_at, __global float *restrict stats, ulong stats_at, int n, int h, int w, int c,
+    int kh, int kw, int sh, int sw, int pt, int pl, int oh, int ow, int act, int share)
 {
     const int rows_before = (int)get_group_id(1) * oh;
     line l;
@@ -255,9 +269,22 @@ CLV_GROUP __kernel void depthwise_conv2d_fwd(__global float *restrict y, ulong y
                 to.total = own ? own + k : 0;
                 to.known = k0 - k;
                 to.outputs = min(DW_BLOCK, ow - first);
+#if CLV_ITEMS == 1
+                /* What the next row is the first to need. */
+                for (int b = 0; b < sh; b++)
+                    fetch_pixels(x + x_at + k +
+                                     (((long)(r / oh) * h + top + kh + b) * w + first * sw) * c,
+                                 c, to.outputs * sw);
+                fetch_results(&to, (long)ow * c);
+#endif
                 convolve_block(&l, first * sw - pl, false, start, &to);
             }
     }
+#if CLV_ITEMS == 1
+    if (stats) /* of what is in a cache now */
+        norm_stats(stats + stats_at + get_group_id(0) * c, get_num_groups(0) * c, y + y_at,
+                   CLV_BEGIN(share) * ow, CLV_END(n * oh, share) * ow, c);
+#endif
 }
 
 /* gx[n, i, j, :] = Σ dz[n, (i + pt - a)/sh, (j + pl - b)/sw, :]·f[a, b, :] over the taps for which
@@ -303,6 +330,13 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, u
                     l.in = dz + dz_at + from + k;
                     l.f = f + f_at + f_top + f_left * c + k;
                     l.left = c - k;
+#if CLV_ITEMS == 1
+                    if (phase == 0 && p == 0)
+                        fetch_pixels(dz + dz_at + k +
+                                         (((long)(r / h) * oh + q + 1) * ow + first) * c,
+                                     c, to.outputs);
+                    fetch_results(&to, (long)w * c);
+#endif
                     convolve_block(&l, at + first, true, (floatV)(0), &to);
                 }
         }

@@ -12,7 +12,8 @@ enum {
     PARAM_SPLIT = 1 << 17, /* weights above which work-groups share their rows, too */
     PARAM_LEAST = 256,     /* output pixels of each at least */
     FLAG_STATS = 8,        /* kernels/conv2d.cl */
-    FLAG_ADD = 16
+    FLAG_ADD = 16,
+    FLAG_FETCH = 32
 };
 
 #define MAX_EXTENT 1e6
@@ -278,6 +279,8 @@ static clv_status launch_row(clvi_device *device, const clvi_wide *wide, const c
 {
     const wide_cut cut = cut_of(wide, c);
     const bool scaled = call->scale.buf != NULL;
+    /* More than a level-2 cache holds. */
+    const bool large = clvi_conv_pixels(c) * call->y_pixel > 2 * wide->cached_weights;
     CLV_ASSERT(!scaled || !call->spread.buf);
     clvi_launch l;
     clvi_launch_begin(&l, device, "conv2d", scaled ? "conv2d_fwd_scaled" : "conv2d_fwd_plain",
@@ -294,7 +297,7 @@ static clv_status launch_row(clvi_device *device, const clvi_wide *wide, const c
     clvi_arg_int(&l, p->run);
     clvi_arg_int(&l, (int32_t)c->co);
     clvi_arg_int(&l, (int32_t)call->y_pixel);
-    clvi_arg_int(&l, call->flags | (call->addend.buf ? FLAG_ADD : 0));
+    clvi_arg_int(&l, call->flags | (call->addend.buf ? FLAG_ADD : 0) | (large ? FLAG_FETCH : 0));
     clvi_arg_int(&l, (int32_t)cut.blocks);
     clvi_arg_int(&l, (int32_t)call->image);
     clvi_arg_int(&l, (int32_t)cut.share);

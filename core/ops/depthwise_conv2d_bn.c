@@ -31,13 +31,15 @@ static void needs(const clvi_device *device, const clv_graph *graph, const clvi_
 {
     const clvi_conv c = clvi_conv_of(graph, node, 1);
     const clvi_amount norm = clvi_norm_workspace(c.oh * c.ow, c.ci);
+    const int64_t stats = clvi_depthwise_stats(device, &c).count * clvi_norm_stats(c.ci);
     clvi_conv_norm_needs(&c, c.ci, folded_weights(&c, mode, wants_grad), mode, wants_grad, out);
     const bool mean = (node->joined & CLVI_JOIN_MEAN) != 0;
     if (clvi_conv_norm_folds(mode, wants_grad))
         out->forward_workspace =
             (clvi_amount){mean ? clvi_depthwise_parts_of_mean(&c) * c.ci : 0, 0};
     else if (mode == CLV_MODE_TRAIN || mean)
-        out->forward_workspace = norm;
+        out->forward_workspace =
+            (clvi_amount){stats > norm.per_sample ? stats : norm.per_sample, norm.constant};
     if (clvi_conv_norm_folds(mode, wants_grad) || wants_grad == 0)
         return;
     const int64_t parts = wants_grad & 2 ? clvi_depthwise_parts(device, &c) : 0;
@@ -97,12 +99,15 @@ static clv_status forward(const clvi_run *run, clv_error *error)
     }
     call.weights = run->in[1];
     call.y = run->saved[0];
+    clvi_norm_groups groups = clvi_depthwise_stats(run->device, &c);
+    call.stats = !norm.fixed && groups.count > 0 ? run->workspace : (clvi_view){0};
     CLV_TRY(clvi_depthwise_forward(run->device, &c, &call, error));
-    if (!norm.fixed) {
-        const clvi_norm_groups groups = clvi_norm_groups_of(norm.pixels, norm.channels);
+    if (!norm.fixed && groups.count == 0) {
+        groups = clvi_norm_groups_of(norm.pixels, norm.channels);
         CLV_TRY(clvi_norm_statistics(run->device, &norm, run->saved[0], run->workspace, error));
-        CLV_TRY(clvi_norm_finish(run->device, &norm, run->workspace, groups, error));
     }
+    if (!norm.fixed)
+        CLV_TRY(clvi_norm_finish(run->device, &norm, run->workspace, groups, error));
     return clvi_conv_norm_apply(run, &norm, error);
 }
 

@@ -97,6 +97,14 @@ int64_t clvi_depthwise_parts_of_mean(const clvi_conv *c)
     return (int64_t)forward_share(c, true).groups;
 }
 
+clvi_norm_groups clvi_depthwise_stats(const clvi_device *device, const clvi_conv *c)
+{
+    if (clvi_tuning_int(device, "items") > 1)
+        return (clvi_norm_groups){0, 0};
+    const clvi_share share = forward_share(c, false);
+    return (clvi_norm_groups){(int32_t)share.groups, share.items * (int32_t)c->ow};
+}
+
 clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
                                   const clvi_depthwise_call *call, clv_error *error)
 {
@@ -112,6 +120,7 @@ clv_status clvi_depthwise_forward(clvi_device *device, const clvi_conv *c,
     clvi_arg_view(&l, call->weights);
     clvi_arg_view(&l, call->bias);
     clvi_arg_view(&l, call->parts);
+    clvi_arg_view(&l, call->stats);
     clvi_arg_int(&l, mean ? 1 : (int32_t)c->n);
     add_geometry(&l, c);
     clvi_arg_int(&l, (int32_t)call->activation);
