@@ -3,10 +3,9 @@
  * their own that exist once, or twice where averages are kept. */
 #include "graph/store.h"
 
-#include "base/philox.h"
 #include "base/text.h"
+#include "graph/draw.h"
 
-#include <math.h>
 #include <stdio.h>
 
 typedef struct slab {
@@ -161,30 +160,6 @@ clv_status clvi_store_commit(clvi_store *store, bool with_gradients, clv_error *
         store, with_gradients ? CLVI_STORE_FOR_ADAM : CLVI_STORE_ONLY_VALUES, error);
 }
 
-/* Fills values[0..count) with the elements from `from` on, a multiple of 4, of the segment's own
- * Philox stream; normal numbers by Box–Muller. */
-static void draw(const clvi_segment *s, const clvi_philox_key *key, int64_t from, int64_t count,
-                 float *values)
-{
-    for (int64_t i = 0; i < count; i += 4) {
-        uint32_t words[4];
-        const uint64_t at = (uint64_t)(from + i);
-        clvi_philox(*key, (uint32_t)(at / 4), (uint32_t)(at >> 34), 0, 0, words);
-        float four[4];
-        for (int j = 0; j < 4; j += 2) {
-            const double u = clvi_philox_unit(words[j]), v = clvi_philox_unit(words[j + 1]);
-            if (s->init == CLV_INIT_UNIFORM) {
-                four[j] = (float)(s->a * (2 * u - 1)), four[j + 1] = (float)(s->a * (2 * v - 1));
-            } else {
-                const double r = s->a * sqrt(-2 * log(u)), angle = 2 * 3.14159265358979323846 * v;
-                four[j] = (float)(r * cos(angle)), four[j + 1] = (float)(r * sin(angle));
-            }
-        }
-        const int64_t left = count - i;
-        memcpy(values + i, four, sizeof(float) * (size_t)(left < 4 ? left : 4));
-    }
-}
-
 /* In pieces: the largest variable would take as much of the host's memory as of the device's. */
 static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed, clv_error *error)
 {
@@ -209,7 +184,7 @@ static clv_status initialise_one(clvi_store *store, size_t index, uint64_t seed,
     for (int64_t from = 0; status == CLV_OK && from < s->elements; from += PIECE) {
         const int64_t left = s->elements - from, count = left < PIECE ? left : PIECE;
         if (drawn)
-            draw(s, &key, from, count, values);
+            clvi_draw(s, key, from, count, values);
         status = clvi_upload(store->device, view.buf, (view.offset + (uint64_t)from) * 4, values,
                              (size_t)count * 4, error);
     }
