@@ -347,7 +347,8 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_data(__global float *restrict gx, u
 typedef struct place {
     __global const float *x, *dz; /* all pictures, at the first of the channels */
     int h, w, c, kh, kw, sh, sw, pt, pl, oh, ow;
-    int left; /* channels from here on */
+    int left;        /* channels from here on */
+    int rows, ahead; /* of all outputs; and how many further those are that are asked for */
 } place;
 
 /* Filter rows [from, to) that lie inside the picture for row r of the outputs, and the row under
@@ -430,6 +431,15 @@ static void add_rows(const place *p, int begin, int end, __global float *to, boo
     }
 }
 #else
+/* Asks for what the DW_PIXELS outputs of row r from `first` on are the first to read. */
+static void fetch_products(const place *p, int r, int first)
+{
+    const long top = (long)(r / p->oh) * p->h + r % p->oh * DW_S - p->pt + DW_K - DW_S;
+    for (int b = 0; b < DW_S; b++)
+        fetch_pixels(p->x + ((top + b) * p->w + first * DW_S) * p->c, p->c, DW_PIXELS * DW_S);
+    fetch_pixels(p->dz + ((long)r * p->ow + first) * p->c, p->c, DW_PIXELS);
+}
+
 /* Rows [begin, end) of the outputs into to[tap][channel]; of the channels those from `skip` on are
  * this work-item's. fresh: `to` holds nothing yet. */
 static void add_rows(const place *p, int begin, int end, __global float *to, int skip, bool fresh)
@@ -441,8 +451,11 @@ static void add_rows(const place *p, int begin, int end, __global float *to, int
         acc[t] = fresh ? (floatV)(0) : vloadV(0, to + t * p->c);
     for (int r = begin; r < end; r++) {
         const reach here = reach_of(p, r);
-        for (int first = 0; first < p->ow; first += DW_PIXELS)
+        for (int first = 0; first < p->ow; first += DW_PIXELS) {
+            if (r + p->ahead < p->rows)
+                fetch_products(p, r + p->ahead, first);
             add_products(p, &here, first, acc);
+        }
     }
     if (skip == 0) {
         CLV_UNROLL
@@ -553,6 +566,8 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_param(__global float *restrict part
     p.pl = pl;
     p.oh = oh;
     p.ow = ow;
+    p.rows = rows;
+    p.ahead = piece;
 #if CLV_ITEMS > 1
     CLV_SCRATCH(scratch);
     const clv_span s = clv_span_for(c1 - c0);
@@ -564,7 +579,9 @@ CLV_GROUP __kernel void depthwise_conv2d_bwd_param(__global float *restrict part
 #else
     for (int start = begin; start < end; start += piece) {
         const int stop = min(end, start + piece);
-        fetch_ahead(&p, x + x_at + c0, dz + dz_at + c0, c1 - c0, start, stop);
+        /* Later pieces have been asked for while the one before was computed. */
+        if (DW_K == 0 || start == begin)
+            fetch_ahead(&p, x + x_at + c0, dz + dz_at + c0, c1 - c0, start, stop);
         for (int k0 = c0; k0 < c1; k0 += CLV_V) {
             const int k = DW_CHANNEL(k0, c);
             p.x = x + x_at + k;
