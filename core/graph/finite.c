@@ -65,7 +65,8 @@ static bool look(const clvi_plan *plan, const uint32_t *counts, size_t step, boo
 {
     const clvi_node *node = plan->steps[step].what;
     const uint32_t *own = counts + step * SLOTS + (backward ? CLVI_MAX_OUTPUTS : 0);
-    const int slots = backward ? node->input_count : node->output_count;
+    const int inputs = node->input_count < CLVI_MAX_INPUTS ? node->input_count : CLVI_MAX_INPUTS;
+    const int slots = backward ? inputs : node->output_count;
     for (int i = 0; i < slots; i++) {
         if (own[i] == 0)
             continue;
