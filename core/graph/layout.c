@@ -66,13 +66,6 @@ uint64_t clvi_slabs_bytes(const clvi_slabs *slabs)
     return sum;
 }
 
-void clvi_slabs_expect(clvi_slabs *slabs)
-{
-    for (size_t i = 0; i < slabs->count; i++)
-        if (slabs->bufs[i])
-            clvi_buf_expect(slabs->bufs[i]);
-}
-
 void clvi_slabs_claim(clvi_slabs *slabs, const void *user)
 {
     slabs->user = user;
@@ -482,6 +475,16 @@ clv_status clvi_layout_set_batch(clvi_layout *layout, int64_t n, clv_error *erro
     }
     layout->n = n;
     return CLV_OK;
+}
+
+void clvi_layout_expect(const clvi_layout *layout)
+{
+    const size_t slabs = layout->guarded ? 0 : layout->slabs->count;
+    for (size_t i = 0; i < slabs; i++) {
+        const uint64_t bytes = slab_bytes(layout, (uint32_t)i);
+        if (bytes > 0)
+            clvi_buf_expect(layout->slabs->bufs[i], bytes);
+    }
 }
 
 clv_status clvi_layout_poison(clvi_layout *layout, clv_error *error)

@@ -54,6 +54,8 @@ clv_status clvi_layout_set_batch(clvi_layout *layout, int64_t n, clv_error *erro
 clvi_view clvi_layout_view(const clvi_layout *layout, int32_t index, int64_t n);
 /* An upper bound of what a batch of n takes in the first slab; false: it lies in no slabs. */
 bool clvi_layout_extent(const clvi_layout *layout, clvi_extent *out);
+/* Says that the largest batch is used soon, of each slab as much as it takes. */
+void clvi_layout_expect(const clvi_layout *layout);
 clv_status clvi_layout_poison(clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
 clv_status clvi_layout_check_guards(const clvi_layout *layout, clv_error *error) CLV_MUST_CHECK;
 

@@ -510,6 +510,11 @@ void clvi_plan_place(clvi_plan *plan, uint64_t bytes)
     plan->layout.base = bytes / (plan->layout.unit * 4);
 }
 
+void clvi_plan_expect(const clvi_plan *plan)
+{
+    clvi_layout_expect(&plan->layout);
+}
+
 uint64_t clvi_plan_bytes(const clvi_plan *plan)
 {
     return plan->layout.bytes;

@@ -23,8 +23,6 @@ void clvi_slabs_destroy(clvi_slabs *slabs); /* NULL allowed; after its plans */
 /* Bytes of device memory of its slabs: of each the most that one of the plans wants. */
 uint64_t clvi_slabs_bytes(const clvi_slabs *slabs);
 
-/* Says that the largest batch of the largest plan runs soon. */
-void clvi_slabs_expect(clvi_slabs *slabs);
 /* Makes the first slab at least this large. Errors: CLV_E_MEMORY. */
 clv_status clvi_slabs_reserve(clvi_slabs *slabs, uint64_t bytes, clv_error *error) CLV_MUST_CHECK;
 
@@ -83,6 +81,10 @@ bool clvi_plan_extent(const clvi_plan *plan, uint64_t *per_sample, uint64_t *con
 /* Everything begins `bytes`, a sum of such, behind the slab's beginning, from the next forward on.
  */
 void clvi_plan_place(clvi_plan *plan, uint64_t bytes);
+
+/* Says that the largest batch runs soon: what it uses of the slabs is got ready (clvi_buf_expect).
+ * Not for plans that were given a place. */
+void clvi_plan_expect(const clvi_plan *plan);
 
 /* Runs forward for n samples, 1 … max_batch. `random` may be NULL where the graph draws nothing.
  * Enqueues only. */

@@ -338,8 +338,9 @@ void clvi_council_expect(const clvi_council *c)
 {
     for (size_t i = 0; i < clvi_council_expert_count(c); i++) {
         const clvi_part *p = &c->experts[i];
-        if (p->slabs && !p->shares_slabs)
-            clvi_slabs_expect(p->slabs);
+        const clvi_plan *first = p->plans[CLVI_TRAIN] ? p->plans[CLVI_TRAIN] : p->plans[CLVI_INFER];
+        if (first && !p->shares_slabs)
+            clvi_plan_expect(first);
         if (c->nested[i])
             clvi_council_expect(c->nested[i]);
     }

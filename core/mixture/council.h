@@ -76,7 +76,8 @@ clv_status clvi_council_end_step(clvi_council *council, clv_error *error) CLV_MU
 /* Whether the variable's expert has seen a sample since the step began (of other variables and
  * gates: always). */
 bool clvi_council_steps(const clvi_council *council, size_t segment);
-/* Says that all experts run soon with the largest batch: their memory is got ready. */
+/* Says that all experts run soon with the largest batch, as in the first epoch: their memory is got
+ * ready. */
 void clvi_council_expect(const clvi_council *council);
 /* Runs each expert of a sparse gate with the samples that lie in the forms, forward and, in
  * training, backward, whatever the gate says: so that its kernels are compiled. */

@@ -44,9 +44,13 @@ static void want_large_pages(clvi_buf *buf)
         return;
     if (clvi_queue_settle(device, mapped)) {
         const size_t before = (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE) % HUGE_PAGE;
-        buf->pages = at + before;
-        buf->pages_bytes = (bytes - before) / HUGE_PAGE * HUGE_PAGE;
-        (void)madvise(buf->pages, buf->pages_bytes, MADV_HUGEPAGE);
+        const size_t whole = (bytes - before) / HUGE_PAGE * HUGE_PAGE;
+        (void)madvise(at + before, whole, MADV_HUGEPAGE);
+        /* PoCL's buffers stay where they are after the unmapping; of others nobody says so. */
+        if (found->pocl) {
+            buf->pages = at + before;
+            buf->pages_bytes = whole;
+        }
     }
     clReleaseEvent(mapped);
     (void)clEnqueueUnmapMemObject(device->queue, mem, at, 0, NULL, NULL);

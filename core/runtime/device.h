@@ -67,7 +67,7 @@ struct clvi_buf {
     cl_mem mem;
     size_t bytes;
     char *label;
-    unsigned char *pages; /* large pages were asked for here: in the host's memory */
+    unsigned char *pages; /* PoCL: large pages were asked for here, in the host's memory */
     size_t pages_bytes;   /* 0: none were */
 };
 
@@ -204,8 +204,10 @@ clv_status clvi_gemm_count(clvi_device *device, const clvi_gemm *gemm,
                            clv_error *error) CLV_MUST_CHECK;
 
 /* pages.c */
-/* Before the buffer's memory goes. */
+/* Before the buffer's memory goes: waits only while a step of this very buffer is being taken. */
 void clvi_pages_forget(const clvi_buf *buf);
+/* Bytes that the thread has touched since the device was opened. For tests. */
+size_t clvi_pages_touched(const clvi_device *device);
 /* Ends the thread that gives pages. */
 void clvi_pages_fini(clvi_device *device);
 

@@ -7,13 +7,12 @@
 #include "runtime/device.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <unistd.h>
 
-/* Touched at once: destroying a buffer waits for as much. */
+/* Touched at once: destroying the buffer that is being touched waits for as much. */
 enum { STEP_BYTES = 2 << 20 };
 
-/* What is left of a buffer. */
+/* What is left of a buffer; of one that was forgotten: 0 bytes. */
 typedef struct clvi_range {
     const clvi_buf *buf;
     unsigned char *at;
@@ -24,23 +23,42 @@ struct clvi_pages {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    /* All below is the lock's, which is never held while memory is touched. */
     clvi_range *ranges;
     size_t count, capacity, next;
+    const clvi_buf *busy; /* whose memory is being touched, without the lock */
+    size_t touched;       /* bytes, of all buffers */
     bool stop;
 };
 
 /* Writes a 0 where one is: a page that holds anything else has been given already, and what kernels
  * write at the same time stays. */
-static void touch(clvi_range *range, size_t page)
+static void touch(unsigned char *at, size_t bytes, size_t page)
 {
-    const size_t bytes = range->bytes < STEP_BYTES ? range->bytes : STEP_BYTES;
     for (size_t i = 0; i < bytes; i += page) {
         unsigned char nothing = 0;
-        (void)__atomic_compare_exchange_n(range->at + i, &nothing, 0, false, __ATOMIC_RELAXED,
+        (void)__atomic_compare_exchange_n(at + i, &nothing, 0, false, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED);
     }
-    range->at += bytes;
-    range->bytes -= bytes;
+}
+
+/* The next piece of a buffer. The lock is held, but for the time of touching. */
+static void take_step(struct clvi_pages *pages, size_t page)
+{
+    const clvi_range now = pages->ranges[pages->next];
+    const size_t bytes = now.bytes < STEP_BYTES ? now.bytes : STEP_BYTES;
+    pages->busy = now.buf;
+    pthread_mutex_unlock(&pages->lock);
+    touch(now.at, bytes, page);
+    pthread_mutex_lock(&pages->lock);
+    pages->busy = NULL;
+    pages->touched += bytes;
+    clvi_range *range = &pages->ranges[pages->next]; /* where it is by now */
+    if (range->bytes > 0) {
+        range->at += bytes;
+        range->bytes -= bytes;
+    }
+    pthread_cond_broadcast(&pages->changed);
 }
 
 static void *run(void *user)
@@ -53,15 +71,10 @@ static void *run(void *user)
             pthread_cond_wait(&pages->changed, &pages->lock);
             continue;
         }
-        clvi_range *range = &pages->ranges[pages->next];
-        if (range->bytes > 0)
-            touch(range, page);
-        if (range->bytes == 0)
+        if (pages->ranges[pages->next].bytes > 0)
+            take_step(pages, page);
+        else
             pages->next++;
-        /* Whoever waits for the lock is to have it between two steps. */
-        pthread_mutex_unlock(&pages->lock);
-        sched_yield();
-        pthread_mutex_lock(&pages->lock);
     }
     pthread_mutex_unlock(&pages->lock);
     return NULL;
@@ -82,10 +95,13 @@ static struct clvi_pages *start(void)
     return NULL;
 }
 
-void clvi_buf_expect(clvi_buf *buf)
+void clvi_buf_expect(clvi_buf *buf, size_t bytes)
 {
     clvi_device *device = buf->device;
-    if (buf->pages_bytes == 0 || clvi_core_count() < 2)
+    bytes = bytes < buf->bytes ? bytes : buf->bytes;
+    device->counters.expected_bytes += bytes;
+    bytes = bytes < buf->pages_bytes ? bytes : buf->pages_bytes;
+    if (bytes == 0 || clvi_core_count() < 2)
         return;
     if (device->pages == NULL)
         device->pages = start();
@@ -97,8 +113,8 @@ void clvi_buf_expect(clvi_buf *buf)
         pages->next = pages->count = 0;
     if (clvi_grow((void **)&pages->ranges, &pages->capacity, pages->count + 1,
                   sizeof(*pages->ranges), NULL) == CLV_OK)
-        pages->ranges[pages->count++] = (clvi_range){buf, buf->pages, buf->pages_bytes};
-    pthread_cond_signal(&pages->changed);
+        pages->ranges[pages->count++] = (clvi_range){buf, buf->pages, bytes};
+    pthread_cond_broadcast(&pages->changed);
     pthread_mutex_unlock(&pages->lock);
 }
 
@@ -111,7 +127,20 @@ void clvi_pages_forget(const clvi_buf *buf)
     for (size_t i = pages->next; i < pages->count; i++)
         if (pages->ranges[i].buf == buf)
             pages->ranges[i].bytes = 0;
+    while (pages->busy == buf)
+        pthread_cond_wait(&pages->changed, &pages->lock);
     pthread_mutex_unlock(&pages->lock);
+}
+
+size_t clvi_pages_touched(const clvi_device *device)
+{
+    struct clvi_pages *pages = device->pages;
+    if (pages == NULL)
+        return 0;
+    pthread_mutex_lock(&pages->lock);
+    const size_t touched = pages->touched;
+    pthread_mutex_unlock(&pages->lock);
+    return touched;
 }
 
 void clvi_pages_fini(clvi_device *device)
@@ -121,7 +150,7 @@ void clvi_pages_fini(clvi_device *device)
         return;
     pthread_mutex_lock(&pages->lock);
     pages->stop = true;
-    pthread_cond_signal(&pages->changed);
+    pthread_cond_broadcast(&pages->changed);
     pthread_mutex_unlock(&pages->lock);
     pthread_join(pages->thread, NULL);
     pthread_cond_destroy(&pages->changed);

@@ -93,6 +93,7 @@ typedef struct clvi_device_counters {
     uint64_t kernels_compiled;
     uint64_t live_bytes, peak_bytes; /* device memory held in clvi_buf */
     uint64_t live_buffers;
+    uint64_t expected_bytes; /* said to be used soon (clvi_buf_expect) */
 } clvi_device_counters;
 void clvi_device_get_counters(const clvi_device *device, clvi_device_counters *out);
 
@@ -121,9 +122,9 @@ typedef struct clvi_buf clvi_buf;
  * Content is undefined. bytes 0 is refused. */
 clv_status clvi_buf_create(clvi_device *device, size_t bytes, const char *label, clvi_buf **out,
                            clv_error *error) CLV_MUST_CHECK;
-/* Says that all of the buffer will be used soon: where memory comes when it is first touched, it
- * comes from now on, in another thread. Content stays what it is. */
-void clvi_buf_expect(clvi_buf *buf);
+/* Says that the buffer's first `bytes` (or all) will be used soon: where memory comes when it is
+ * first touched, it comes from now on, in another thread. Content stays what it is. */
+void clvi_buf_expect(clvi_buf *buf, size_t bytes);
 void clvi_buf_destroy(clvi_buf *buf); /* NULL allowed; work under way on it is finished by OpenCL */
 size_t clvi_buf_bytes(const clvi_buf *buf);
 
