@@ -34,7 +34,7 @@ typedef struct expansion {
     int h, w, ci, columns, act;
 } expansion;
 
-/* Zeros around the pixels [begin, end) of rows of w. */
+/* Zeros around the rows [first, last) of w pixels, and in the strip's other rows. */
 static void clear_margins(const strip *s, int w, int first, int last)
 {
     for (int r = 0; r < s->rows; r++) {

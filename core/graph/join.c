@@ -120,6 +120,16 @@ static void append_behind(joining *j, clvi_node *host, int32_t s, uint32_t join)
     j->gone[s] = true;
 }
 
+/* Whether what node s reads from its second input on is there when step `host` runs. */
+static bool ready_at(const joining *j, int32_t s, int32_t host)
+{
+    const clvi_node *node = node_at(j, s);
+    for (int i = 1; i < node->input_count; i++)
+        if (node->inputs[i] != CLV_NO_TENSOR && usage_of(j, node->inputs[i])->maker >= host)
+            return false;
+    return true;
+}
+
 /* A depthwise convolution becomes part of the one whose only reader it is. */
 static void join_depthwise(joining *j, int32_t s)
 {
@@ -129,6 +139,7 @@ static void join_depthwise(joining *j, int32_t s)
         return;
     clvi_node *host = node_at(j, x->maker);
     if (host->outputs[0] != node->inputs[0] || !offers(j, host, CLVI_JOIN_DEPTHWISE) ||
+        !ready_at(j, s, x->maker) ||
         !clvi_expand_depthwise_serves(j->plan->device, j->plan->graph, host, node))
         return;
     append_behind(j, host, s, CLVI_JOIN_DEPTHWISE);
@@ -155,6 +166,7 @@ static void join_dense(joining *j, int32_t s)
     clvi_node *host = node_at(j, h);
     if (!(host->joined & CLVI_JOIN_MEAN) || !offers(j, host, CLVI_JOIN_DENSE) ||
         clvi_graph_root(j->plan->graph, node_at(j, f)->inputs[0]) != host->outputs[1] ||
+        !ready_at(j, f, h) || !ready_at(j, s, h) ||
         !clvi_squeeze_excite_serves(j->plan->device, j->plan->graph, node_at(j, f), node_at(j, s)))
         return;
     append_behind(j, host, f, CLVI_JOIN_DENSE);

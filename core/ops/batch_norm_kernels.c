@@ -104,7 +104,7 @@ clv_status clvi_norm_apply(clvi_device *device, const clvi_norm *norm, clvi_view
     clvi_launch l;
     clvi_launch_begin(&l, device, "batch_norm", "batch_norm_apply", "");
     clvi_arg_view(&l, to->y);
-    clvi_arg_view(&l, mean ? to->workspace : to->mean);
+    clvi_arg_view(&l, mean ? to->workspace : (clvi_view){0});
     clvi_arg_view(&l, z);
     clvi_arg_view(&l, norm->saved);
     clvi_arg_view(&l, norm->gamma);

@@ -9,12 +9,13 @@ enum {
     MOST_CHANNELS = 4096    /* of any vector, which lies in local memory */
 };
 
-/* Columns of a dense layer's weights, and rows. */
+/* Columns of a dense layer's weights. */
 static int64_t units(const clv_graph *graph, const clvi_node *dense)
 {
     return clvi_in_shape(graph, dense, 1)->dims[1];
 }
 
+/* And their rows. */
 static int64_t values(const clv_graph *graph, const clvi_node *dense)
 {
     return clvi_in_shape(graph, dense, 1)->dims[0];
