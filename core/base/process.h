@@ -44,7 +44,7 @@ int clvi_clblast_users(int change);
  * process.c only; the value is read anew at each call. */
 #define CLVI_ENV_LIST(X)                                                                           \
     X(CACHE, "CONCLAVE_CACHE",                                                                     \
-      "0: no kernel cache on disk; 1: of binaries, also where drivers have one (PoCL, NVIDIA)")    \
+      "0: no kernel cache on disk; 1: keep compiled binaries, also with PoCL and NVIDIA")          \
     X(CACHE_DIR, "CONCLAVE_CACHE_DIR", "folder of the kernel cache and the tuning records")        \
     X(KERNEL_DIR, "CONCLAVE_KERNEL_DIR",                                                           \
       "read kernels from loose .cl files instead of the embedded ones")                            \

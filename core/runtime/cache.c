@@ -183,8 +183,11 @@ bool clvi_cache_load(clvi_device *device, clvi_program *program)
         defect = error.message;
     clvi_free(data);
     if (defect != NULL) {
-        clvi_log(CLVI_LOG_WARN, "kernel cache: %s is deleted and built anew: %s", path, defect);
-        remove(path);
+        const bool gone = remove(path) == 0;
+        clvi_log(CLVI_LOG_WARN, "kernel cache: %s is %s: %s", path,
+                 gone ? "deleted and built anew"
+                      : "built anew at each start, since it cannot be deleted",
+                 defect);
     }
     clvi_free(path);
     return defect == NULL;
@@ -320,30 +323,24 @@ static clv_status save_bitcode(clvi_device *device, const char *path, const clvi
     return status;
 }
 
-/* From now on everything is built from source: bitcode that nobody keeps is of no use, since PoCL
- * keeps compiled kernels under a hash of it. */
-static void give_up_bitcode(clvi_device *device)
-{
-    device->programs.folder = NULL;
-    device->programs.bitcode = false;
-}
-
 bool clvi_cache_make(clvi_device *device, clvi_program *program, const char *source, size_t bytes)
 {
+    if (!device->programs.bitcode || device->programs.unmade)
+        return false;
     clv_error error = CLV_ERROR_INIT;
     clvi_bitcode bitcode = {0};
     const clv_status made = clvi_bitcode_make(device, program, source, bytes, &bitcode, &error);
     if (made != CLV_OK) {
         clvi_log(CLVI_LOG_DEBUG, "kernel cache: %s", error.message);
-        if (made == CLV_E_DATA)
-            give_up_bitcode(device);
+        device->programs.unmade = made == CLV_E_DATA;
         return false;
     }
     char *path = file_path(device, program);
     const bool kept = path != NULL && save_bitcode(device, path, &bitcode, &error) == CLV_OK;
     if (!kept) {
         complain(device, device->programs.folder, path != NULL ? error.message : "out of memory");
-        give_up_bitcode(device);
+        /* What nobody keeps is of no use: PoCL keeps compiled kernels under a hash of it. */
+        device->programs.unmade = true;
     }
     clvi_free(bitcode.binary);
     clvi_free(path);

@@ -102,6 +102,7 @@ typedef struct clvi_programs {
     clvi_kernel *recent[256];
     const char *folder; /* of the kernel cache; NULL: none */
     bool bitcode;       /* it keeps bitcode (PoCL) instead of binaries */
+    bool unmade;        /* but no more is made: what is not there is built from source */
     bool complained;    /* about the cache, once per device */
 } clvi_programs;
 

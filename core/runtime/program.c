@@ -222,7 +222,7 @@ static clv_status build(clvi_device *device, clvi_program *program, clv_error *e
         device->counters.programs_cached++;
     } else {
         clvi_compiling_begin(device, program->name, NULL);
-        if (!device->programs.bitcode || !clvi_cache_make(device, program, text, bytes))
+        if (!clvi_cache_make(device, program, text, bytes))
             status = build_text(device, program, text, bytes, &program->program, error);
         clvi_compiling_end(device);
         device->counters.programs_built += status == CLV_OK;

@@ -66,14 +66,15 @@ void clvi_cache_init(clvi_device *device);
 /* Fills program->key from the source and everything that the binary depends on. */
 void clvi_cache_key(const clvi_device *device, clvi_program *program, const char *source,
                     size_t bytes);
-/* Loads and builds program->program from the cache. False: not there, or defective (then deleted
- * and logged). */
+/* Loads and builds program->program from the cache. False: not there, or defective (then logged,
+ * and deleted where that is allowed). */
 bool clvi_cache_load(clvi_device *device, clvi_program *program);
 /* Writes the program's binary with its list of compiled kernels. Failures are logged. */
 void clvi_cache_save(clvi_device *device, clvi_program *program);
 /* Where bitcode is kept (programs.bitcode): makes it from the source, writes it unless another
  * process has, and loads what is there then, so that all processes have the same. False: the
- * program is to be built from source. */
+ * program is to be built from source, and after a failure to make or write it all others are
+ * that the cache does not hold. */
 bool clvi_cache_make(clvi_device *device, clvi_program *program, const char *source, size_t bytes);
 /* The driver's binary, in *binary (the caller frees with clvi_free); nothing to save: *bytes is 0.
  * Errors: CLV_E_CL, CLV_E_MEMORY. */

@@ -12,6 +12,7 @@
 #include "runtime/program.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 enum { MOST_HELPERS = 3 };
@@ -24,7 +25,8 @@ typedef struct noted {
 
 typedef struct helper {
     pthread_t thread;
-    FILE *list; /* what it is to compile */
+    atomic_bool ended; /* the thread has nothing left to do */
+    FILE *list;        /* what it is to compile */
     const char *arguments[5];
     const char *device;
     volatile sig_atomic_t stop;
@@ -40,6 +42,24 @@ struct clvi_rehearsal {
 
 /* ---- Noting ---- */
 
+/* Waits for all helpers' threads. */
+static void join_helpers(struct clvi_rehearsal *r)
+{
+    for (size_t i = 0; i < r->helper_count; i++) {
+        pthread_join(r->helpers[i].thread, NULL);
+        fclose(r->helpers[i].list);
+    }
+    r->helper_count = 0;
+}
+
+static bool have_helpers_ended(struct clvi_rehearsal *r)
+{
+    bool ended = true;
+    for (size_t i = 0; i < r->helper_count; i++)
+        ended = ended && atomic_load(&r->helpers[i].ended);
+    return ended;
+}
+
 bool clvi_rehearsal_begin(clvi_device *device)
 {
     const clvi_programs *programs = &device->programs;
@@ -49,6 +69,10 @@ bool clvi_rehearsal_begin(clvi_device *device)
         device->rehearsal = clvi_calloc(1, sizeof(*device->rehearsal));
     if (!useful || device->rehearsal == NULL)
         return false;
+    if (have_helpers_ended(device->rehearsal)) { /* what is noted now may want help again */
+        join_helpers(device->rehearsal);
+        device->rehearsal->started = false;
+    }
     device->rehearsing = true;
     return true;
 }
@@ -118,6 +142,7 @@ static void *run_helper(void *user)
         clvi_log(CLVI_LOG_DEBUG, "kernels are compiled without help: %s", error.message);
     else if (end.signal != 0 && !h->stop)
         clvi_log(CLVI_LOG_DEBUG, "a helper that compiles kernels ended by signal %d", end.signal);
+    atomic_store(&h->ended, true);
     return NULL;
 }
 
@@ -164,10 +189,7 @@ void clvi_rehearsal_fini(clvi_device *device)
         return;
     for (size_t i = 0; i < r->helper_count; i++)
         r->helpers[i].stop = 1;
-    for (size_t i = 0; i < r->helper_count; i++) {
-        pthread_join(r->helpers[i].thread, NULL);
-        fclose(r->helpers[i].list);
-    }
+    join_helpers(r);
     clvi_free(r->items);
     clvi_free(r);
     device->rehearsal = NULL;

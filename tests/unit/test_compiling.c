@@ -232,7 +232,8 @@ static size_t count_threads(void)
     return count;
 }
 
-/* When all of the list has been launched, nobody is asked to help with what comes later. */
+/* When all of the list has been launched, nobody is asked to help with what comes later, until the
+ * next rehearsal. */
 static void test_no_help_afterwards(void **state)
 {
     bench *b = *state;
@@ -251,6 +252,12 @@ static void test_no_help_afterwards(void **state)
     wait_seconds(0.2);
     clvi_compiling_end(b->device);
     assert_int_equal(count_threads(), before); /* each helper has one */
+    /* What is rehearsed later may want help again. */
+    rehearse(b, y);
+    clvi_compiling_begin(b->device, "u", "k0");
+    wait_seconds(0.2);
+    clvi_compiling_end(b->device);
+    assert_true(count_threads() > before);
     clvi_buf_destroy(y);
 }
 

@@ -413,6 +413,34 @@ static void test_bitcode_that_cannot_be_written(void **state)
     assert_int_equal(count_in(b, "p", "one"), 1); /* from the same source both times */
 }
 
+/* After a failure to write, no more bitcode is made, but what is there is used. */
+static void test_bitcode_that_can_only_be_read(void **state)
+{
+    bench *b = *state;
+    char path[256];
+    if (!keeps_bitcode(b))
+        skip();
+    write_unique(b);
+    expect_added(b, 1);
+    reopen(b);
+    const char *folder = b->device->programs.folder;
+    b->device->programs.folder = "/dev/null/cache"; /* modes do not keep root from writing */
+    launch_from_u(b, "one");
+    b->device->programs.folder = folder;
+    assert_int_equal(counters(b).programs_built, 1);
+    assert_non_null(strstr(log_text, "cannot make the folder /dev/null"));
+    clvi_buf *x = NULL;
+    OK(clvi_buf_create(b->device, 64, "x", &x, &b->error));
+    OK(clvi_fill(b->device, x, 0, 64, 0, &b->error));
+    OK(launch_add(b, x, "", 1)); /* from the file */
+    OK(launch_add(b, x, "-DUNUSED", 1));
+    OK(clvi_wait(b->device, &b->error));
+    clvi_buf_destroy(x);
+    assert_int_equal(counters(b).programs_cached, 1);
+    assert_int_equal(counters(b).programs_built, 2);
+    cache_file(b, path, sizeof(path));
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "child") == 0)
@@ -433,6 +461,7 @@ int main(int argc, char **argv)
         BENCH_TEST(test_defective_bitcode),
         BENCH_TEST(test_bitcode_of_several),
         BENCH_TEST(test_bitcode_that_cannot_be_written),
+        BENCH_TEST(test_bitcode_that_can_only_be_read),
     };
     return cmocka_run_group_tests_name("kernel_cache", tests, NULL, NULL);
 }
