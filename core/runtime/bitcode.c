@@ -4,6 +4,8 @@
 #include "base/process.h"
 #include "runtime/program.h"
 
+enum { TRIES = 3 };
+
 /* Where the bitcode lies in a binary of PoCL, which is a list of files: length, name, length,
  * content; lengths are 4 bytes, the lowest first. False: there is none. */
 static bool find_bitcode(const unsigned char *binary, size_t bytes, size_t *from, size_t *length)
@@ -46,8 +48,16 @@ clv_status clvi_bitcode_make(clvi_device *device, const clvi_program *program, c
 {
     unsigned char *binary = NULL;
     size_t bytes = 0, from = 0, length = 0;
-    clv_status status = get_object(device, program, text, text_bytes, &binary, &bytes, error);
-    if (status == CLV_OK && !find_bitcode(binary, bytes, &from, &length))
+    clv_status status = CLV_OK;
+    bool found = false;
+    /* PoCL reads a file of its own folder, which another process may be writing. */
+    for (int i = 0; i < TRIES && status == CLV_OK && !found; i++) {
+        clvi_free(binary);
+        binary = NULL;
+        status = get_object(device, program, text, text_bytes, &binary, &bytes, error);
+        found = status == CLV_OK && find_bitcode(binary, bytes, &from, &length);
+    }
+    if (status == CLV_OK && !found)
         status = clvi_fail(error, CLV_E_DATA, CLV_HERE,
                            "%s gives no bitcode of kernels %s.cl; they are built from source",
                            device->found->short_name, program->name);
