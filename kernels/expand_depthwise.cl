@@ -5,20 +5,12 @@
 #include "activation.clh"
 #include "wide_pixels.clh"
 
-/* Height and width of the depthwise filter, its stride, and how many output pixels are computed at
- * a time: with what they read they fit the registers. */
-#ifndef XD_K
-#define XD_K 3
-#endif
-#ifndef XD_S
-#define XD_S 1
-#endif
-#ifndef XD_BLOCK
-#define XD_BLOCK 4
-#endif
+/* The most output pixels that are computed at a time, and pixels of a row under them. */
+#define XD_MOST_BLOCK 8
+#define XD_MOST_SPAN  17
 
-/* Pixels of a row under a block of outputs. */
-#define XD_SPAN ((XD_BLOCK - 1) * XD_S + XD_K)
+/* Before what follows can be known while compiling. */
+#define XD_INLINE __attribute__((always_inline))
 
 /* Rows of the picture's first convolution, with margins of zeros: `rows` by `wide` pixels of
  * CLV_NV vectors. Row 0 is row `top` of the picture, pixel `left` of a row its pixel 0. */
@@ -52,8 +44,12 @@ static void keep_block(const strip *s, const expansion *e, floatV *tile, const i
 {
     for (int j = 0; j < CLV_NV && j * CLV_V < e->columns; j++) {
         const floatV bias = clv_load(e->bias + j * CLV_V, e->columns - j * CLV_V, 0);
-        for (int i = 0; i < rows; i++)
-            tile[i * CLV_NV + j] = clv_act(tile[i * CLV_NV + j] + bias, e->act);
+        if (e->act == CLV_ACT_SILU) /* known here: without a question at each pixel */
+            for (int i = 0; i < rows; i++)
+                tile[i * CLV_NV + j] = clv_act(tile[i * CLV_NV + j] + bias, CLV_ACT_SILU);
+        else
+            for (int i = 0; i < rows; i++)
+                tile[i * CLV_NV + j] = clv_act(tile[i * CLV_NV + j] + bias, e->act);
     }
     for (int i = 0; i < rows; i++)
         CLV_UNROLL
@@ -86,7 +82,7 @@ static void expand(const strip *s, const expansion *e)
     }
 }
 
-/* The second convolution's: filters [XD_K, XD_K, c] and bias at this block's first channel, output
+/* The second convolution's: filters [k, k, c] and bias at this block's first channel, output
  * rows of `ow` pixels of c channels; total: what they add up to goes there. */
 typedef struct depthwise {
     __global float *y, *total;
@@ -95,75 +91,120 @@ typedef struct depthwise {
 } depthwise;
 
 /* Outputs [0, outputs) of a block of a vector of channels: act(Σ strip · f + bias). in: the strip's
- * first vector under the first one. Gives their sum. */
-static floatV depthwise_block(const depthwise *d, __global float *y, __local const floatV *in,
-                              int wide, int k, int outputs)
+ * first vector under the first one. size, stride: height and width of the filter, and its stride,
+ * known while compiling as `block` is: how many outputs there are at most, which with what they
+ * read fit the registers. Gives their sum. */
+XD_INLINE static floatV depthwise_block(const depthwise *d, __global float *y,
+                                        __local const floatV *in, int wide, int k, int outputs,
+                                        int size, int stride, int block)
 {
-    floatV acc[XD_BLOCK], out[XD_BLOCK], total = (floatV)(0);
+    floatV acc[XD_MOST_BLOCK], out[XD_MOST_BLOCK], total = (floatV)(0);
+    CLV_WIDE_EMPTY;
     const floatV bias = vloadV(0, d->bias + k);
     __global const float *f = d->f + k;
     CLV_UNROLL
-    for (int i = 0; i < XD_BLOCK; i++)
+    for (int i = 0; i < block; i++)
         acc[i] = bias;
-    for (int a = 0; a < XD_K; a++, in += wide * CLV_NV, f += XD_K * d->c) {
-        floatV v[XD_SPAN];
+    _Pragma("clang loop unroll(disable)") for (int a = 0; a < size;
+                                               a++, in += wide * CLV_NV, f += size * d->c)
+    {
+        floatV v[XD_MOST_SPAN];
         CLV_UNROLL
-        for (int i = 0; i < XD_SPAN; i++)
+        for (int i = 0; i < (block - 1) * stride + size; i++)
             v[i] = in[i * CLV_NV];
         CLV_UNROLL
-        for (int b = 0; b < XD_K; b++) {
+        for (int b = 0; b < size; b++) {
             const floatV weight = vloadV(0, f + b * d->c);
             CLV_UNROLL
-            for (int i = 0; i < XD_BLOCK; i++)
-                acc[i] = fma(v[i * XD_S + b], weight, acc[i]);
+            for (int i = 0; i < block; i++)
+                acc[i] = fma(v[i * stride + b], weight, acc[i]);
         }
     }
     CLV_UNROLL
-    for (int i = 0; i < XD_BLOCK; i++)
+    for (int i = 0; i < block; i++)
         out[i] = acc[i];
-    for (int i = 0; i < outputs; i++) {
-        const floatV v = clv_act(out[i], d->act);
-        clv_put(v, y + (size_t)i * d->c + k);
-        total += v;
-    }
+    if (d->act == CLV_ACT_SILU)
+        for (int i = 0; i < outputs; i++) {
+            const floatV v = clv_act(out[i], CLV_ACT_SILU);
+            clv_put(v, y + (size_t)i * d->c + k);
+            total += v;
+        }
+    else
+        for (int i = 0; i < outputs; i++) {
+            const floatV v = clv_act(out[i], d->act);
+            clv_put(v, y + (size_t)i * d->c + k);
+            total += v;
+        }
     return total;
 }
 
 /* Output rows [begin, end), of which the strip's first row is under the first. */
-static void depthwise_rows(const strip *s, const depthwise *d, int begin, int end)
+XD_INLINE static void depthwise_rows(const strip *s, const depthwise *d, int begin, int end,
+                                     int size, int stride, int block)
 {
     floatV total[CLV_NV];
     for (int j = 0; j < CLV_NV; j++)
         total[j] = (floatV)(0);
     for (int r = begin; r < end; r++)
-        for (int first = 0; first < d->ow; first += XD_BLOCK)
+        for (int first = 0; first < d->ow; first += block)
             for (int j = 0; j < CLV_NV && j * CLV_V < d->columns; j++) {
                 __local const floatV *in =
-                    s->at + ((r - begin) * XD_S * s->wide + first * XD_S) * CLV_NV + j;
-                total[j] += depthwise_block(d, d->y + ((size_t)r * d->ow + first) * d->c, in,
-                                            s->wide, j * CLV_V, min(XD_BLOCK, d->ow - first));
+                    s->at + ((r - begin) * stride * s->wide + first * stride) * CLV_NV + j;
+                total[j] +=
+                    depthwise_block(d, d->y + ((size_t)r * d->ow + first) * d->c, in, s->wide,
+                                    j * CLV_V, min(block, d->ow - first), size, stride, block);
             }
     for (int j = 0; j < CLV_NV && j * CLV_V < d->columns && d->total; j++)
         clv_put(total[j], d->total + j * CLV_V);
 }
 
+/* The same, of what is known while compiling, as functions of their own: block_of in
+ * core/ops/expand_depthwise.c says which there are. */
+#define XD_WINDOW(size, stride, block)                                                             \
+    static __attribute__((noinline)) void rows_##size##_##stride##_##block(                        \
+        const strip *s, const depthwise *d, int begin, int end)                                    \
+    {                                                                                              \
+        depthwise_rows(s, d, begin, end, size, stride, block);                                     \
+    }
+#define XD_CASE(size, stride, block)                                                               \
+    case (size * 4 + stride) * 16 + block:                                                         \
+        rows_##size##_##stride##_##block(s, d, begin, end);                                        \
+        break;
+#if CLV_V >= 16
+#define XD_WINDOWS(X)                                                                              \
+    X(3, 1, 4)                                                                                     \
+    X(3, 1, 7) X(3, 2, 4) X(3, 2, 7) X(5, 1, 4) X(5, 1, 7) X(5, 1, 8) X(5, 2, 4) X(5, 2, 7)
+#else
+#define XD_WINDOWS(X) X(3, 1, 4) X(3, 2, 3) X(5, 1, 4) X(5, 2, 3)
+#endif
+XD_WINDOWS(XD_WINDOW)
+
+static void depthwise_window(const strip *s, const depthwise *d, int begin, int end, int size,
+                             int stride, int block)
+{
+    switch ((size * 4 + stride) * 16 + block) {
+        XD_WINDOWS(XD_CASE)
+    }
+}
+
 /* z[n, i, j, :] = act(x[n, i, j, :] · w + bias), and of that
- *     y[n, i, j, :] = act2(Σ z[n, i·XD_S - pt + a, j·XD_S - pl + b, :]·f[a, b, :] + bias2),
+ *     y[n, i, j, :] = act2(Σ z[n, i·s - pt + a, j·s - pl + b, :]·f[a, b, :] + bias2),
  * z zero outside the picture; x [n, h, w, ci], w packed by gemm_pack as [ceil(c / CLV_NB)][ci]
- * [CLV_NB], f [XD_K, XD_K, c], y [n, oh, ow, c], c a multiple of CLV_V. part [n, strips, c]: what
- * y adds up to over a strip's pixels; NULL: not wanted. memory: ((rows - 1)·XD_S + XD_K)·wide
+ * [CLV_NB], f [k, k, c], y [n, oh, ow, c], c a multiple of CLV_V. part [n, strips, c]: what
+ * y adds up to over a strip's pixels; NULL: not wanted. memory: ((rows - 1)·s + k)·wide
  * pixels of CLV_NB floats, wide being what a row's blocks of outputs lie over. NDRange: group
  * (q, s, n): channels [q·CLV_NB, …), output rows [s·rows, (s + 1)·rows), picture. Overwrites. */
-CLV_SINGLE __kernel void expand_depthwise_fwd(
-    __global float *restrict y, ulong y_at, __global float *restrict part, ulong part_at,
-    __global const float *restrict x, ulong x_at, __global const float *restrict w, ulong w_at,
-    __global const float *restrict b, ulong b_at, __global const float *restrict f, ulong f_at,
-    __global const float *restrict bias2, ulong bias2_at, __local floatV *memory, int h, int width,
-    int ci, int c, int pt, int pl, int oh, int ow, int act, int act2, int rows, int wide)
+CLV_KERNEL(expand_depthwise_fwd, __global float *restrict y, ulong y_at,
+           __global float *restrict part, ulong part_at, __global const float *restrict x,
+           ulong x_at, __global const float *restrict w, ulong w_at,
+           __global const float *restrict b, ulong b_at, __global const float *restrict f,
+           ulong f_at, __global const float *restrict bias2, ulong bias2_at, __local floatV *memory,
+           int h, int width, int ci, int c, int pt, int pl, int size, int stride, int block, int oh,
+           int ow, int act, int act2, int rows, int wide)
 {
-    const int first = (int)get_group_id(0) * CLV_NB, picture = (int)get_group_id(2);
-    const int begin = (int)get_group_id(1) * rows, end = min(oh, begin + rows);
-    const size_t own = (size_t)picture * get_num_groups(1) + get_group_id(1);
+    const int first = CLV_GROUP_ID(0) * CLV_NB, picture = CLV_GROUP_ID(2);
+    const int begin = CLV_GROUP_ID(1) * rows, end = min(oh, begin + rows);
+    const size_t own = (size_t)picture * CLV_GROUPS(1) + CLV_GROUP_ID(1);
     const expansion e = {.x = x + x_at + (size_t)picture * h * width * ci,
                          .weights = w + w_at + (size_t)first * ci,
                          .bias = b + b_at + first,
@@ -181,10 +222,10 @@ CLV_SINGLE __kernel void expand_depthwise_fwd(
                          .columns = e.columns,
                          .act = act2};
     const strip s = {.at = memory,
-                     .rows = (end - begin - 1) * XD_S + XD_K,
+                     .rows = (end - begin - 1) * stride + size,
                      .wide = wide,
-                     .top = begin * XD_S - pt,
+                     .top = begin * stride - pt,
                      .left = pl};
     expand(&s, &e);
-    depthwise_rows(&s, &d, begin, end);
+    depthwise_window(&s, &d, begin, end, size, stride, block);
 }

@@ -140,7 +140,8 @@ static void join_depthwise(joining *j, int32_t s)
     clvi_node *host = node_at(j, x->maker);
     if (host->outputs[0] != node->inputs[0] || !offers(j, host, CLVI_JOIN_DEPTHWISE) ||
         !ready_at(j, s, x->maker) ||
-        !clvi_expand_depthwise_serves(j->plan->device, j->plan->graph, host, node))
+        !clvi_expand_depthwise_serves(j->plan->device, j->plan->graph, host, node,
+                                      j->plan->max_batch))
         return;
     append_behind(j, host, s, CLVI_JOIN_DEPTHWISE);
     host->outputs[0] = node->outputs[0];

@@ -1,9 +1,8 @@
 #include "ops/expand_depthwise.h"
 
-#include <stdio.h>
-
 enum {
     STRIP_BYTES = 256 << 10, /* of local memory, at most: a part of a level-2 cache */
+    FEW_PIXELS = 4,          /* of a picture */
     LEAST_GROUPS = 8         /* of a picture, as far as its rows go */
 };
 
@@ -55,9 +54,13 @@ static strips strips_of(const clvi_device *device, const clvi_conv *d)
 }
 
 bool clvi_expand_depthwise_serves(const clvi_device *device, const clv_graph *graph,
-                                  const clvi_node *expand, const clvi_node *depthwise)
+                                  const clvi_node *expand, const clvi_node *depthwise,
+                                  int64_t batch)
 {
     const clvi_conv e = clvi_conv_of(graph, expand, 1), d = clvi_conv_of(graph, depthwise, 1);
+    const int64_t pixels = e.h * e.w;
+    if (pixels <= FEW_PIXELS && batch * pixels > clvi_wide_of(device).rows)
+        return false;
     return !clvi_device_is_gpu_like(device) && clvi_conv_is_plain(&e) && e.groups == 1 &&
            d.kh == d.kw && (d.kh == 3 || d.kh == 5) && d.sh == d.sw && d.sh <= 2 &&
            d.ci % clvi_tuning_int(device, "vector") == 0 && strips_of(device, &d).rows > 0;
@@ -74,11 +77,8 @@ clv_status clvi_expand_depthwise_forward(clvi_device *device, const clvi_expand_
     const clvi_wide wide = clvi_wide_of(device);
     const clvi_conv *d = &c->depthwise;
     const strips cut = strips_of(device, d);
-    char options[128];
-    snprintf(options, sizeof options, "%s -DXD_K=%d -DXD_S=%d -DXD_BLOCK=%d", wide.options,
-             (int)d->kh, (int)d->sh, (int)block_of(device, d));
     clvi_launch l;
-    clvi_launch_begin(&l, device, "expand_depthwise", "expand_depthwise_fwd", options);
+    clvi_launch_begin(&l, device, "expand_depthwise", "expand_depthwise_fwd", wide.options);
     clvi_arg_view(&l, call->y);
     clvi_arg_view(&l, call->parts);
     clvi_arg_view(&l, call->x);
@@ -93,6 +93,9 @@ clv_status clvi_expand_depthwise_forward(clvi_device *device, const clvi_expand_
     clvi_arg_int(&l, (int32_t)d->ci);
     clvi_arg_int(&l, (int32_t)d->pt);
     clvi_arg_int(&l, (int32_t)d->pl);
+    clvi_arg_int(&l, (int32_t)d->kh);
+    clvi_arg_int(&l, (int32_t)d->sh);
+    clvi_arg_int(&l, (int32_t)block_of(device, d));
     clvi_arg_int(&l, (int32_t)d->oh);
     clvi_arg_int(&l, (int32_t)d->ow);
     clvi_arg_int(&l, (int32_t)call->activation);

@@ -16,9 +16,12 @@ clvi_expand_depthwise clvi_expand_depthwise_of(const clv_graph *graph, const clv
                                                int64_t n);
 /* Whether conv2d_bn `expand` can take along `depthwise`, which reads its output: the wide form,
  * filters of 1 × 1, and of 3 × 3 or 5 × 5 with strides of 1 or 2, channels of whole vectors, and
- * some rows of a block of channels in the device's local memory. */
+ * some rows of a block of channels in the device's local memory; and whether it should, in batches
+ * of at most `batch`: each picture goes over all weights, which many pictures of a few pixels had
+ * better share. */
 bool clvi_expand_depthwise_serves(const clvi_device *device, const clv_graph *graph,
-                                  const clvi_node *expand, const clvi_node *depthwise);
+                                  const clvi_node *expand, const clvi_node *depthwise,
+                                  int64_t batch);
 
 typedef struct clvi_expand_depthwise_call {
     clvi_view x, packed, bias;   /* packed by clvi_conv_pack */
