@@ -18,57 +18,110 @@ static floatV row_vector(__global const float *w, int rows, int columns, int i, 
     return clv_load(w + at, (int)min(end - at, (long)CLV_V), 0);
 }
 
-/* to = act(from · w + b): from [rows], w [rows, columns], b [columns] or NULL, to [columns]; both
- * lie in local memory, whole vectors. */
-static void dense(__local floatV *to, __local const float *from, __global const float *w,
-                  __global const float *b, int rows, int columns, int act)
+/* Samples that a group takes together where it can: they read a matrix once. */
+#define EXCITE_SAMPLES 4
+
+/* to = act(from · w + b) of `samples` (known while compiling) samples, `apart` floatV from one to
+ * the next: from [rows], w [rows, columns], b [columns] or NULL, to [columns]; both lie in local
+ * memory, whole vectors. */
+__attribute__((always_inline)) static void dense(__local floatV *to, __local const floatV *from,
+                                                 __global const float *w, __global const float *b,
+                                                 int rows, int columns, int act, int apart,
+                                                 int samples)
 {
-    for (int k = 0; k < columns; k += CLV_V)
-        to[k / CLV_V] = b ? clv_load(b + k, columns - k, 0) : (floatV)(0);
+    for (int s = 0; s < samples; s++)
+        for (int k = 0; k < columns; k += CLV_V)
+            to[s * apart + k / CLV_V] = b ? clv_load(b + k, columns - k, 0) : (floatV)(0);
     for (int i = 0; i < rows; i += EXCITE_ROWS) {
         const bool whole = (long)(i + EXCITE_ROWS) * columns + CLV_V <= (long)rows * columns;
-        floatV factor[EXCITE_ROWS];
+        floatV factor[EXCITE_SAMPLES][EXCITE_ROWS];
         CLV_UNROLL
-        for (int r = 0; r < EXCITE_ROWS; r++)
-            factor[r] = (floatV)(i + r < rows ? from[i + r] : 0);
-        for (int k = 0; k < columns; k += CLV_V) {
-            floatV sum[EXCITE_ROWS];
+        for (int s = 0; s < samples; s++) {
+            __local const float *value = (__local const float *)(from + s * apart) + i;
             CLV_UNROLL
             for (int r = 0; r < EXCITE_ROWS; r++)
-                sum[r] = factor[r] * (whole ? vloadV(0, w + (long)(i + r) * columns + k)
-                                            : row_vector(w, rows, columns, i + r, k));
-            to[k / CLV_V] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+                factor[s][r] = (floatV)(i + r < rows ? value[r] : 0);
+        }
+        for (int k = 0; k < columns; k += CLV_V) {
+            floatV row[EXCITE_ROWS];
+            CLV_UNROLL
+            for (int r = 0; r < EXCITE_ROWS; r++)
+                row[r] = whole ? vloadV(0, w + (long)(i + r) * columns + k)
+                               : row_vector(w, rows, columns, i + r, k);
+            CLV_UNROLL
+            for (int s = 0; s < samples; s++) {
+                floatV sum[EXCITE_ROWS];
+                CLV_UNROLL
+                for (int r = 0; r < EXCITE_ROWS; r++)
+                    sum[r] = factor[s][r] * row[r];
+                to[s * apart + k / CLV_V] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+            }
         }
     }
-    for (int k = 0; k < columns; k += CLV_V)
-        to[k / CLV_V] = clv_act(to[k / CLV_V], act);
+    for (int s = 0; s < samples; s++)
+        for (int k = 0; k < columns; k += CLV_V)
+            to[s * apart + k / CLV_V] = clv_act(to[s * apart + k / CLV_V], act);
+}
+
+/* Arguments of the kernel below, views moved on to the first sample. */
+typedef struct excitation {
+    __global float *y;
+    __global const float *part, *w, *b, *w2, *b2;
+    int parts, c, hidden, outputs, act, act2;
+    float scale;
+} excitation;
+
+/* Of `samples` (known while compiling) samples from number `first` on. */
+__attribute__((always_inline)) static void excite(const excitation *e, __local floatV *memory,
+                                                  int first, int samples)
+{
+    const int c = e->c, outputs = e->outputs;
+    const int h = (c + CLV_V - 1) / CLV_V, result = h + (e->hidden + CLV_V - 1) / CLV_V;
+    const int apart = result + (outputs + CLV_V - 1) / CLV_V;
+    for (int s = 0; s < samples; s++)
+        for (int k = 0; k < c; k += CLV_V) {
+            __global const float *part = e->part + (size_t)(first + s) * e->parts * c + k;
+            floatV total = (floatV)(0);
+            for (int g = 0; g < e->parts; g++)
+                total += clv_load(part + (size_t)g * c, c - k, 0);
+            memory[s * apart + k / CLV_V] = total * e->scale;
+        }
+    dense(memory + h, memory, e->w, e->b, c, e->hidden, e->act, apart, samples);
+    dense(memory + result, memory + h, e->w2, e->b2, e->hidden, outputs, e->act2, apart, samples);
+    for (int s = 0; s < samples; s++)
+        for (int k = 0; k < outputs; k += CLV_V)
+            clv_store(memory[s * apart + result + k / CLV_V],
+                      e->y + (size_t)(first + s) * outputs + k, outputs - k);
 }
 
 /* m = scale·Σ part[n, g, :] over g < parts, h = act(m · w + b), y[n, :] = act2(h · w2 + b2); part
  * [n, parts, c], w [c, hidden], w2 [hidden, outputs], b [hidden] and b2 [outputs] or NULL. memory:
- * c, hidden and outputs floats, each rounded up to whole vectors. NDRange: group n. Overwrites. */
-CLV_SINGLE __kernel void squeeze_excite_fwd(__global float *restrict y, ulong y_at,
-                                            __global const float *restrict part, ulong part_at,
-                                            __global const float *restrict w, ulong w_at,
-                                            __global const float *restrict b, ulong b_at,
-                                            __global const float *restrict w2, ulong w2_at,
-                                            __global const float *restrict b2, ulong b2_at,
-                                            __local floatV *memory, int parts, int c, int hidden,
-                                            int outputs, float scale, int act, int act2)
+ * of min(share, EXCITE_SAMPLES) samples c, hidden and outputs floats, each rounded up to whole
+ * vectors. NDRange: group g: the samples [g·share, (g + 1)·share). Overwrites. */
+CLV_KERNEL(squeeze_excite_fwd, __global float *restrict y, ulong y_at,
+           __global const float *restrict part, ulong part_at, __global const float *restrict w,
+           ulong w_at, __global const float *restrict b, ulong b_at,
+           __global const float *restrict w2, ulong w2_at, __global const float *restrict b2,
+           ulong b2_at, __local floatV *memory, int n, int parts, int c, int hidden, int outputs,
+           float scale, int act, int act2, int share)
 {
-    const int sample = (int)get_group_id(0);
-    __local floatV *h = memory + (c + CLV_V - 1) / CLV_V;
-    __local floatV *result = h + (hidden + CLV_V - 1) / CLV_V;
-    part += part_at + (size_t)sample * parts * c;
-    y += y_at + (size_t)sample * outputs;
-    for (int k = 0; k < c; k += CLV_V) {
-        floatV total = (floatV)(0);
-        for (int g = 0; g < parts; g++)
-            total += clv_load(part + (size_t)g * c + k, c - k, 0);
-        memory[k / CLV_V] = total * scale;
-    }
-    dense(h, (__local const float *)memory, w + w_at, b ? b + b_at : 0, c, hidden, act);
-    dense(result, (__local const float *)h, w2 + w2_at, b2 ? b2 + b2_at : 0, hidden, outputs, act2);
-    for (int k = 0; k < outputs; k += CLV_V)
-        clv_store(result[k / CLV_V], y + k, outputs - k);
+    const excitation e = {.y = y + y_at,
+                          .part = part + part_at,
+                          .w = w + w_at,
+                          .b = b ? b + b_at : 0,
+                          .w2 = w2 + w2_at,
+                          .b2 = b2 ? b2 + b2_at : 0,
+                          .parts = parts,
+                          .c = c,
+                          .hidden = hidden,
+                          .outputs = outputs,
+                          .act = act,
+                          .act2 = act2,
+                          .scale = scale};
+    int i = CLV_BEGIN(share);
+    const int end = CLV_END(n, share);
+    for (; i + EXCITE_SAMPLES <= end; i += EXCITE_SAMPLES)
+        excite(&e, memory, i, EXCITE_SAMPLES);
+    for (; i < end; i++)
+        excite(&e, memory, i, 1);
 }

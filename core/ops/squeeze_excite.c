@@ -5,6 +5,7 @@
 #include "runtime/wide.h"
 
 enum {
+    SAMPLES = 4,            /* kernels/squeeze_excite.cl */
     MOST_WEIGHTS = 1 << 17, /* of both layers: beyond, two launches of several groups are faster */
     MOST_CHANNELS = 4096    /* of any vector, which lies in local memory */
 };
@@ -39,6 +40,14 @@ bool clvi_squeeze_excite_serves(const clvi_device *device, const clv_graph *grap
                (int64_t)clvi_device_get_info(device)->local_bytes;
 }
 
+/* Samples of a work-group: some that read the weights together, where that leaves several groups
+ * and local memory has room. */
+static int64_t share_of(const clvi_run *run, int64_t bytes)
+{
+    const int64_t most = (int64_t)clvi_device_get_info(run->device)->local_bytes;
+    return run->n >= 2 * SAMPLES && SAMPLES * bytes <= most ? SAMPLES : 1;
+}
+
 clv_status clvi_squeeze(const clvi_run *run, const clvi_pixel_sums *s, int64_t pixels,
                         clv_error *error)
 {
@@ -49,6 +58,8 @@ clv_status clvi_squeeze(const clvi_run *run, const clvi_pixel_sums *s, int64_t p
     const clvi_behind *second = first + 1;
     const int64_t hidden = units(run->graph, first->node);
     const int64_t outputs = units(run->graph, second->node);
+    const int64_t bytes = local_bytes(run->device, s->channels, hidden, outputs);
+    const int64_t share = share_of(run, bytes);
     clvi_launch l;
     clvi_launch_begin(&l, run->device, "squeeze_excite", "squeeze_excite_fwd", "");
     clvi_arg_view(&l, run->out[1]);
@@ -57,7 +68,8 @@ clv_status clvi_squeeze(const clvi_run *run, const clvi_pixel_sums *s, int64_t p
     clvi_arg_view(&l, run->in[first->first + 1]);
     clvi_arg_view(&l, run->in[second->first]);
     clvi_arg_view(&l, run->in[second->first + 1]);
-    clvi_arg_local(&l, (size_t)local_bytes(run->device, s->channels, hidden, outputs));
+    clvi_arg_local(&l, (size_t)(share * bytes));
+    clvi_arg_int(&l, (int32_t)run->n);
     clvi_arg_int(&l, (int32_t)s->count);
     clvi_arg_int(&l, (int32_t)s->channels);
     clvi_arg_int(&l, (int32_t)hidden);
@@ -65,5 +77,6 @@ clv_status clvi_squeeze(const clvi_run *run, const clvi_pixel_sums *s, int64_t p
     clvi_arg_float(&l, scale);
     clvi_arg_int(&l, (int32_t)clvi_dense_activation(first->node));
     clvi_arg_int(&l, (int32_t)clvi_dense_activation(second->node));
-    return clvi_launch_run(&l, (size_t)run->n, 1, 1, error);
+    clvi_arg_int(&l, (int32_t)share);
+    return clvi_launch_run(&l, (size_t)clvi_div_up(run->n, share), 1, 1, error);
 }
