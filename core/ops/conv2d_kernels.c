@@ -7,6 +7,7 @@
 
 enum {
     FLAT_CHANNELS = 8,     /* below: taps side by side are one, in a copy with margins */
+    SMALL_GROUPS = 48,     /* work-groups of a convolution, before they are full */
     WIDE_GROUPS = 16,      /* work-groups of a convolution, where it has as many blocks */
     PARAM_GROUPS = 64,     /* work-groups of a weight gradient, where the pictures give them */
     PARAM_SPLIT = 1 << 17, /* weights above which work-groups share their rows, too */
@@ -235,11 +236,15 @@ typedef struct wide_cut {
     int64_t share, blocks, pixel_groups, column_groups;
 } wide_cut;
 
-/* Output pixels of a work-group: a multiple of the block's rows. */
+/* Output pixels of a work-group: a multiple of the block's rows. Of small convolutions less than it
+ * could be, so that no core waits long for the last one. */
 static int64_t wide_share(const clvi_wide *wide, const clvi_conv *c)
 {
     const int64_t block = wide->rows * wide->columns * c->kh * c->kw * c->ci;
     int64_t blocks = block > 0 ? wide->group_work / block : wide->group_work;
+    const int64_t all =
+        clvi_div_up(clvi_conv_pixels(c), wide->rows) * clvi_div_up(c->co, wide->columns);
+    blocks = blocks < all / SMALL_GROUPS ? blocks : all / SMALL_GROUPS;
     const int64_t least = clvi_div_up(clvi_conv_pixels(c), (int64_t)CLVI_MAX_GROUPS * wide->rows);
     blocks = blocks < 1 ? 1 : blocks > 64 ? 64 : blocks;
     return (blocks > least ? blocks : least) * wide->rows;
