@@ -195,6 +195,32 @@ static int end_of_image(__global const float *dmean, int r, int image, int end)
 {
     return dmean ? min(end, (r / image + 1) * image) : end;
 }
+
+/* What dp and n below are made from, for the channels of a span. rest: load_share's. */
+typedef struct span_inputs {
+    floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN], rest[NORM_SPAN];
+} span_inputs;
+
+static void load_inputs(span_inputs *to, __global const float *saved, int c,
+                        __global const float *gamma, __global const float *beta, int left)
+{
+    load_span(to->mean, saved, left);
+    load_span(to->invstd, saved + c, left);
+    load_span(to->scale, gamma, left);
+    load_span(to->shift, beta, left);
+}
+
+/* dp, and n: of vector k of a span, whose z and dy (NULL: zeros) are given. Asks for those `ahead`.
+ */
+static floatV gradient_at(const span_inputs *of, int k, __global const float *z,
+                          __global const float *dy, int left, int act, int ahead, floatV *n)
+{
+    *n = (clv_load(z, left, 0) - of->mean[k]) * of->invstd[k];
+    CLV_PREFETCH(z + ahead);
+    CLV_PREFETCH(dy + ahead);
+    const floatV g = dy ? clv_load(dy, left, 0) + of->rest[k] : of->rest[k];
+    return g * clv_act_grad(fma(*n, of->scale[k], of->shift[k]), act);
+}
 #endif
 
 /* Per group of `share` pixels: sums[g][0][c] = Σ dp, sums[g][1][c] = Σ dp·n, where dp = dy·act'(p)
@@ -249,25 +275,20 @@ CLV_GROUP __kernel void batch_norm_bwd_sums(
     const int ahead = norm_ahead(c);
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
-        floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
-        floatV sum[NORM_SPAN], product[NORM_SPAN], rest[NORM_SPAN];
-        load_span(mean, saved + j, c - j);
-        load_span(invstd, saved + c + j, c - j);
-        load_span(scale, gamma + gamma_at + j, c - j);
-        load_span(shift, beta + beta_at + j, c - j);
+        floatV sum[NORM_SPAN], product[NORM_SPAN];
+        span_inputs of;
+        load_inputs(&of, saved + j, c, gamma + gamma_at + j, beta + beta_at + j, c - j);
         for (int k = 0; k < span; k++)
             sum[k] = product[k] = (floatV)(0);
         for (int r = begin; r < end;) {
-            load_share(rest, dmean, r, image, c, j);
+            load_share(of.rest, dmean, r, image, c, j);
             for (const int stop = end_of_image(dmean, r, image, end); r < stop; r++)
                 for (int k = 0; k < span; k++) {
                     const int i = j + k * CLV_V;
                     const size_t at = (size_t)r * c + i;
-                    const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
-                    CLV_PREFETCH(z + at + ahead);
-                    CLV_PREFETCH(dy + at + ahead);
-                    const floatV g = dy ? clv_load(dy + at, c - i, 0) + rest[k] : rest[k];
-                    const floatV dp = g * clv_act_grad(fma(n, scale[k], shift[k]), act);
+                    floatV n;
+                    const floatV dp =
+                        gradient_at(&of, k, z + at, dy ? dy + at : 0, c - i, act, ahead, &n);
                     sum[k] += dp;
                     product[k] = fma(dp, n, product[k]);
                     if (keep)
@@ -363,12 +384,9 @@ CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
     const int ahead = norm_ahead(c);
     for (int j = 0; j < c; j += NORM_SPAN * CLV_V) {
         const int span = span_of(c, j);
-        floatV mean[NORM_SPAN], invstd[NORM_SPAN], scale[NORM_SPAN], shift[NORM_SPAN];
-        floatV sum[NORM_SPAN], product[NORM_SPAN], rest[NORM_SPAN];
-        load_span(mean, saved + j, c - j);
-        load_span(invstd, saved + c + j, c - j);
-        load_span(scale, gamma + gamma_at + j, c - j);
-        load_span(shift, beta + beta_at + j, c - j);
+        floatV sum[NORM_SPAN], product[NORM_SPAN];
+        span_inputs of;
+        load_inputs(&of, saved + j, c, gamma + gamma_at + j, beta + beta_at + j, c - j);
         for (int k = 0; k < span; k++)
             sum[k] = product[k] = (floatV)(0);
         if (total) {
@@ -380,18 +398,16 @@ CLV_GROUP __kernel void batch_norm_bwd_data(__global float *dz, ulong dz_at,
             }
         }
         for (int r = begin; r < end;) {
-            load_share(rest, dmean, r, image, c, j);
+            load_share(of.rest, dmean, r, image, c, j);
             for (const int stop = end_of_image(dmean, r, image, end); r < stop; r++)
                 for (int k = 0; k < span; k++) {
                     const int i = j + k * CLV_V;
                     const size_t at = (size_t)r * c + i;
-                    const floatV n = (clv_load(z + at, c - i, 0) - mean[k]) * invstd[k];
-                    CLV_PREFETCH(z + at + ahead);
-                    CLV_PREFETCH(dy + at + ahead);
-                    const floatV g = dy ? clv_load(dy + at, c - i, 0) + rest[k] : rest[k];
-                    const floatV dp = g * clv_act_grad(fma(n, scale[k], shift[k]), act);
-                    clv_store(scale[k] * invstd[k] * (dp - fma(n, product[k], sum[k])), dz + at,
-                              c - i);
+                    floatV n;
+                    const floatV dp =
+                        gradient_at(&of, k, z + at, dy ? dy + at : 0, c - i, act, ahead, &n);
+                    clv_store(of.scale[k] * of.invstd[k] * (dp - fma(n, product[k], sum[k])),
+                              dz + at, c - i);
                 }
         }
     }
