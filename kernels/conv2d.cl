@@ -101,6 +101,7 @@ static void fetch_ahead(__global const float *x, int h, int w, int pixel, int bo
 typedef struct extents {
     int h, w, pixel, run, kh, kw, sh, sw, pt, pl, oh, ow, co, y_image, y_row, y_pixel, flags,
         blocks;
+    int group, groups; /* which group p of columns, and how many groups g there are */
 } extents;
 
 /* The largest of four rows of `tile` each, `rows` of them; a NaN is larger than everything. And
@@ -126,7 +127,7 @@ static void wide_pixels(__global float *y, __global float *stats, __global const
                         __global const float *f, __global const float *bias, int begin, int end,
                         extents e, bool pooled)
 {
-    const int q0 = (int)get_group_id(1) * e.blocks, all = (e.co + CLV_NB - 1) / CLV_NB;
+    const int q0 = e.group * e.blocks, all = (e.co + CLV_NB - 1) / CLV_NB;
     const int h = e.h, w = e.w, pixel = e.pixel, run = e.run, oh = e.oh, ow = e.ow;
     const int of = pooled ? 4 : 1, side = pooled ? 2 : 1; /* pixels of an output */
     const size_t panel = (size_t)e.kh * e.kw * run * CLV_NB;
@@ -197,7 +198,7 @@ static void wide_pixels(__global float *y, __global float *stats, __global const
                         e.flags & ~CONV_ADD);
         }
         if (e.flags & CONV_STATS)
-            store_stats(stats + q * CLV_NB, get_num_groups(0) * e.y_pixel, columns, end - begin,
+            store_stats(stats + q * CLV_NB, (size_t)e.groups * e.y_pixel, columns, end - begin,
                         shift, sum, square);
     }
 }
@@ -221,34 +222,32 @@ static void wide_pixels(__global float *y, __global float *stats, __global const
  * NDRange: group (g, p): the output pixels [g·share, (g + 1)·share) of all n pictures, counted
  * through (share a multiple of CLV_MR), for one column block q in [p·blocks, (p + 1)·blocks) after
  * the other. `pixels`: n·oh·ow. Overwrites. */
-CLV_SINGLE __kernel void
-conv2d_fwd_wide(__global float *restrict y, ulong y_at, __global float *restrict stats,
-                ulong stats_at, __global const float *restrict x, ulong x_at,
-                __global const float *restrict f, ulong f_at, __global const float *restrict bias,
-                ulong bias_at, int pixels, int h, int w, int pixel, int run, int kh, int kw, int sh,
-                int sw, int pt, int pl, int oh, int ow, int co, int y_image, int y_row, int y_pixel,
-                int flags, int blocks, int share)
+CLV_KERNEL(conv2d_fwd_wide, __global float *restrict y, ulong y_at, __global float *restrict stats,
+           ulong stats_at, __global const float *restrict x, ulong x_at,
+           __global const float *restrict f, ulong f_at, __global const float *restrict bias,
+           ulong bias_at, int pixels, int h, int w, int pixel, int run, int kh, int kw, int sh,
+           int sw, int pt, int pl, int oh, int ow, int co, int y_image, int y_row, int y_pixel,
+           int flags, int blocks, int share)
 {
-    const extents e = {h,  w,  pixel, run, kh,      kw,    sh,      sw,    pt,
-                       pl, oh, ow,    co,  y_image, y_row, y_pixel, flags, blocks};
-    wide_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at, f + f_at,
+    const int group = CLV_GROUP_ID(1), groups = CLV_GROUPS(0);
+    const extents e = {h,  w,  pixel, run,     kh,    kw,      sh,    sw,     pt,    pl,
+                       oh, ow, co,    y_image, y_row, y_pixel, flags, blocks, group, groups};
+    wide_pixels(y + y_at, stats + stats_at + (size_t)CLV_GROUP_ID(0) * y_pixel, x + x_at, f + f_at,
                 bias + bias_at, CLV_BEGIN(share), CLV_END(pixels, share), e, false);
 }
 
 /* The largest of 2 × 2 outputs of that each (max_pool2d), act being none or relu: y is a quarter as
  * large, and so are oh and ow, those of y, while `pixels` counts n·oh·ow·4. CLV_MR must be a
  * multiple of 4. No stats. */
-CLV_SINGLE __kernel void conv2d_fwd_pooled(__global float *restrict y, ulong y_at,
-                                           __global const float *restrict x, ulong x_at,
-                                           __global const float *restrict f, ulong f_at,
-                                           __global const float *restrict bias, ulong bias_at,
-                                           int pixels, int h, int w, int pixel, int run, int kh,
-                                           int kw, int sh, int sw, int pt, int pl, int oh, int ow,
-                                           int co, int y_image, int y_row, int y_pixel, int flags,
-                                           int blocks, int share)
+CLV_KERNEL(conv2d_fwd_pooled, __global float *restrict y, ulong y_at,
+           __global const float *restrict x, ulong x_at, __global const float *restrict f,
+           ulong f_at, __global const float *restrict bias, ulong bias_at, int pixels, int h, int w,
+           int pixel, int run, int kh, int kw, int sh, int sw, int pt, int pl, int oh, int ow,
+           int co, int y_image, int y_row, int y_pixel, int flags, int blocks, int share)
 {
-    const extents e = {h,  w,  pixel, run, kh,      kw,    sh,      sw,    pt,
-                       pl, oh, ow,    co,  y_image, y_row, y_pixel, flags, blocks};
+    const int group = CLV_GROUP_ID(1), groups = CLV_GROUPS(0);
+    const extents e = {h,  w,  pixel, run,     kh,    kw,      sh,    sw,     pt,    pl,
+                       oh, ow, co,    y_image, y_row, y_pixel, flags, blocks, group, groups};
     wide_pixels(y + y_at, 0, x + x_at, f + f_at, bias + bias_at, CLV_BEGIN(share),
                 CLV_END(pixels, share), e, true);
 }
@@ -258,7 +257,8 @@ CLV_SINGLE __kernel void conv2d_fwd_pooled(__global float *restrict y, ulong y_a
 /* Arguments of the two kernels below. */
 typedef struct row_of_pixels {
     int pixel, run, co, y_pixel, flags, blocks;
-    int image; /* pixels that share their factors */
+    int image;         /* pixels that share their factors */
+    int group, groups; /* as in extents */
 } row_of_pixels;
 
 /* tile[i] *= factor, for `rows` rows of `columns` columns. */
@@ -291,7 +291,7 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
                            __global const float *scale, __global const float *spread,
                            __global const float *addend, int begin, int end, row_of_pixels a)
 {
-    const int q0 = (int)get_group_id(1) * a.blocks, all = (a.co + CLV_NB - 1) / CLV_NB;
+    const int q0 = a.group * a.blocks, all = (a.co + CLV_NB - 1) / CLV_NB;
     const int pixel = a.pixel, run = a.run;
     const int blocks = (end - begin - 1) / CLV_MR; /* behind the first one */
     for (int q = q0; q < min(all, q0 + a.blocks); q++) {
@@ -330,7 +330,7 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
                         columns, a.flags);
         }
         if (a.flags & CONV_STATS)
-            store_stats(stats + q * CLV_NB, get_num_groups(0) * a.y_pixel, columns, end - begin,
+            store_stats(stats + q * CLV_NB, (size_t)a.groups * a.y_pixel, columns, end - begin,
                         shift, sum, square);
     }
 }
@@ -340,31 +340,31 @@ static void rows_of_pixels(__global float *y, __global float *stats, __global co
  * p < pixels, l < run. x: `pixel` elements from one pixel to the next. spread [pictures, co], NULL:
  * ones. addend as y (CONV_ADD). w, stats and the rest as in conv2d_fwd_wide. NDRange: as there.
  * Overwrites. */
-CLV_SINGLE __kernel void
-conv2d_fwd_plain(__global float *restrict y, ulong y_at, __global float *restrict stats,
-                 ulong stats_at, __global const float *restrict x, ulong x_at,
-                 __global const float *restrict f, ulong f_at, __global const float *restrict bias,
-                 ulong bias_at, __global const float *restrict spread, ulong spread_at,
-                 __global const float *restrict addend, ulong addend_at, int pixels, int pixel,
-                 int run, int co, int y_pixel, int flags, int blocks, int image, int share)
+CLV_KERNEL(conv2d_fwd_plain, __global float *restrict y, ulong y_at, __global float *restrict stats,
+           ulong stats_at, __global const float *restrict x, ulong x_at,
+           __global const float *restrict f, ulong f_at, __global const float *restrict bias,
+           ulong bias_at, __global const float *restrict spread, ulong spread_at,
+           __global const float *restrict addend, ulong addend_at, int pixels, int pixel, int run,
+           int co, int y_pixel, int flags, int blocks, int image, int share)
 {
-    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image};
-    rows_of_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at,
+    const int group = CLV_GROUP_ID(1), groups = CLV_GROUPS(0);
+    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image, group, groups};
+    rows_of_pixels(y + y_at, stats + stats_at + (size_t)CLV_GROUP_ID(0) * y_pixel, x + x_at,
                    f + f_at, bias + bias_at, 0, spread ? spread + spread_at : 0, addend + addend_at,
                    CLV_BEGIN(share), CLV_END(pixels, share), a);
 }
 
 /* The same of x[p, l] · scale[p / image, l], without spread; scale [pictures, run]. */
-CLV_SINGLE __kernel void
-conv2d_fwd_scaled(__global float *restrict y, ulong y_at, __global float *restrict stats,
-                  ulong stats_at, __global const float *restrict x, ulong x_at,
-                  __global const float *restrict f, ulong f_at, __global const float *restrict bias,
-                  ulong bias_at, __global const float *restrict scale, ulong scale_at,
-                  __global const float *restrict addend, ulong addend_at, int pixels, int pixel,
-                  int run, int co, int y_pixel, int flags, int blocks, int image, int share)
+CLV_KERNEL(conv2d_fwd_scaled, __global float *restrict y, ulong y_at,
+           __global float *restrict stats, ulong stats_at, __global const float *restrict x,
+           ulong x_at, __global const float *restrict f, ulong f_at,
+           __global const float *restrict bias, ulong bias_at, __global const float *restrict scale,
+           ulong scale_at, __global const float *restrict addend, ulong addend_at, int pixels,
+           int pixel, int run, int co, int y_pixel, int flags, int blocks, int image, int share)
 {
-    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image};
-    rows_of_pixels(y + y_at, stats + stats_at + (size_t)get_group_id(0) * y_pixel, x + x_at,
+    const int group = CLV_GROUP_ID(1), groups = CLV_GROUPS(0);
+    const row_of_pixels a = {pixel, run, co, y_pixel, flags, blocks, image, group, groups};
+    rows_of_pixels(y + y_at, stats + stats_at + (size_t)CLV_GROUP_ID(0) * y_pixel, x + x_at,
                    f + f_at, bias + bias_at, scale + scale_at, 0, addend + addend_at,
                    CLV_BEGIN(share), CLV_END(pixels, share), a);
 }
@@ -392,26 +392,24 @@ static void fetch_lines(__global const float *from, int elements)
  * the picture; then all channels go over them. The accumulators pass through `part` between the
  * pieces. NDRange: group (q, g, s): columns [q·CLV_NB, …), chunk, filter rows a in [s·span, (s +
  * 1)·span): neighbours read the same pixels of x. Overwrites. */
-CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ulong part_at,
-                                               __global const float *restrict x, ulong x_at,
-                                               __global const float *restrict dz, ulong dz_at,
-                                               int pixels, int h, int w, int pixel, int run, int kh,
-                                               int kw, int sh, int sw, int pt, int pl, int oh,
-                                               int ow, int co, int row, int before, int span,
-                                               int image, int chunk)
+CLV_KERNEL(conv2d_bwd_param_wide, __global float *restrict part, ulong part_at,
+           __global const float *restrict x, ulong x_at, __global const float *restrict dz,
+           ulong dz_at, int pixels, int h, int w, int pixel, int run, int kh, int kw, int sh,
+           int sw, int pt, int pl, int oh, int ow, int co, int row, int before, int span, int image,
+           int chunk)
 {
     floatV panel[PARAM_PIECE * CLV_NV];
     /* A launch with zeros for numbers is to do nothing (core/runtime/rehearsal.c). */
     const int chunks = max(1, (image + chunk - 1) / max(1, chunk));
-    const int stretch = (int)get_group_id(1) / chunks;
-    const int begin = stretch * image + (int)get_group_id(1) % chunks * chunk;
+    const int stretch = CLV_GROUP_ID(1) / chunks;
+    const int begin = stretch * image + CLV_GROUP_ID(1) % chunks * chunk;
     const int end = min((stretch + 1) * image, begin + chunk);
-    const int first = (int)get_group_id(0) * CLV_NB, columns = min(co - first, CLV_NB);
-    const int a0 = (int)get_group_id(2) * span;
-    part += part_at + (size_t)get_group_id(1) * kh * kw * run * row + first;
+    const int first = CLV_GROUP_ID(0) * CLV_NB, columns = min(co - first, CLV_NB);
+    const int a0 = CLV_GROUP_ID(2) * span;
+    part += part_at + (size_t)CLV_GROUP_ID(1) * kh * kw * run * row + first;
     x += x_at;
     dz += dz_at + first;
-    const bool fetch = get_group_id(0) == 0 && a0 == 0 && row == co;
+    const bool fetch = CLV_GROUP_ID(0) == 0 && a0 == 0 && row == co;
     const int reach = (kh - 1 - pt) * w; /* to the pixels that are new to a row of outputs */
     const bool aligned = sh == 1 && sw == 1 && oh == h && ow == w && run == pixel && reach >= 0;
     for (int start = begin; start < end; start += PARAM_PIECE) {
@@ -466,12 +464,11 @@ CLV_SINGLE __kernel void conv2d_bwd_param_wide(__global float *restrict part, ul
  *     dw[c][k] = Σ scale[s][c] · part[s][g][c][k],  dscale[s][c] = Σ part[s][g][c][k] · w[c][k];
  * either may be NULL. w, dw [run, co], scale, dscale [n, run]. NDRange: group g takes a share of
  * the `run` rows c. Overwrites. */
-CLV_SINGLE __kernel void conv2d_bwd_scale(__global float *restrict dw, ulong dw_at,
-                                          __global float *restrict dscale, ulong dscale_at,
-                                          __global const float *restrict part, ulong part_at,
-                                          __global const float *restrict w, ulong w_at,
-                                          __global const float *restrict scale, ulong scale_at,
-                                          int n, int parts, int run, int co, int share)
+CLV_KERNEL(conv2d_bwd_scale, __global float *restrict dw, ulong dw_at,
+           __global float *restrict dscale, ulong dscale_at, __global const float *restrict part,
+           ulong part_at, __global const float *restrict w, ulong w_at,
+           __global const float *restrict scale, ulong scale_at, int n, int parts, int run, int co,
+           int share)
 {
     for (int c = CLV_BEGIN(share), end = CLV_END(run, share); c < end; c++)
         for (int s = 0; s < n; s++) {
@@ -498,10 +495,9 @@ CLV_SINGLE __kernel void conv2d_bwd_scale(__global float *restrict dw, ulong dw_
 /* Copies n pictures [h, w, c] into [ph, pw, c] with `top` rows and `left` columns of zeros before
  * and as many as it takes after, or cut there; then `rest` zeros. NDRange: group g copies rows
  * [g·share, (g + 1)·share) of the n·ph. Overwrites. */
-CLV_SINGLE __kernel void conv2d_pad(__global float *restrict to, ulong to_at,
-                                    __global const float *restrict from, ulong from_at, int n,
-                                    int h, int w, int c, int ph, int pw, int top, int left,
-                                    int rest, int share)
+CLV_KERNEL(conv2d_pad, __global float *restrict to, ulong to_at,
+           __global const float *restrict from, ulong from_at, int n, int h, int w, int c, int ph,
+           int pw, int top, int left, int rest, int share)
 {
     const int begin = CLV_BEGIN(share), end = CLV_END(n * ph, share);
     const int before = left * c, width = pw * c, inner = min(w, pw - left) * c;

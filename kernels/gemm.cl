@@ -13,13 +13,12 @@
  * (strides may be negative: a flipped filter). scale NULL: 1. After the last block come `zeros`
  * zeros, which stand for pixels outside the picture. out is overwritten.
  * NDRange: group (g, q) packs the rows r of taps·k with g·share <= r < (g + 1)·share of block q. */
-CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
-                                   __global const float *restrict from, ulong from_at,
-                                   __global const float *restrict scale, ulong scale_at, int n,
-                                   int k, int row, int column, int taps_y, int taps_x, int tap_y,
-                                   int tap_x, int zeros, int share)
+CLV_KERNEL(gemm_pack, __global float *restrict out, ulong out_at,
+           __global const float *restrict from, ulong from_at, __global const float *restrict scale,
+           ulong scale_at, int n, int k, int row, int column, int taps_y, int taps_x, int tap_y,
+           int tap_x, int zeros, int share)
 {
-    const int q = (int)get_group_id(1), total = taps_y * taps_x * k;
+    const int q = CLV_GROUP_ID(1), total = taps_y * taps_x * k;
     const int first = q * CLV_NB, columns = min(n - first, CLV_NB);
     const int end = CLV_END(total, share);
     __global float *to = out + out_at + (size_t)q * total * CLV_NB;
@@ -45,8 +44,8 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
             }
         }
     }
-    if (q == 0 && get_group_id(0) == 0) {
-        __global float *rest = out + out_at + (size_t)total * CLV_NB * get_num_groups(1);
+    if (q == 0 && CLV_GROUP_ID(0) == 0) {
+        __global float *rest = out + out_at + (size_t)total * CLV_NB * CLV_GROUPS(1);
         for (int i = 0; i < zeros; i++)
             rest[i] = 0.0f;
     }
@@ -55,15 +54,15 @@ CLV_SINGLE __kernel void gemm_pack(__global float *restrict out, ulong out_at,
 /* to[j·rows + i] = from[i·row + j], i < rows, j < columns: a transpose by squares of CLV_V.
  * NDRange: group (g, h): i in [h·share, …) and j in [g·share, …), share a multiple of CLV_V.
  * Overwrites. */
-CLV_SINGLE __kernel void gemm_transpose(__global float *restrict to, ulong to_at,
-                                        __global const float *restrict from, ulong from_at,
-                                        int rows, int columns, int row, int share)
+CLV_KERNEL(gemm_transpose, __global float *restrict to, ulong to_at,
+           __global const float *restrict from, ulong from_at, int rows, int columns, int row,
+           int share)
 {
-    const int i_end = min(rows, ((int)get_group_id(1) + 1) * share);
+    const int i_end = min(rows, (CLV_GROUP_ID(1) + 1) * share);
     const int j_end = CLV_END(columns, share);
     to += to_at;
     from += from_at;
-    for (int i0 = (int)get_group_id(1) * share; i0 < i_end; i0 += CLV_V)
+    for (int i0 = CLV_GROUP_ID(1) * share; i0 < i_end; i0 += CLV_V)
         for (int j0 = CLV_BEGIN(share); j0 < j_end; j0 += CLV_V) {
             float square[CLV_V * CLV_V];
             for (int i = 0; i < min(i_end - i0, CLV_V); i++)
@@ -84,16 +83,15 @@ CLV_SINGLE __kernel void gemm_transpose(__global float *restrict to, ulong to_at
  * more than one s, c is a stack of partial sums, c_part apart.
  * NDRange: group (p, g, s): column blocks q in [p·blocks, (p + 1)·blocks), rows [g·share,
  * (g + 1)·share). */
-CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
-                                   __global const float *restrict a, ulong a_at,
-                                   __global const float *restrict b, ulong b_at,
-                                   __global const float *restrict bias, ulong bias_at, int m, int n,
-                                   int k, int ldc, int lda, int b_block, int b_row, int c_part,
-                                   int span, int depth, int flags, int blocks, int share)
+CLV_KERNEL(gemm_wide, __global float *restrict c, ulong c_at, __global const float *restrict a,
+           ulong a_at, __global const float *restrict b, ulong b_at,
+           __global const float *restrict bias, ulong bias_at, int m, int n, int k, int ldc,
+           int lda, int b_block, int b_row, int c_part, int span, int depth, int flags, int blocks,
+           int share)
 {
-    const int s = (int)get_group_id(2), stop = min(k, s * span + span);
-    const int begin = (int)get_group_id(1) * share, end = min(m, begin + share);
-    const int q0 = (int)get_group_id(0) * blocks;
+    const int s = CLV_GROUP_ID(2), stop = min(k, s * span + span);
+    const int begin = CLV_GROUP_ID(1) * share, end = min(m, begin + share);
+    const int q0 = CLV_GROUP_ID(0) * blocks;
     const int q1 = min((n + CLV_NB - 1) / CLV_NB, q0 + blocks);
     c += c_at + (size_t)s * c_part;
     a += a_at;
@@ -113,11 +111,10 @@ CLV_SINGLE __kernel void gemm_wide(__global float *restrict c, ulong c_at,
  * both factors are read along their rows, so that b, which is much larger, is read once and not
  * packed. Lanes of a vector are sums of their own, added at the end. NDRange: group g takes the
  * columns [g·share, (g + 1)·share), four at a time, by four rows. */
-CLV_SINGLE __kernel void gemm_few(__global float *restrict c, ulong c_at,
-                                  __global const float *restrict a, ulong a_at,
-                                  __global const float *restrict b, ulong b_at,
-                                  __global const float *restrict bias, ulong bias_at, int m, int n,
-                                  int k, int ldc, int lda, int ldb, int flags, int share)
+CLV_KERNEL(gemm_few, __global float *restrict c, ulong c_at, __global const float *restrict a,
+           ulong a_at, __global const float *restrict b, ulong b_at,
+           __global const float *restrict bias, ulong bias_at, int m, int n, int k, int ldc,
+           int lda, int ldb, int flags, int share)
 {
     const int end = CLV_END(n, share);
     for (int j0 = CLV_BEGIN(share); j0 < end; j0 += 4)
@@ -207,10 +204,10 @@ CLV_SINGLE __kernel void gemm_few(__global float *restrict c, ulong c_at,
 /* c[m, n] = act(Σ_l a[i·lda + l] · b[l·ldb + j] (+ bias) (+ c)), c's rows ldc apart, for m <= 8: b
  * is read once, as it lies. flags from bit GEMM_ACT on: the activation's code. NDRange: group g
  * takes the columns [g·share, (g + 1)·share), share a multiple of CLV_V. */
-CLV_SINGLE __kernel void
-gemm_few_plain(__global float *restrict c, ulong c_at, __global const float *restrict a, ulong a_at,
-               __global const float *restrict b, ulong b_at, __global const float *restrict bias,
-               ulong bias_at, int m, int n, int k, int ldc, int lda, int ldb, int flags, int share)
+CLV_KERNEL(gemm_few_plain, __global float *restrict c, ulong c_at, __global const float *restrict a,
+           ulong a_at, __global const float *restrict b, ulong b_at,
+           __global const float *restrict bias, ulong bias_at, int m, int n, int k, int ldc,
+           int lda, int ldb, int flags, int share)
 {
     const int end = CLV_END(n, share);
     floatV tile[16];
@@ -234,10 +231,10 @@ gemm_few_plain(__global float *restrict c, ulong c_at, __global const float *res
 
 /* c[m, n] = part[0] + part[1] + … + part[parts - 1] (+ bias) (+ c), summed in this order; part[s]
  * [m, n] dense, c's rows ldc apart. NDRange: group g takes `share` rows. */
-CLV_GROUP __kernel void gemm_reduce(__global float *restrict c, ulong c_at,
-                                    __global const float *restrict part, ulong part_at,
-                                    __global const float *restrict bias, ulong bias_at, int m,
-                                    int n, int ldc, int parts, int flags, int share)
+CLV_GROUP_KERNEL(gemm_reduce, __global float *restrict c, ulong c_at,
+                 __global const float *restrict part, ulong part_at,
+                 __global const float *restrict bias, ulong bias_at, int m, int n, int ldc,
+                 int parts, int flags, int share)
 {
     part += part_at;
     bias += bias_at;
@@ -262,9 +259,9 @@ CLV_GROUP __kernel void gemm_reduce(__global float *restrict c, ulong c_at,
 
 /* to[i] = Σ part[s·total + i] over s < parts, summed in this order; to [total]. Overwrites.
  * NDRange: group g takes the elements [g·share, (g + 1)·share). */
-CLV_GROUP __kernel void gemm_sum(__global float *restrict to, ulong to_at,
-                                 __global const float *restrict part, ulong part_at, int total,
-                                 int parts, int share)
+CLV_GROUP_KERNEL(gemm_sum, __global float *restrict to, ulong to_at,
+                 __global const float *restrict part, ulong part_at, int total, int parts,
+                 int share)
 {
     const int end = CLV_END(total, share);
     to += to_at;

@@ -5,9 +5,8 @@
 
 /* y = 1/pixels·Σ x. Group g takes a share of the n·blocks pieces, each one sample's CLV_V channels,
  * blocks = ⌈c / CLV_V⌉. Four running sums, so that long sums lose less. */
-CLV_GROUP __kernel void global_avg_pool_fwd(__global float *restrict y, ulong y_at,
-                                            __global const float *restrict x, ulong x_at, int n,
-                                            int pixels, int c, int share)
+CLV_GROUP_KERNEL(global_avg_pool_fwd, __global float *restrict y, ulong y_at,
+                 __global const float *restrict x, ulong x_at, int n, int pixels, int c, int share)
 {
     const int blocks = (c + CLV_V - 1) / CLV_V;
     const float scale = 1.0f / (float)pixels;
@@ -35,9 +34,9 @@ CLV_GROUP __kernel void global_avg_pool_fwd(__global float *restrict y, ulong y_
 
 /* mean[n, :] = scale·Σ part[n, g, :] over g < parts; mean [n, c]. Group g: a share of the n·⌈c /
  * CLV_V⌉ pieces. */
-CLV_GROUP __kernel void global_avg_pool_sums(__global float *restrict mean, ulong mean_at,
-                                             __global const float *restrict part, ulong part_at,
-                                             int n, int parts, int c, float scale, int share)
+CLV_GROUP_KERNEL(global_avg_pool_sums, __global float *restrict mean, ulong mean_at,
+                 __global const float *restrict part, ulong part_at, int n, int parts, int c,
+                 float scale, int share)
 {
     const int pieces = (c + CLV_V - 1) / CLV_V;
     for (int p = CLV_BEGIN(share) + CLV_FIRST / CLV_V; p < CLV_END(n * pieces, share);
@@ -52,9 +51,9 @@ CLV_GROUP __kernel void global_avg_pool_sums(__global float *restrict mean, ulon
 }
 
 /* gx = gy/pixels at every pixel. Group g takes a share of the n·pixels pixels. */
-CLV_GROUP __kernel void global_avg_pool_bwd(__global float *restrict gx, ulong gx_at,
-                                            __global const float *restrict gy, ulong gy_at, int n,
-                                            int pixels, int c, int share)
+CLV_GROUP_KERNEL(global_avg_pool_bwd, __global float *restrict gx, ulong gx_at,
+                 __global const float *restrict gy, ulong gy_at, int n, int pixels, int c,
+                 int share)
 {
     const float scale = 1.0f / (float)pixels;
     gx += gx_at;

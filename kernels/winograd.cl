@@ -103,14 +103,12 @@ static place place_of(int tile, int ty_all, int tx_all)
  * q < ceil(n / CLV_NB), l < k, j < CLV_NB, zeros beyond column n (strides may be negative: a
  * flipped filter). scale NULL: 1. NDRange: group (g, q): rows l in [g·share, …) of block q.
  * Overwrites. */
-CLV_SINGLE __kernel void winograd_filter(__global float *restrict out, ulong out_at,
-                                         __global const float *restrict from, ulong from_at,
-                                         __global const float *restrict scale, ulong scale_at,
-                                         int n, int k, int row, int column, int tap_y, int tap_x,
-                                         int share)
+CLV_KERNEL(winograd_filter, __global float *restrict out, ulong out_at,
+           __global const float *restrict from, ulong from_at, __global const float *restrict scale,
+           ulong scale_at, int n, int k, int row, int column, int tap_y, int tap_x, int share)
 {
-    const int q = (int)get_group_id(1), first = q * CLV_NB, columns = min(n - first, CLV_NB);
-    const size_t apart = (size_t)get_num_groups(1) * k * CLV_NB;
+    const int q = CLV_GROUP_ID(1), first = q * CLV_NB, columns = min(n - first, CLV_NB);
+    const size_t apart = (size_t)CLV_GROUPS(1) * k * CLV_NB;
     out += out_at + (size_t)q * k * CLV_NB;
     from += from_at + (size_t)first * column;
     const int end = CLV_END(k, share);
@@ -154,10 +152,9 @@ CLV_SINGLE __kernel void winograd_filter(__global float *restrict out, ulong out
 /* v[point][t][c] = (Bᵀ d B)[point] of the 6 × 6 pixels of x from (4·ty - pt, 4·tx - pl) on, zeros
  * outside the picture; for the tiles first + t, t < tiles, of pictures of ty_all × tx_all tiles. x
  * [n, h, w, c]. NDRange: group g: the tiles t in [g·share, …). Overwrites. */
-CLV_SINGLE __kernel void winograd_input(__global float *restrict v, ulong v_at,
-                                        __global const float *restrict x, ulong x_at, int first,
-                                        int tiles, int ty_all, int tx_all, int h, int w, int c,
-                                        int pt, int pl, int share)
+CLV_KERNEL(winograd_input, __global float *restrict v, ulong v_at, __global const float *restrict x,
+           ulong x_at, int first, int tiles, int ty_all, int tx_all, int h, int w, int c, int pt,
+           int pl, int share)
 {
     const size_t apart = (size_t)tiles * c;
     v += v_at;
@@ -192,14 +189,13 @@ CLV_SINGLE __kernel void winograd_input(__global float *restrict v, ulong v_at,
 /* m[point][t][o] = Σ_l v[point][t][l] · u[point][q][l][j], o = q·CLV_NB + j < co, l < k: 36
  * products. NDRange: group (q, g, point): column block q, the tiles t in [g·share, …). Overwrites.
  */
-CLV_SINGLE __kernel void winograd_products(__global float *restrict m, ulong m_at,
-                                           __global const float *restrict v, ulong v_at,
-                                           __global const float *restrict u, ulong u_at, int tiles,
-                                           int k, int co, int depth, int share)
+CLV_KERNEL(winograd_products, __global float *restrict m, ulong m_at,
+           __global const float *restrict v, ulong v_at, __global const float *restrict u,
+           ulong u_at, int tiles, int k, int co, int depth, int share)
 {
-    const int q = (int)get_group_id(0), point = (int)get_group_id(2);
-    const int begin = (int)get_group_id(1) * share, end = min(tiles, begin + share);
-    const size_t blocks = get_num_groups(0);
+    const int q = CLV_GROUP_ID(0), point = CLV_GROUP_ID(2);
+    const int begin = CLV_GROUP_ID(1) * share, end = min(tiles, begin + share);
+    const size_t blocks = CLV_GROUPS(0);
     m += m_at + (size_t)point * tiles * co + q * CLV_NB;
     v += v_at + (size_t)point * tiles * k;
     u += u_at + (point * blocks + q) * k * CLV_NB;
@@ -227,11 +223,10 @@ static void pool_tile(floatV *o)
  * as in winograd_input; flags: bits 0 … 1 the activation's code, 4 with bias, 8: of each 2 × 2
  * pixels the largest instead, y [n, oh/2, ow/2, c], oh and ow even, no silu. NDRange: group g: the
  * tiles t in [g·share, …). Overwrites. */
-CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
-                                         __global const float *restrict m, ulong m_at,
-                                         __global const float *restrict bias, ulong bias_at,
-                                         int first, int tiles, int ty_all, int tx_all, int oh,
-                                         int ow, int c, int flags, int share)
+CLV_KERNEL(winograd_output, __global float *restrict y, ulong y_at,
+           __global const float *restrict m, ulong m_at, __global const float *restrict bias,
+           ulong bias_at, int first, int tiles, int ty_all, int tx_all, int oh, int ow, int c,
+           int flags, int share)
 {
     const size_t apart = (size_t)tiles * c;
     m += m_at;
@@ -266,10 +261,9 @@ CLV_SINGLE __kernel void winograd_output(__global float *restrict y, ulong y_at,
 
 /* d[point][t][o] = (A dz Aᵀ)[point] of the 4 × 4 pixels of each tile of dz [n, oh, ow, c], zeros
  * outside the picture; tiles and NDRange as in winograd_output. Overwrites. */
-CLV_SINGLE __kernel void winograd_grad(__global float *restrict d, ulong d_at,
-                                       __global const float *restrict dz, ulong dz_at, int first,
-                                       int tiles, int ty_all, int tx_all, int oh, int ow, int c,
-                                       int share)
+CLV_KERNEL(winograd_grad, __global float *restrict d, ulong d_at, __global const float *restrict dz,
+           ulong dz_at, int first, int tiles, int ty_all, int tx_all, int oh, int ow, int c,
+           int share)
 {
     const size_t apart = (size_t)tiles * c;
     d += d_at;
@@ -300,14 +294,13 @@ CLV_SINGLE __kernel void winograd_grad(__global float *restrict d, ulong d_at,
 
 /* du[point][c][o] = or += (add) Σ_t v[point][t][c] · d[point][t][o], c < ci, o < co. ci is at least
  * CLV_PR. NDRange: group (q, g, point): columns [q·CLV_NB, …), rows [g·share, …). */
-CLV_SINGLE __kernel void winograd_param(__global float *restrict du, ulong du_at,
-                                        __global const float *restrict v, ulong v_at,
-                                        __global const float *restrict d, ulong d_at, int tiles,
-                                        int ci, int co, int add, int share)
+CLV_KERNEL(winograd_param, __global float *restrict du, ulong du_at,
+           __global const float *restrict v, ulong v_at, __global const float *restrict d,
+           ulong d_at, int tiles, int ci, int co, int add, int share)
 {
-    const int first = (int)get_group_id(0) * CLV_NB, columns = min(co - first, CLV_NB);
-    const int begin = (int)get_group_id(1) * share, run = min(ci - begin, share);
-    const int point = (int)get_group_id(2);
+    const int first = CLV_GROUP_ID(0) * CLV_NB, columns = min(co - first, CLV_NB);
+    const int begin = CLV_GROUP_ID(1) * share, run = min(ci - begin, share);
+    const int point = CLV_GROUP_ID(2);
     floatV panel[WINO_PIECE * CLV_NV];
     int from[WINO_PIECE], with[WINO_PIECE];
     du += du_at + ((size_t)point * ci + begin) * co + first;
@@ -331,9 +324,8 @@ CLV_SINGLE __kernel void winograd_param(__global float *restrict du, ulong du_at
 
 /* dw[a][b][c][o] = (Gᵀ du G)[a][b]; du [36, ci, co], dw [3, 3, ci, co]. NDRange: group g: elements
  * [g·share, …) of the ci·co. Overwrites. */
-CLV_SINGLE __kernel void winograd_param_out(__global float *restrict dw, ulong dw_at,
-                                            __global const float *restrict du, ulong du_at,
-                                            int total, int share)
+CLV_KERNEL(winograd_param_out, __global float *restrict dw, ulong dw_at,
+           __global const float *restrict du, ulong du_at, int total, int share)
 {
     const int end = CLV_END(total, share);
     dw += dw_at;

@@ -145,6 +145,36 @@ static void enter(const clvi_plan *plan, const clvi_step *step, const char *pass
     clvi_profile_enter(plan->device, &scope);
 }
 
+static clv_status forward_steps(clvi_plan *plan, bool prepare, clv_error *error)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const clvi_step *step = &plan->steps[s];
+        const clvi_op *op = step->what->op;
+        if (op->is_alias)
+            continue;
+        clvi_run run = run_of(plan, step, false);
+        run.workspace = clvi_layout_view(&plan->layout, step->forward_workspace, plan->n);
+        if (op->prepare && prepare) {
+            enter(plan, step, "prepare");
+            CLV_TRY(in_context(plan, step, "preparation", op->prepare(&run, error), error));
+        }
+        enter(plan, step, "forward");
+        CLV_TRY(in_context(plan, step, "forward", op->forward(&run, error), error));
+        if (plan->watch)
+            CLV_TRY(clvi_watch_forward(plan, s, &run, error));
+    }
+    return CLV_OK;
+}
+
+/* The same, as far as that goes in one launch: in training, most kernels are none of a chain. */
+static clv_status forward_chained(clvi_plan *plan, bool prepare, clv_error *error)
+{
+    clvi_chain_begin(plan->device);
+    clv_status status = forward_steps(plan, prepare, error);
+    const clv_status end = clvi_chain_end(plan->device, status == CLV_OK ? error : NULL);
+    return status == CLV_OK ? end : status;
+}
+
 clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *random,
                              clv_error *error)
 {
@@ -162,22 +192,8 @@ clv_status clvi_plan_forward(clvi_plan *plan, int64_t n, const clvi_run_random *
         plan->prepared_version = 0; /* until all of it is done */
     if (plan->watch)
         CLV_TRY(clvi_watch_begin(plan, error));
-    for (size_t s = 0; s < plan->step_count; s++) {
-        const clvi_step *step = &plan->steps[s];
-        const clvi_op *op = step->what->op;
-        if (op->is_alias)
-            continue;
-        clvi_run run = run_of(plan, step, false);
-        run.workspace = clvi_layout_view(&plan->layout, step->forward_workspace, n);
-        if (op->prepare && prepare) {
-            enter(plan, step, "prepare");
-            CLV_TRY(in_context(plan, step, "preparation", op->prepare(&run, error), error));
-        }
-        enter(plan, step, "forward");
-        CLV_TRY(in_context(plan, step, "forward", op->forward(&run, error), error));
-        if (plan->watch)
-            CLV_TRY(clvi_watch_forward(plan, s, &run, error));
-    }
+    const bool chained = plan->mode == CLV_MODE_INFER && !plan->watch;
+    CLV_TRY(chained ? forward_chained(plan, prepare, error) : forward_steps(plan, prepare, error));
     plan->prepared_version = version;
     return CLV_OK;
 }

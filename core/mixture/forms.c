@@ -14,6 +14,7 @@ struct clvi_forms {
     form *list;
     size_t count, capacity;
     clvi_buf *pixels, *picture, *ids;
+    int64_t blank; /* of the ids so many are known to be 0 */
 };
 
 clv_status clvi_forms_create(const clvi_forms_desc *desc, clvi_forms **out, clv_error *error)
@@ -129,9 +130,21 @@ clv_status clvi_forms_begin(clvi_forms *f, int64_t n, const uint32_t *ids, clv_e
     if (n < 1 || n > f->desc.max_batch)
         CLV_FAIL(error, CLV_E_INTERNAL, "a batch of %lld where 1 to %lld were planned",
                  (long long)n, (long long)f->desc.max_batch);
+    const int64_t blank = f->blank;
+    f->blank = 0;
     if (ids)
         return clvi_upload(device, f->ids, 0, ids, (size_t)n * 4, error);
-    return clvi_fill(device, f->ids, 0, (size_t)n * 4, 0, error);
+    if (blank < n) {
+        uint32_t *zeros = clvi_calloc((size_t)n, sizeof *zeros);
+        if (!zeros)
+            CLV_FAIL(error, CLV_E_MEMORY, "no memory for a batch");
+        /* A fill would be left out in a rehearsal. */
+        const clv_status status = clvi_upload(device, f->ids, 0, zeros, (size_t)n * 4, error);
+        clvi_free(zeros);
+        CLV_TRY(status);
+    }
+    f->blank = blank < n ? n : blank;
+    return CLV_OK;
 }
 
 clv_status clvi_forms_feed(clvi_forms *f, int64_t n, const uint8_t *pixels, uint32_t epoch,
@@ -143,14 +156,24 @@ clv_status clvi_forms_feed(clvi_forms *f, int64_t n, const uint8_t *pixels, uint
                                        .key = {f->desc.augment_key[0], f->desc.augment_key[1]},
                                        .epoch = epoch,
                                        .ids = {f->ids, 0}};
-    const clvi_view image = {f->picture, 0};
+    const clvi_view bytes = {f->pixels, 0}, image = {f->picture, 0};
+    bool augmented = false;
     CLV_TRY(clvi_upload(device, f->pixels, 0, pixels, (size_t)n * pixel_elements(f), error));
-    clvi_profile_enter_part(device, "input", "augment");
-    CLV_TRY(clvi_image_augment(device, &picture, augment, (clvi_view){f->pixels, 0}, image, error));
-    clvi_profile_enter_part(device, "input", "normalise");
-    for (size_t i = 0; i < f->count; i++)
-        CLV_TRY(clvi_image_normalise(device, &picture, &f->list[i].desc, image,
-                                     clvi_forms_view(f, i), error));
+    for (size_t i = 0; i < f->count; i++) {
+        const clvi_input_form *to = &f->list[i].desc;
+        const bool plain = clvi_image_is_plain(&picture.seen, augment, to);
+        if (!plain && !augmented) {
+            clvi_profile_enter_part(device, "input", "augment");
+            CLV_TRY(clvi_image_augment(device, &picture, augment, bytes, image, error));
+            augmented = true;
+        }
+        clvi_profile_enter_part(device, "input", "normalise");
+        if (plain)
+            CLV_TRY(clvi_image_plain(device, &picture, to, bytes, clvi_forms_view(f, i), error));
+        else
+            CLV_TRY(
+                clvi_image_normalise(device, &picture, to, image, clvi_forms_view(f, i), error));
+    }
     return CLV_OK;
 }
 

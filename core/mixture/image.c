@@ -63,6 +63,41 @@ static void push_scales(clvi_launch *l, const clvi_input_form *to)
         clvi_arg_float(l, c < to->channels ? (float)(-to->mean[c] / to->std[c]) : 0);
 }
 
+/* Whether only the values change. */
+static bool is_plain(const clvi_picture *p, const clvi_input_form *to)
+{
+    return to->height == p->height && to->width == p->width && to->channels == p->channels &&
+           !to->bgr;
+}
+
+bool clvi_image_is_plain(const clvi_picture *seen, const clvi_augment *augment,
+                         const clvi_input_form *to)
+{
+    return augment->kind == CLVI_AUGMENT_NONE && is_plain(seen, to);
+}
+
+clv_status clvi_image_plain(clvi_device *device, const clvi_picture_desc *d,
+                            const clvi_input_form *to, clvi_view pixels, clvi_view out,
+                            clv_error *error)
+{
+    const clvi_picture *p = &d->seen;
+    CLV_TRY(check(d, to->channels, error));
+    const clvi_share share = clvi_share_of(d->n * p->height, p->width * p->channels, 1);
+    clvi_launch l;
+    clvi_launch_begin(&l, device, "image_plain", "image_plain", "");
+    clvi_arg_view(&l, out);
+    clvi_arg_view(&l, pixels);
+    clvi_arg_int(&l, (int32_t)d->n);
+    clvi_arg_int(&l, p->height);
+    clvi_arg_int(&l, p->width);
+    clvi_arg_int(&l, p->channels);
+    clvi_arg_int(&l, p->margin_y);
+    clvi_arg_int(&l, p->margin_x);
+    push_scales(&l, to);
+    clvi_arg_int(&l, share.items);
+    return clvi_launch_run(&l, share.groups, 1, 1, error);
+}
+
 clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
                                 const clvi_input_form *to, clvi_view pictures, clvi_view out,
                                 clv_error *error)
@@ -70,8 +105,7 @@ clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *d,
     const clvi_picture *p = &d->seen;
     CLV_TRY(check(d, to->channels, error));
     clvi_launch l;
-    if (to->height == p->height && to->width == p->width && to->channels == p->channels &&
-        !to->bgr) {
+    if (is_plain(p, to)) {
         const int64_t total = d->n * p->height * p->width * p->channels;
         const clvi_share share = clvi_share_of(total, 2, 3 * CLVI_FLAT_STEP);
         clvi_launch_begin(&l, device, "image", "image_normalise", "");

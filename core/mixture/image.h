@@ -32,4 +32,14 @@ clv_status clvi_image_normalise(clvi_device *device, const clvi_picture_desc *de
                                 const clvi_input_form *to, clvi_view pictures, clvi_view out,
                                 clv_error *error) CLV_MUST_CHECK;
 
+/* Whether a form needs no more of pixels than what clvi_image_plain does. */
+bool clvi_image_is_plain(const clvi_picture *seen, const clvi_augment *augment,
+                         const clvi_input_form *to);
+
+/* Both of the above without pictures in between, where they change nothing but the values: pixels →
+ * out, overwritten. Enqueues only. */
+clv_status clvi_image_plain(clvi_device *device, const clvi_picture_desc *desc,
+                            const clvi_input_form *to, clvi_view pixels, clvi_view out,
+                            clv_error *error) CLV_MUST_CHECK;
+
 #endif

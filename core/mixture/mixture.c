@@ -243,7 +243,12 @@ clv_status clvi_mixture_step(clvi_mixture *m, const clvi_mixture_batch *batch, c
 clv_status clvi_mixture_infer(clvi_mixture *m, const clvi_mixture_batch *batch, clv_error *error)
 {
     const clvi_augment none = {.kind = CLVI_AUGMENT_NONE};
-    CLV_TRY(forward(m, CLVI_INFER, batch, &none, error));
+    clvi_chain_begin(m->desc.device);
+    const clv_status status = forward(m, CLVI_INFER, batch, &none, error);
+    const clv_status end = clvi_chain_end(m->desc.device, status == CLV_OK ? error : NULL);
+    if (status != CLV_OK || end != CLV_OK) /* what plans prepared may not have been enqueued */
+        clvi_store_touch(m->store);
+    CLV_TRY(status == CLV_OK ? end : status);
     m->n = batch->n;
     return CLV_OK;
 }

@@ -117,7 +117,7 @@ clv_status clvi_clblast_gemm(clvi_device *device, const clvi_gemm *gemm, clv_err
     const product p = describe(gemm);
     cl_command_queue queue = device->queue;
     cl_mem workspace = NULL;
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     CLV_TRY(open_workspace(device, gemm->workspace, &workspace, error));
     count_use(device->runtime);
     cl_event event = NULL;

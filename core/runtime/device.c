@@ -1,5 +1,6 @@
 /* Opening and closing a device, its counters and its banner. */
 #include "base/process.h"
+#include "runtime/chain.h"
 #include "runtime/compiling.h"
 
 #include <stdio.h>
@@ -137,6 +138,7 @@ void clvi_device_close(clvi_device *device)
     clvi_compiling_fini(device);
     clvi_profile_fini(device);
     clvi_timer_fini(device);
+    clvi_chain_fini(device);
     const bool idle = clvi_staging_fini(device);
     release_leaks(device);
     clvi_programs_fini(device);

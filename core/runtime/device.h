@@ -20,6 +20,7 @@ typedef struct clvi_found_device {
     bool rusticl;           /* a CPU behind it wants the GPU's forms of kernels all the same */
     bool software; /* llvmpipe, Oclgrind: chosen by `auto` only when nothing else is there */
     bool unified;  /* shares the host's memory */
+    bool atomics;  /* of acquire and release between the work-groups of a kernel (OpenCL C 3.0) */
     bool pocl;     /* compiles when a kernel is first launched, and keeps what it compiled */
 } clvi_found_device;
 
@@ -115,6 +116,7 @@ typedef struct clvi_timer {
 } clvi_timer;
 
 typedef struct clvi_profile clvi_profile;
+typedef struct clvi_chain clvi_chain;
 
 /* A launch that may be under way. */
 typedef struct clvi_watched {
@@ -154,6 +156,7 @@ struct clvi_device {
     clvi_timer timer;
     clvi_profile *profile; /* NULL: never asked for */
     clvi_watch watch;
+    clvi_chain *chain;                /* NULL: no launches were put together */
     const clvi_kernel *last_kernel;   /* newest launch, for messages */
     struct clvi_compiling *compiling; /* NULL: nothing was compiled */
     struct clvi_rehearsal *rehearsal; /* NULL: there was none */
@@ -174,6 +177,9 @@ clv_status clvi_device_check(const clvi_device *device, clv_error *error) CLV_MU
  * device when the code means that its queue is of no use any more. */
 clv_status clvi_queue_fail(clvi_device *device, cl_int code, const char *call, const char *what,
                            clv_error *error);
+/* Before a command is enqueued: enqueues what was collected (chain.h). clvi_device_check's errors,
+ * and those of launches. */
+clv_status clvi_queue_enter(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 /* After each command enqueued: lets the device begin, and waits when too many are under way. */
 clv_status clvi_queue_advance(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 /* Waits for one event; does not release it. `what` is for the message. */

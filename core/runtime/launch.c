@@ -1,4 +1,5 @@
 /* Launching kernels. See the contract in runtime.h. */
+#include "runtime/chain.h"
 #include "runtime/compiling.h"
 #include "runtime/program.h"
 
@@ -11,12 +12,17 @@ void clvi_launch_begin(clvi_launch *launch, clvi_device *device, const char *pro
 {
     launch->device = device;
     launch->kernel = NULL;
+    launch->linked = false;
     launch->arg_count = 0;
     /* Not the whole of it: clearing the message costs more than the look-up. */
     launch->first.struct_size = (uint32_t)sizeof(launch->first);
     clvi_error_clear(&launch->first);
     launch->status = clvi_device_check(device, &launch->first);
     if (launch->status != CLV_OK)
+        return;
+    launch->linked =
+        clvi_chain_takes(device, program, kernel, options, &launch->status, &launch->first);
+    if (launch->linked || launch->status != CLV_OK)
         return;
     if (device->rehearsing) {
         launch->named =
@@ -51,6 +57,10 @@ static void set_arg(clvi_launch *launch, clvi_arg_kind kind, size_t bytes, const
 
 void clvi_arg_view(clvi_launch *launch, clvi_view view)
 {
+    if (launch->linked) {
+        clvi_chain_view(launch->device, view);
+        return;
+    }
     const cl_mem mem = view.buf != NULL ? view.buf->mem : NULL;
     const cl_ulong offset = view.offset;
     set_arg(launch, CLVI_ARG_BUFFER, sizeof(mem), &mem);
@@ -59,22 +69,32 @@ void clvi_arg_view(clvi_launch *launch, clvi_view view)
 
 void clvi_arg_int(clvi_launch *launch, int32_t value)
 {
-    set_arg(launch, CLVI_ARG_WORD, sizeof(value), &value);
+    uint32_t word;
+    memcpy(&word, &value, sizeof(word));
+    clvi_arg_uint(launch, word);
 }
 
 void clvi_arg_uint(clvi_launch *launch, uint32_t value)
 {
-    set_arg(launch, CLVI_ARG_WORD, sizeof(value), &value);
+    if (launch->linked)
+        clvi_chain_word(launch->device, value);
+    else
+        set_arg(launch, CLVI_ARG_WORD, sizeof(value), &value);
 }
 
 void clvi_arg_float(clvi_launch *launch, float value)
 {
-    set_arg(launch, CLVI_ARG_WORD, sizeof(value), &value);
+    uint32_t word;
+    memcpy(&word, &value, sizeof(word));
+    clvi_arg_uint(launch, word);
 }
 
 void clvi_arg_local(clvi_launch *launch, size_t bytes)
 {
-    set_arg(launch, CLVI_ARG_LOCAL, bytes, NULL);
+    if (launch->linked)
+        clvi_chain_local(launch->device, bytes);
+    else
+        set_arg(launch, CLVI_ARG_LOCAL, bytes, NULL);
 }
 
 static clv_status check_launch(const clvi_launch *launch, const size_t *groups, clv_error *error)
@@ -132,6 +152,8 @@ clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
     clvi_device *device = launch->device;
     clvi_kernel *kernel = launch->kernel;
     const size_t groups[3] = {gx, gy, gz};
+    if (launch->linked)
+        return clvi_chain_link(device, groups, error);
     if (kernel == NULL)
         return clvi_rehearsal_note(device, launch, groups, error);
     CLV_TRY(check_launch(launch, groups, error));

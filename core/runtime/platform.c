@@ -64,6 +64,15 @@ static bool device_bool(cl_device_id id, cl_device_info what)
     return clGetDeviceInfo(id, what, sizeof(value), &value, NULL) == CL_SUCCESS && value == CL_TRUE;
 }
 
+/* Whether a work-group can wait for what another one of the same kernel writes. A device of OpenCL
+ * before 3.0 does not know the question. */
+static bool has_atomics(cl_device_id id)
+{
+    enum { ATOMIC_MEMORY_CAPABILITIES = 0x1063, ACQ_REL = 1 << 1, SCOPE_DEVICE = 1 << 5 };
+    const uint64_t has = device_ulong(id, ATOMIC_MEMORY_CAPABILITIES);
+    return (has & ACQ_REL) && (has & SCOPE_DEVICE);
+}
+
 /* ---- One device ---- */
 
 static clvi_device_type device_type(cl_device_id id)
@@ -140,6 +149,7 @@ static clv_status describe_device(clvi_runtime *runtime, clvi_found_device *foun
     found->pocl = strcmp(info->platform, pocl_platform) == 0;
     found->software =
         strstr(info->name, "llvmpipe") != NULL || strstr(info->platform, "Oclgrind") != NULL;
+    found->atomics = has_atomics(id);
     found->unified = device_bool(id, CL_DEVICE_HOST_UNIFIED_MEMORY);
     bool failed = found->short_name == NULL;
     info->refused = why_refused(runtime, found, &failed);

@@ -118,15 +118,17 @@ static const char fast_options[] =
 
 /* Every option that a compiler sees is put together here, in this order: part of the cache's key.
  */
-static const char *all_options(const clvi_device *device, const char *extra)
+static const char *all_options(const clvi_device *device, const char *name, const char *extra)
 {
     const int items = clvi_tuning_int(device, "items");
+    const char *version = strcmp(name, "chain") == 0 ? "3.0" : "1.2"; /* atomics */
     char group[32] = "";
     if (items > 1)
         snprintf(group, sizeof(group), " -DCLV_ITEMS=%d", items);
-    return clvi_arena_printf(
-        device->arena, "-cl-std=CL1.2 -DCLV_V=%d%s%s%s%s", clvi_tuning_int(device, "vector"), group,
-        device->fast_math ? fast_options : "", extra[0] != '\0' ? " " : "", extra);
+    return clvi_arena_printf(device->arena, "-cl-std=CL%s -DCLV_V=%d%s%s%s%s", version,
+                             clvi_tuning_int(device, "vector"), group,
+                             device->fast_math ? fast_options : "", extra[0] != '\0' ? " " : "",
+                             extra);
 }
 
 cl_int clvi_program_compile(clvi_device *device, cl_program program, const char *options)
@@ -255,7 +257,7 @@ static clv_status get_program(clvi_device *device, const char *name, const char 
             return no_memory(name, error);
         program->name = clvi_arena_strdup(device->arena, name);
         program->options = clvi_arena_strdup(device->arena, options);
-        program->full_options = all_options(device, options);
+        program->full_options = all_options(device, name, options);
         program->known = "";
         if (program->name == NULL || program->options == NULL || program->full_options == NULL)
             return no_memory(name, error);

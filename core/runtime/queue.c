@@ -2,6 +2,7 @@
  * device is of no use any more. clFinish is not called anywhere: after a clFlush, rusticl 22.3's
  * returns without waiting. */
 #include "base/process.h"
+#include "runtime/chain.h"
 #include "runtime/program.h"
 
 #include <stdio.h>
@@ -9,6 +10,12 @@
 clv_status clvi_device_check(const clvi_device *device, clv_error *error)
 {
     return device->poison.status == CLV_OK ? CLV_OK : clvi_error_copy(error, &device->poison);
+}
+
+clv_status clvi_queue_enter(clvi_device *device, clv_error *error)
+{
+    CLV_TRY(clvi_device_check(device, error));
+    return clvi_chain_flush(device, error);
 }
 
 /* Codes from -30 on, and a few others, complain about the arguments of one call; the rest about the
@@ -85,7 +92,7 @@ bool clvi_queue_settle(clvi_device *device, cl_event event)
 
 clv_status clvi_queue_wait(clvi_device *device, const char *what, clv_error *error)
 {
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     cl_event marker = NULL;
     const cl_int code = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &marker);
     if (code != CL_SUCCESS)

@@ -91,7 +91,8 @@ typedef struct clvi_device_counters {
     /* First launches of kernels that the cache did not hold, and of grids beyond 65,535 work-items
      * in one dimension, for which PoCL compiles once more. */
     uint64_t kernels_compiled;
-    uint64_t live_bytes, peak_bytes; /* device memory held in clvi_buf */
+    /* Device memory held in clvi_buf, without what the device keeps for itself (chain.c). */
+    uint64_t live_bytes, peak_bytes;
     uint64_t live_buffers;
     uint64_t expected_bytes; /* said to be used soon (clvi_buf_expect) */
 } clvi_device_counters;
@@ -185,6 +186,7 @@ typedef struct clvi_launch {
     clvi_device *device;
     clvi_named_kernel named; /* while rehearsing */
     void *kernel;            /* runtime's own record */
+    bool linked;             /* part of a chain (clvi_chain_begin) */
     clv_status status;
     unsigned arg_count;
     clv_error first; /* why building failed, if it did */
@@ -201,6 +203,13 @@ void clvi_arg_local(clvi_launch *launch, size_t bytes);
  * share). */
 clv_status clvi_launch_run(clvi_launch *launch, size_t gx, size_t gy, size_t gz,
                            clv_error *error) CLV_MUST_CHECK;
+
+/* Between these, which may be nested, launches of some kernels are collected, and what was is
+ * enqueued as one launch before anything else is: where the device has several threads that can
+ * wait for each other, and nothing asks for each launch by itself (profile, CONCLAVE_SYNC). Buffers
+ * must stay until the end. Errors: as of launches. */
+void clvi_chain_begin(clvi_device *device);
+clv_status clvi_chain_end(clvi_device *device, clv_error *error) CLV_MUST_CHECK;
 
 /* Writes the binaries of programs built from source to the kernel cache: call after each kernel was
  * launched once (PoCL compiles at the first launch). Waits when there is something to save.

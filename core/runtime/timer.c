@@ -78,7 +78,7 @@ clv_status clvi_timer_begin(clvi_device *device, clv_error *error)
 {
     clvi_timer *timer = &device->timer;
     CLV_ASSERT(!timer->running);
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     CLV_TRY(clvi_timer_find_clock(device, error));
     CLV_TRY(clvi_queue_wait(device, "timing", error));
     if (timer->clock == CLVI_CLOCK_DEVICE)

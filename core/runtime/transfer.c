@@ -145,7 +145,7 @@ static clv_status upload_piece(clvi_device *device, clvi_buf *buf, size_t offset
 clv_status clvi_upload(clvi_device *device, clvi_buf *buf, size_t offset_bytes, const void *data,
                        size_t bytes, clv_error *error)
 {
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     CLV_TRY(check_range(buf, offset_bytes, bytes, "upload", error));
     for (size_t done = 0; done < bytes;) {
         const size_t piece = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
@@ -201,7 +201,7 @@ clv_status clvi_download(clvi_device *device, clvi_buf *buf, size_t offset_bytes
                          size_t bytes, clv_error *error)
 {
     char what[128];
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     CLV_TRY(check_range(buf, offset_bytes, bytes, "download", error));
     device->counters.reads++;
     name_it("download of", buf, what, sizeof(what));
@@ -223,7 +223,7 @@ clv_status clvi_copy(clvi_device *device, clvi_buf *from, size_t from_bytes, clv
                      size_t to_bytes, size_t bytes, clv_error *error)
 {
     char what[128];
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     CLV_TRY(check_range(from, from_bytes, bytes, "copy", error));
     CLV_TRY(check_range(to, to_bytes, bytes, "copy", error));
     if (bytes == 0 || device->rehearsing)
@@ -240,7 +240,7 @@ clv_status clvi_fill(clvi_device *device, clvi_buf *buf, size_t offset_bytes, si
                      uint32_t pattern, clv_error *error)
 {
     char what[128];
-    CLV_TRY(clvi_device_check(device, error));
+    CLV_TRY(clvi_queue_enter(device, error));
     CLV_TRY(check_range(buf, offset_bytes, bytes, "fill", error));
     if (offset_bytes % sizeof(pattern) != 0 || bytes % sizeof(pattern) != 0)
         CLV_FAIL(error, CLV_E_INTERNAL, "fill of \"%s\": %zu + %zu is not in whole elements",

@@ -43,6 +43,7 @@ static const struct {
     {"tile_side", 8, 16, true},
     {"tile_block", 1, 8, false},
     {"prefetch", 0, 1, false},
+    {"chain", 0, 1, false},
 };
 
 static const clvi_tuning_item *find(const clvi_tuning *tuning, const char *key)

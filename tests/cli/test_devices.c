@@ -3,6 +3,7 @@
  * or two. */
 #include "base/files.h"
 #include "calling.h"
+#include "spoil.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -121,14 +122,7 @@ static void spoil(const char *file, const char *statement)
         if (dot != NULL && (strcmp(dot, ".cl") == 0 || strcmp(dot, ".clh") == 0)) {
             OK(clvi_file_read(from, 1 << 20, &source, &bytes, NULL));
             clvi_text out = {0};
-            const char *at = source;
-            while (strcmp(names[i], file) == 0 && strstr(at, "__kernel") != NULL) {
-                const char *body = strchr(strstr(at, "__kernel"), '{') + 1;
-                clvi_text_append_n(&out, at, (size_t)(body - at));
-                clvi_text_append(&out, statement);
-                at = body;
-            }
-            clvi_text_append(&out, at);
+            append_spoiled(&out, source, strcmp(names[i], file) == 0 ? statement : "");
             snprintf(name, sizeof(name), "kernels/%s", names[i]);
             write_text(name, clvi_text_get(&out));
             clvi_text_fini(&out);

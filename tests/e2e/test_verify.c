@@ -2,6 +2,7 @@
  * installed), with right and wrong kernels, for configurations and a run. Arguments: the command,
  * the folder kernels. */
 #include "../cli/calling.h"
+#include "../cli/spoil.h"
 #include "../unit/image_files.h"
 #include "base/files.h"
 
@@ -134,14 +135,7 @@ static void spoil(const char *file)
         clvi_text out = {0};
         if (clvi_is_file(from) && strstr(names[i], ".cl") != NULL) {
             assert_int_equal(clvi_file_read(from, 1 << 20, &source, &bytes, NULL), CLV_OK);
-            const char *at = source;
-            while (strcmp(names[i], file) == 0 && strstr(at, "__kernel") != NULL) {
-                const char *body = strchr(strstr(at, "__kernel"), '{') + 1;
-                clvi_text_append_n(&out, at, (size_t)(body - at));
-                clvi_text_append(&out, statement);
-                at = body;
-            }
-            clvi_text_append(&out, at);
+            append_spoiled(&out, source, strcmp(names[i], file) == 0 ? statement : "");
             snprintf(name, sizeof(name), "kernels/%s", names[i]);
             file_put(".", name, out.data, out.length);
         }
