@@ -164,7 +164,7 @@ CLV_SINGLE __kernel void chain(__global float *b0, ulong b0_at, __global float *
         const link l = {table + table[i], counters + (1 + i * (1 + shares)) * CHAIN_APART, shares};
         for (int s = 0; s < shares; s++)
             run_share(&l, (own + s) % shares, &b, memory);
-        if (!wait_for(&l))
+        if (i + 1 < links && !wait_for(&l))
             break;
     }
     /* The last one leaves everything as it found it. */

@@ -6,17 +6,19 @@
 #include "base/memory.h"
 #include "runtime/profile.h"
 #include "runtime/program.h"
+#include "runtime/wide.h"
 
 #include <string.h>
 
 enum {
-    BUFFERS = 8, /* kernels/chain.cl: of all views of a chain */
-    HEAD = 5,    /* numbers of a link before its arguments */
-    APART = 32,  /* elements between counters */
-    SHARES = 8,  /* shares of a link's work-groups, at most */
-    TABLES = 64, /* that stay on the device: networks repeat what they launch */
+    BUFFERS = 8,  /* kernels/chain.cl: of all views of a chain */
+    HEAD = 5,     /* numbers of a link before its arguments */
+    APART = 32,   /* elements between counters */
+    SHARES = 8,   /* shares of a link's work-groups, at most */
+    TABLES = 256, /* that stay on the device: networks repeat what they launch */
     /* A launch of more work-groups takes so long that nothing is gained by what lies between it and
-     * its neighbours, and where a core has something else to do it is better off alone. */
+     * its neighbours, and where a core has something else to do it is better off in one of its own:
+     * by the same kernel, so that no other one needs to be compiled. */
     LARGE_GROUPS = 160,
     MOST_LINKS = 1024
 };
@@ -60,6 +62,7 @@ typedef struct link {
 /* A table on the device, and the same here. */
 typedef struct table {
     clvi_buf *buf;
+    uint64_t hash;
     int32_t *words;
     size_t count;
 } table;
@@ -74,8 +77,8 @@ struct clvi_chain {
     clv_status status; /* of its arguments: CLV_E_MEMORY */
     clvi_buf *buffers[BUFFERS];
     size_t buffer_count;
-    char options[64]; /* of its kernels; some have none */
-    int32_t *words;   /* the table under construction */
+    char options[sizeof((clvi_wide){0}.options)]; /* its own; of its links, which may have none */
+    int32_t *words;                               /* the table under construction */
     size_t word_capacity;
     table tables[TABLES];
     size_t oldest;
@@ -94,10 +97,15 @@ static bool is_possible(const clvi_device *device)
 
 void clvi_chain_begin(clvi_device *device)
 {
-    if (device->chain == NULL && is_possible(device))
-        device->chain = clvi_calloc(1, sizeof(*device->chain));
-    if (device->chain != NULL)
-        device->chain->open += device->chain->open > 0 || is_possible(device);
+    clvi_chain *c = device->chain;
+    if (c == NULL && is_possible(device)) {
+        const clvi_wide wide = clvi_wide_of(device);
+        c = device->chain = clvi_calloc(1, sizeof(*c));
+        if (c != NULL)
+            memcpy(c->options, wide.options, sizeof(c->options));
+    }
+    if (c != NULL)
+        c->open += c->open > 0 || is_possible(device);
 }
 
 clv_status clvi_chain_end(clvi_device *device, clv_error *error)
@@ -124,16 +132,13 @@ bool clvi_chain_takes(clvi_device *device, const char *program, const char *kern
     *status = CLV_OK;
     if (c == NULL || c->open == 0 || c->enqueuing)
         return false;
-    const int number = number_of(program, kernel);
-    const bool other =
-        options[0] != '\0' && c->options[0] != '\0' && strcmp(options, c->options) != 0;
-    if (number < 0 || other || c->link_count == MOST_LINKS || strlen(options) >= sizeof(c->options))
+    const bool meant = options[0] == '\0' || strcmp(options, c->options) == 0;
+    const int number = meant ? number_of(program, kernel) : -1;
+    if (number < 0 || c->link_count == MOST_LINKS)
         *status = clvi_chain_flush(device, error);
-    if (number < 0 || strlen(options) >= sizeof(c->options) || *status != CLV_OK)
+    if (number < 0 || *status != CLV_OK)
         return false;
-    if (options[0] != '\0')
-        memcpy(c->options, options, strlen(options) + 1);
-    c->next = (link){.kernel = number, .plain = options[0] == '\0', .first = c->argument_count};
+    c->next = (link){.kernel = number, .first = c->argument_count};
     c->status = CLV_OK;
     return true;
 }
@@ -193,10 +198,7 @@ static clv_status flush_before(clvi_device *device, clv_error *error)
 {
     clvi_chain *c = device->chain;
     const size_t first = c->next.first, count = c->next.count;
-    char options[sizeof(c->options)];
-    memcpy(options, c->options, sizeof(options));
     CLV_TRY(clvi_chain_flush(device, error));
-    memcpy(c->options, options, sizeof(options));
     memmove(c->arguments, c->arguments + first, count * sizeof(*c->arguments));
     c->argument_count = count;
     c->next.first = 0;
@@ -258,25 +260,6 @@ clv_status clvi_chain_link(clvi_device *device, const size_t groups[3], clv_erro
 }
 
 /* ---- Enqueuing ---- */
-
-/* A link alone is a launch like others. */
-static clv_status launch_alone(clvi_device *device, const clvi_chain *c, const link *k,
-                               clv_error *error)
-{
-    clvi_launch l;
-    clvi_launch_begin(&l, device, kernels[k->kernel].program, kernels[k->kernel].kernel,
-                      k->plain ? "" : c->options);
-    for (size_t i = 0; i < k->count; i++) {
-        const argument *a = &c->arguments[k->first + i];
-        if (a->kind == CLVI_ARG_BUFFER)
-            clvi_arg_view(&l, a->view);
-        else if (a->kind == CLVI_ARG_LOCAL)
-            clvi_arg_local(&l, a->bytes);
-        else
-            clvi_arg_uint(&l, a->word);
-    }
-    return clvi_launch_run(&l, k->groups[0], k->groups[1], k->groups[2], error);
-}
 
 /* The table, in c->words: *count of them, and the most local memory that a link wants. */
 static clv_status write_table(clvi_chain *c, size_t *count, size_t *local, clv_error *error)
@@ -342,9 +325,13 @@ static void drop_table(clvi_device *device, table *t)
 static clv_status find_table(clvi_device *device, clvi_chain *c, size_t count, clvi_buf **out,
                              clv_error *error)
 {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < count; i++)
+        hash = (hash ^ (uint32_t)c->words[i]) * 0x100000001b3u;
     for (size_t i = 0; i < TABLES; i++) {
         const table *t = &c->tables[i];
-        if (t->count == count && memcmp(t->words, c->words, count * sizeof(*c->words)) == 0) {
+        if (t->hash == hash && t->count == count &&
+            memcmp(t->words, c->words, count * sizeof(*c->words)) == 0) {
             *out = t->buf;
             return CLV_OK;
         }
@@ -358,6 +345,7 @@ static clv_status find_table(clvi_device *device, clvi_chain *c, size_t count, c
     memcpy(t->words, c->words, count * sizeof(*t->words));
     CLV_TRY(create_own(device, count * sizeof(*t->words), "chain of launches", &t->buf, error));
     CLV_TRY(clvi_upload(device, t->buf, 0, t->words, count * sizeof(*t->words), error));
+    t->hash = hash;
     t->count = count;
     *out = t->buf;
     return CLV_OK;
@@ -402,27 +390,15 @@ static clv_status launch_chain(clvi_device *device, clvi_chain *c, clv_error *er
     return clvi_launch_run(&l, device->found->info.compute_units, 1, 1, error);
 }
 
-/* In a rehearsal: with other batches, links that are alone now may be in a chain, and the other way
- * round. */
-static clv_status note_all(clvi_device *device, clvi_chain *c, clv_error *error)
-{
-    for (size_t i = 0; i < c->link_count; i++)
-        CLV_TRY(launch_alone(device, c, &c->links[i], error));
-    return launch_chain(device, c, error);
-}
-
 clv_status clvi_chain_flush(clvi_device *device, clv_error *error)
 {
     clvi_chain *c = device->chain;
     if (c == NULL || c->enqueuing || c->link_count == 0)
         return CLV_OK;
     c->enqueuing = true;
-    const clv_status status = device->rehearsing   ? note_all(device, c, error)
-                              : c->link_count == 1 ? launch_alone(device, c, c->links, error)
-                                                   : launch_chain(device, c, error);
+    const clv_status status = launch_chain(device, c, error);
     c->enqueuing = false;
     c->link_count = c->argument_count = c->buffer_count = 0;
-    c->options[0] = '\0';
     return status;
 }
 

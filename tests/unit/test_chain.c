@@ -17,8 +17,8 @@ enum {
     ROWS = PICTURES * HEIGHT,
     FLOATS = ROWS * WIDTH,
     PLACES = 12,
-    BETWEEN = 8,      /* elements by which a place begins later in its buffer than the one before */
-    KEPT_TABLES = 64, /* chain.c: TABLES */
+    BETWEEN = 8, /* elements by which a place begins later in its buffer than the one before */
+    KEPT_TABLES = 256, /* chain.c: TABLES */
     MOST_LINKS = 1024, /* chain.c */
     SEEN = 8           /* chain.cl: CHAIN_BUFFERS */
 };
@@ -327,21 +327,18 @@ static void test_more_buffers_than_a_chain_has(void **state)
     OK(look_at_all(b, error));
 }
 
-/* It runs as itself: without a table, and without what a chain compiles. */
+/* It is a launch like others. */
 static void test_chain_of_one(void **state)
 {
     bank *b = *state;
     OK(step(b, 0, 1, error));
     const clvi_device_counters before = counters(device);
-    const size_t buffers = buffers_of(device);
     begin(b);
     OK(step(b, 1, 2, error));
     expect_launches(b, before.launches, 0, 1);
     OK(end(b, error));
     const clvi_device_counters after = counters(device);
     assert_int_equal(after.launches - before.launches, 1);
-    assert_int_equal(buffers_of(device), buffers);
-    assert_int_equal(after.kernels_compiled, before.kernels_compiled);
     OK(look_at_all(b, error));
 }
 
@@ -418,9 +415,8 @@ static void test_changing_batches(void **state)
     bank *b = *state;
     const clvi_device_counters before = counters(device);
     const size_t buffers = buffers_of(device);
-    for (int round = 0; round < 400; round++) {
-        /* 160 of them, mostly the first ones. */
-        const size_t links = 2 + draw(b, 1 + draw(b, 160));
+    for (int round = 0; round < 600; round++) {
+        const size_t links = 1 + (round < 300 ? (size_t)round : draw(b, 300));
         OK(to_and_fro(b, links, error));
         if (round % 20 == 0)
             OK(look_at_all(b, error));
