@@ -1,5 +1,6 @@
 /* From bytes to what a network sees. Pictures are [n, h, w, c], f32 values 0 … 255. */
 #include "elementwise.clh"
+#include "image_scale.clh"
 #include "philox.clh"
 
 /* In all kernels that read bytes: x [n, h + 2·my, w + 2·mx, c], y [n, h, w, c]. The picture stands
@@ -483,13 +484,9 @@ CLV_SINGLE __kernel void image_normalise(__global float *restrict y, ulong y_at,
                                          int channels, float scale0, float scale1, float scale2,
                                          float offset0, float offset1, float offset2, int share)
 {
-    const float scales[3] = {scale0, scale1, scale2}, offsets[3] = {offset0, offset1, offset2};
     float scale[3 * CLV_V], offset[3 * CLV_V];
-    for (int i = 0; i < 3 * CLV_V; i++) {
-        const int c = channels == 1 ? 0 : i % 3;
-        scale[i] = scales[c];
-        offset[i] = offsets[c];
-    }
+    spread_channels(scale, channels, scale0, scale1, scale2);
+    spread_channels(offset, channels, offset0, offset1, offset2);
     y += y_at;
     x += x_at;
     for (int i = CLV_BEGIN(share), end = CLV_END(total, share); i < end; i += 3 * CLV_V) {

@@ -1,6 +1,6 @@
 /* From bytes to what a network sees, where nothing changes but the values. Host side:
  * core/mixture/image.c. */
-#include "vector.clh"
+#include "image_scale.clh"
 
 /* y = x·scale_c + offset_c of the middle of pictures, with channel c = i % channels (1 or 3). x
  * [n, h + 2·my, w + 2·mx, channels], bytes, x_at in bytes; y [n, h, w, channels], overwritten.
@@ -10,13 +10,9 @@ CLV_KERNEL(image_plain, __global float *restrict y, ulong y_at, __global const u
            float scale1, float scale2, float offset0, float offset1, float offset2, int share)
 {
     const int whole_h = h + 2 * my, whole_w = w + 2 * mx, row = w * channels;
-    const float scales[3] = {scale0, scale1, scale2}, offsets[3] = {offset0, offset1, offset2};
     float scale[3 * CLV_V], offset[3 * CLV_V];
-    for (int i = 0; i < 3 * CLV_V; i++) {
-        const int c = channels == 1 ? 0 : i % 3;
-        scale[i] = scales[c];
-        offset[i] = offsets[c];
-    }
+    spread_channels(scale, channels, scale0, scale1, scale2);
+    spread_channels(offset, channels, offset0, offset1, offset2);
     for (int r = CLV_BEGIN(share), end = CLV_END(n * h, share); r < end; r++) {
         const size_t line = (size_t)(r / h) * whole_h + r % h + my;
         __global const uchar *in = x + x_at + (line * whole_w + mx) * channels;

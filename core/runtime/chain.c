@@ -55,7 +55,6 @@ typedef struct argument {
 
 typedef struct link {
     int kernel;
-    bool plain;                     /* without options */
     size_t groups[3], first, count; /* of its arguments */
 } link;
 

@@ -288,6 +288,38 @@ static void test_plain(void **state)
     }
 }
 
+/* In one launch what two make of the same pixels, bit for bit. */
+static void test_at_once(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < SIZES; k++) {
+        bench b;
+        bench_open(&b, sizes[k].n, &sizes[k].seen);
+        augment(&b, &none);
+        const clvi_picture *p = &b.desc.seen;
+        const clvi_input_form to = {.height = p->height,
+                                    .width = p->width,
+                                    .channels = p->channels,
+                                    .range = 255,
+                                    .mean = {0.485, 0.456, 0.406},
+                                    .std = {0.229, 0.224, 0.225}};
+        clvi_buf *one = guarded(b.elements), *two = guarded(b.elements);
+        assert_true(clvi_image_is_plain(p, &none, &to));
+        assert_false(clvi_image_is_plain(p, &characters, &to));
+        OK(clvi_image_plain(device, &b.desc, &to, (clvi_view){b.pixel_buf, 5},
+                            (clvi_view){one, GUARD}, error));
+        OK(clvi_image_normalise(device, &b.desc, &to, (clvi_view){b.picture_buf, GUARD},
+                                (clvi_view){two, GUARD}, error));
+        float *got = fetch(one, b.elements), *wanted = fetch(two, b.elements);
+        assert_memory_equal(got, wanted, b.elements * sizeof *got);
+        free(got);
+        free(wanted);
+        clvi_buf_destroy(one);
+        clvi_buf_destroy(two);
+        bench_close(&b);
+    }
+}
+
 static void test_characters(void **state)
 {
     (void)state;
@@ -701,6 +733,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_characters),
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_flip),
